@@ -1,0 +1,31 @@
+"""How a model is learned and its latents are sampled: any Pyro model with an example plate.
+
+Reading order: :class:`AlternatingBackProp` learns, :func:`sample_posterior` samples, the kernels
+move chains, :func:`bind` makes the potential energy they see.
+"""
+
+from .alternating import AlternatingBackProp, Fit, StepRecord
+from .gradient_descent import GradientDescent
+from .hmc import HMC
+from .kernel import Info, Kernel, NonFiniteStartError
+from .langevin import Langevin
+from .mala import MALA
+from .noise import KeyedGenerator, KeyedSource
+from .potential import Potential, bind
+
+__all__ = [
+    "HMC",
+    "MALA",
+    "AlternatingBackProp",
+    "Fit",
+    "GradientDescent",
+    "Info",
+    "Kernel",
+    "KeyedGenerator",
+    "KeyedSource",
+    "Langevin",
+    "NonFiniteStartError",
+    "Potential",
+    "StepRecord",
+    "bind",
+]

@@ -1,0 +1,73 @@
+"""Step sizes that adapt to the acceptance rate, one for each example.
+
+Both rules pool over the chains of one example only: a batch mate never matters.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+
+def pool_chains(rate: Float[Tensor, " rows"], num_chains: int) -> Float[Tensor, " n"]:
+    """Return the mean over each example's chains (chain-major rows), NaN left out."""
+    return rate.reshape(num_chains, -1).nanmean(0)
+
+
+def online_step_size(
+    step_size: Float[Tensor, " n"],
+    acceptance_rate: Float[Tensor, " n"],
+    target: float,
+    num_steps: Int64[Tensor, " n"],
+) -> Float[Tensor, " n"]:
+    """Return step sizes moved a little towards the target: the learning loop's rule.
+
+    ``log s += g (α - target)`` with ``g = max(0.02, (1 + t)^-0.6)``, t the steps that the example
+    has made. The gain does not vanish, because the posterior goes on changing with θ.
+
+    References
+    ----------
+    Robbins & Monro (1951); Andrieu & Thoms, "A tutorial on adaptive MCMC" (2008), algorithm 4.
+    """
+    gain = (1.0 + num_steps.to(step_size.dtype)).pow(-0.6).clamp(min=0.02)
+    shift = (gain * (acceptance_rate - target)).nan_to_num(nan=0.0)
+    return step_size * shift.exp()
+
+
+class DualAveraging(NamedTuple):
+    """State of the dual averaging of log step sizes, each field (n,)."""
+
+    log_step_size: Float[Tensor, " n"]
+    log_average: Float[Tensor, " n"]
+    error_sum: Float[Tensor, " n"]
+    shrinkage_point: Float[Tensor, " n"]
+    count: Float[Tensor, " n"]
+
+
+def start_dual_averaging(step_size: Float[Tensor, " n"]) -> DualAveraging:
+    """Return the state before the first update, shrinking towards ten times the start."""
+    log_step = step_size.log()
+    zeros = torch.zeros_like(log_step)
+    return DualAveraging(log_step, zeros, zeros, (10 * step_size).log(), zeros)
+
+
+def update_dual_averaging(
+    state: DualAveraging, acceptance_rate: Float[Tensor, " n"], target: float
+) -> DualAveraging:
+    """Return the state after one more step; where the rate is NaN, the state as it was.
+
+    References
+    ----------
+    Hoffman & Gelman, "The No-U-Turn Sampler" (2014), section 3.2.1, with Stan's constants
+    γ = 0.05, t₀ = 10, κ = 0.75.
+    """
+    count = state.count + 1
+    weight = 1 / (count + 10)
+    error_sum = (1 - weight) * state.error_sum + weight * (target - acceptance_rate)
+    log_step = state.shrinkage_point - error_sum * count.sqrt() / 0.05
+    forget = count.pow(-0.75)
+    log_average = forget * log_step + (1 - forget) * state.log_average
+    new = DualAveraging(log_step, log_average, error_sum, state.shrinkage_point, count)
+    known = ~acceptance_rate.isnan()
+    return DualAveraging(*(torch.where(known, a, b) for a, b in zip(new, state, strict=True)))

@@ -1,0 +1,566 @@
+"""Alternating back-propagation: infer the latents by a few MCMC steps, learn θ by one step."""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from .chains import Chains, visit
+from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
+from .checks import check_optimizer, check_uncoupled
+from .data import ExampleData
+from .initialization import InitStrategy, first_position
+from .interrupt import deferred_interrupt
+from .kernel import Kernel
+from .mala import MALA
+from .potential import Potential, dtype_and_device, validate
+from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
+
+OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
+SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+Batch = Tensor | tuple[Any, ...] | Mapping[str, Any] | ExampleData
+
+
+class StepRecord(NamedTuple):
+    """What one iteration gives, each a scalar tensor.
+
+    Attributes
+    ----------
+    loss : Tensor
+        Mean of -log p(y, z) over the batch, nats per example: the objective of θ.
+    energy : Tensor
+        Mean potential energy of the chains after the visit, nats per example.
+    acceptance_rate : Tensor
+        Mean over steps, chains and examples.
+    step_size : Tensor
+        Median over examples.
+    num_diverging : Tensor
+        Divergent proposals.
+    """
+
+    loss: Tensor
+    energy: Tensor
+    acceptance_rate: Tensor
+    step_size: Tensor
+    num_diverging: Tensor
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What :meth:`AlternatingBackProp.fit` returns.
+
+    Attributes
+    ----------
+    latents : Tensor or dict of Tensor
+        The last draw of each chain in constrained space: (n, ...), or (chains, n, ...) with
+        several chains; a dict by site name where the model has several sites.
+    history : dict of list of float
+        One entry for each epoch: ``loss`` and ``energy`` (nats per example), ``acceptance_rate``,
+        ``step_size`` (median), ``num_diverging``, ``seconds`` and, where validation data were
+        given, ``validation_energy``.
+    """
+
+    latents: Any
+    history: dict[str, list[float]]
+
+
+@dataclass
+class _Progress:
+    """Where a run stands: what a checkpoint holds beside tensors."""
+
+    epoch: int = 0
+    batch: int = 0
+    iteration: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+
+class AlternatingBackProp:
+    """Learn a generator network, or any Pyro model with an example plate, by explaining away.
+
+    Each iteration takes a minibatch and (1) *infers*: moves the warm-started chain of each of its
+    examples ``inference_steps`` steps by the kernel; (2) *learns*: one optimizer step on the mean
+    of ``-log p(y, z; θ)`` at the sampled latents. By Fisher's identity that is stochastic
+    approximation of the maximum likelihood (Younes 1999).
+
+    Inference runs an ``nn.Module`` in evaluation mode, learning in the mode it was given in, so
+    that batch normalisation learns from batch statistics and infers with running ones.
+
+    Parameters
+    ----------
+    model : callable
+        A :class:`~explainaway.models.GeneratorModel` or any Pyro model whose data lead with the
+        example.
+    kernel : Kernel, default MALA()
+        Moves the latents; ``Langevin(step_size=0.1)`` is the paper's.
+    inference_steps : int, default 10
+        Kernel steps at each visit.
+    optimizer : Optimizer or callable, optional
+        A torch optimizer, or a callable from the list of parameters to one, called after the first
+        run of the model. By default Adam with learning rate 1e-3.
+    scheduler : callable, optional
+        From the optimizer to a torch scheduler, which is stepped once an epoch.
+    batch_size : int, default 100
+        Examples in a minibatch.
+    num_chains : int, default 1
+        Chains of each example (multiple imputation); θ's gradient is their mean.
+    init_strategy : callable, optional
+        Where chains start: one of ``pyro.infer.autoguide.initialization``. By default standard
+        normal in unconstrained space.
+    example_plate : str, optional
+        Name of the plate over examples, where it is not the only one.
+
+    Raises
+    ------
+    ValueError
+        If a number is not positive.
+
+    References
+    ----------
+    Han, Lu, Zhu & Wu, "Alternating Back-Propagation for Generator Network" (AAAI 2017),
+    algorithm 1; Younes, "On the convergence of Markovian stochastic algorithms with rapidly
+    decreasing ergodicity rates" (1999).
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        kernel: Kernel[Any] | None = None,
+        *,
+        inference_steps: int = 10,
+        optimizer: OptimizerLike | None = None,
+        scheduler: SchedulerLike | None = None,
+        batch_size: int = 100,
+        num_chains: int = 1,
+        init_strategy: InitStrategy | None = None,
+        example_plate: str | None = None,
+    ) -> None:
+        if not callable(model):
+            raise TypeError(f"model must be callable, a Pyro model, got {model!r}")
+        for name, value in (
+            ("inference_steps", inference_steps),
+            ("batch_size", batch_size),
+            ("num_chains", num_chains),
+        ):
+            _check_positive(name, value)
+        self.model = model
+        self.kernel: Kernel[Any] = MALA() if kernel is None else kernel
+        self.inference_steps = inference_steps
+        self.batch_size = batch_size
+        self.num_chains = num_chains
+        self.init_strategy = init_strategy
+        self.example_plate = example_plate
+        self.chains: Chains | None = None
+        self._optimizer_like = optimizer
+        self._scheduler_like = scheduler
+        self._optimizer: torch.optim.Optimizer | None = None
+        self._scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
+        self._parameters: dict[str, Tensor] = {}
+        self._potential: Potential | None = None
+        self._seed = 0
+        self._iteration = 0
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of θ, known once the model has run."""
+        if self._optimizer is None:
+            raise RuntimeError("the optimizer is made on the first fit, start or step")
+        return self._optimizer
+
+    def start(self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0) -> None:
+        """Check the model and the data and place a fresh chain for each example.
+
+        :meth:`fit` does this by itself; whoever writes their own loop calls it before
+        :meth:`step`.
+
+        Parameters
+        ----------
+        *data, mask, context
+            As in :meth:`fit`; all examples, so that ``step`` finds their chains by index.
+        seed : int, default 0
+            Reproduces the run.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`.
+        """
+        examples = self._examples((data, {"mask": mask, "context": context}))
+        validate(self.model, examples)
+        self._start(examples, seed)
+
+    def _examples(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
+        return ExampleData.of(*given, *dtype_and_device(self.model))
+
+    def _start(self, examples: ExampleData, seed: int) -> None:
+        first = torch.arange(min(self.batch_size, examples.num_examples))
+        first = first.to(examples.tensors()[0].device)
+        head = examples.select(first)
+        layout = read_layout(self.model, head, self.example_plate)
+        self._potential = Potential(self.model, head, layout)
+        self._parameters = parameters_of(self.model, head)
+        position = first_position(
+            self._potential.on(examples), self.num_chains, seed, self.init_strategy
+        )
+        check_uncoupled(self._potential, position[first, 0])
+        if self._optimizer is None:
+            self._make_optimizer(position[first, 0])
+        self.chains = Chains.start(position, self.kernel)
+        self._seed = seed
+        self._iteration = 0
+
+    def _make_optimizer(self, position: Tensor) -> None:
+        assert self._potential is not None
+        like = self._optimizer_like
+        if like is None:
+            like = _default_optimizer
+        with evaluation_mode(self.model):
+            loss = self._potential.loss(position)
+        optimizer = (
+            like
+            if isinstance(like, torch.optim.Optimizer)
+            else like(list(self._parameters.values()))
+        )
+        check_optimizer(loss, self._parameters, optimizer)
+        self._optimizer = optimizer
+        if self._scheduler_like is not None:
+            self._scheduler = self._scheduler_like(optimizer)
+
+    def step(self, batch: Batch, index: Tensor) -> StepRecord:
+        """Infer and learn once: the body of the loop, for people who write their own.
+
+        Parameters
+        ----------
+        batch : Tensor, tuple or dict
+            The model's arguments for b examples: one tensor, a tuple of positional or a dict of
+            keyword arguments.
+        index : int64 Tensor, (b,)
+            Which examples they are: their chains go on from where they stopped.
+
+        Returns
+        -------
+        StepRecord
+
+        Raises
+        ------
+        RuntimeError
+            If :meth:`start` has not been called.
+        ValueError
+            If the batch and the index differ in size.
+        """
+        if self.chains is None or self._potential is None:
+            raise RuntimeError("call start(...) with all data before step: it places the chains")
+        examples = batch if isinstance(batch, ExampleData) else self._examples(_as_call(batch))
+        if index.shape != (examples.num_examples,):
+            raise ValueError(
+                f"index must have shape ({examples.num_examples},), one for each example of the "
+                f"batch, got {tuple(index.shape)}"
+            )
+        potential = self._potential.on(examples.repeat(self.num_chains))
+        with evaluation_mode(self.model):
+            moved = visit(
+                self.chains, index, potential, self.kernel, self.inference_steps, self._seed
+            )
+        optimizer = self.optimizer
+        optimizer.zero_grad(set_to_none=True)
+        # What is random in the θ step (dropout) depends on nothing but the seed and the iteration.
+        with seeded(self._seed + 1_000_003 * (self._iteration + 1)):
+            loss = potential.loss(moved.position)
+            loss.backward()
+        optimizer.step()
+        self._iteration += 1
+        return StepRecord(
+            loss.detach(),
+            moved.energy,
+            moved.acceptance_rate,
+            self.chains.step_size[index].median(),
+            moved.num_diverging,
+        )
+
+    def fit(
+        self,
+        *data: Any,
+        mask: Any = None,
+        context: Any = None,
+        epochs: int,
+        seed: int = 0,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 60.0,
+        validation: Batch | None = None,
+        callbacks: Iterable[Callable[["AlternatingBackProp", dict[str, float]], None]] = (),
+        progress: bool = True,
+    ) -> Fit:
+        """Learn from data.
+
+        Parameters
+        ----------
+        *data : Tensor, array, Dataset or DataLoader
+            The model's arguments; each leads with the example. For a ``GeneratorModel`` under
+            ``Masked`` NaN means not observed.
+        mask : bool Tensor, optional
+            Of y's shape, true where observed; handed to the model by that name.
+        context : dict of Tensor, optional
+            Example-first tensors, handed to the model by that name.
+        epochs : int
+            Passes through the data.
+        seed : int, default 0
+            Reproduces the run, bit for bit on one machine with one thread count.
+        checkpoint : path, optional
+            File to keep the run in. If it exists, the run goes on from it, and ends with the same
+            bits as one that was never stopped; a higher ``epochs`` prolongs it. Ctrl-C leaves it
+            in order.
+        checkpoint_seconds : float, default 60
+            Least time between two writings of it.
+        validation : Tensor, tuple or dict, optional
+            Held-out examples, as for :meth:`step`: their chains move along, θ does not see them.
+        callbacks : iterable of callable
+            Each is called after an epoch with this object and the epoch's record.
+        progress : bool, default True
+            Show a progress bar.
+
+        Returns
+        -------
+        Fit
+
+        Raises
+        ------
+        ValueError
+            If data, model, optimizer or checkpoint do not fit, before any long work starts.
+        FileNotFoundError
+            If the checkpoint's folder does not exist.
+        KeyboardInterrupt
+            After Ctrl-C, between two iterations; the message says how to go on.
+        """
+        _check_positive("epochs", epochs)
+        path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
+        examples = self._examples((data, {"mask": mask, "context": context}))
+        validate(self.model, examples)
+        self._start(examples, seed)
+        held_out = None
+        if validation is not None:
+            held_out = self._examples(_as_call(validation))
+            validate(self.model, held_out)
+        run = _Progress()
+        identity = self._identity(examples, seed) if path is not None else {}
+        held_out_chains = None if held_out is None else self._start_validation(held_out, seed)
+        if path is not None and path.exists():
+            run = self._resume(path, identity, held_out_chains)
+        with deferred_interrupt() as interrupt:
+            saved_at = time.monotonic()
+            bar = self._bar(run, epochs, examples.num_examples, progress)
+            while run.epoch < epochs:
+                began = time.monotonic()
+                order = self._order(examples.num_examples, seed, run.epoch)
+                batches = order.split(self.batch_size)
+                index = batches[run.batch].to(examples.tensors()[0].device)
+                record = self.step(examples.select(index), index)
+                self._add(run, record, len(index))
+                run.batch += 1
+                run.iteration = self._iteration
+                if run.batch == len(batches):
+                    epoch_record = self._close_epoch(run, examples.num_examples)
+                    if held_out is not None and held_out_chains is not None:
+                        energy = self._validate(held_out, held_out_chains, seed)
+                        epoch_record["validation_energy"] = energy
+                    run.seconds += time.monotonic() - began
+                    epoch_record["seconds"] = run.seconds
+                    for name, value in epoch_record.items():
+                        run.history.setdefault(name, []).append(value)
+                    bar.set_postfix(_postfix(epoch_record), refresh=False)
+                    for callback in callbacks:
+                        callback(self, epoch_record)
+                else:
+                    run.seconds += time.monotonic() - began
+                bar.update()
+                done = run.epoch == epochs
+                due = time.monotonic() - saved_at >= checkpoint_seconds
+                if path is not None and (done or due or interrupt.requested):
+                    self._save(path, identity, run, held_out_chains)
+                    saved_at = time.monotonic()
+                if interrupt.requested and not done:
+                    bar.close()
+                    raise KeyboardInterrupt(_how_to_go_on(path, run.epoch, epochs))
+            bar.close()
+        diverging = sum(run.history.get("num_diverging", []))
+        total = sum(run.history.get("proposals", [])) or 1.0
+        if diverging > 0.01 * total:
+            warnings.warn(
+                f"{int(diverging)} of {int(total)} proposals diverged while learning: if that "
+                'share does not fall, take step_size="auto" or a smaller step_size, or lower the '
+                "learning rate",
+                stacklevel=2,
+            )
+        return Fit(self._latents(examples), run.history)
+
+    def _order(self, num_examples: int, seed: int, epoch: int) -> Tensor:
+        generator = torch.Generator().manual_seed((seed * 2_654_435_761 + epoch) % 2**63)
+        return torch.randperm(num_examples, generator=generator)
+
+    def _bar(self, run: _Progress, epochs: int, num_examples: int, progress: bool) -> Any:
+        per_epoch = -(-num_examples // self.batch_size)
+        return tqdm(
+            total=epochs * per_epoch,
+            initial=run.epoch * per_epoch + run.batch,
+            desc="learning",
+            unit="batch",
+            disable=not progress,
+        )
+
+    def _add(self, run: _Progress, record: StepRecord, num_examples: int) -> None:
+        for name, value in zip(StepRecord._fields, record, strict=True):
+            weight = 1 if name == "num_diverging" else num_examples
+            run.sums[name] = run.sums.get(name, 0.0) + weight * float(value)
+
+    def _close_epoch(self, run: _Progress, num_examples: int) -> dict[str, float]:
+        record = {
+            name: total if name == "num_diverging" else total / num_examples
+            for name, total in run.sums.items()
+        }
+        record["proposals"] = float(num_examples * self.num_chains * self.inference_steps)
+        if self._scheduler is not None:
+            self._scheduler.step()
+        run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
+        return record
+
+    def _start_validation(self, held_out: ExampleData, seed: int) -> Chains:
+        assert self._potential is not None
+        potential = self._potential.on(held_out)
+        return Chains.start(
+            first_position(potential, self.num_chains, seed + 1, self.init_strategy), self.kernel
+        )
+
+    def _validate(self, held_out: ExampleData, chains: Chains, seed: int) -> float:
+        assert self._potential is not None
+        total = 0.0
+        index = torch.arange(held_out.num_examples, device=chains.position.device)
+        with evaluation_mode(self.model):
+            for part in index.split(self.batch_size):
+                potential = self._potential.on(held_out.select(part).repeat(self.num_chains))
+                moved = visit(chains, part, potential, self.kernel, self.inference_steps, seed + 1)
+                total += float(moved.energy) * len(part)
+        return total / held_out.num_examples
+
+    def _latents(self, examples: ExampleData) -> Any:
+        assert self._potential is not None and self.chains is not None
+        parts: list[dict[str, Tensor]] = []
+        index = torch.arange(examples.num_examples, device=self.chains.position.device)
+        with evaluation_mode(self.model):
+            for part in index.split(self.batch_size):
+                potential = self._potential.on(examples.select(part).repeat(self.num_chains))
+                flat = self.chains.position[part].transpose(0, 1).flatten(0, 1)
+                parts.append(
+                    {
+                        name: value.reshape(self.num_chains, len(part), *value.shape[1:])
+                        for name, value in potential.unflatten(flat).items()
+                    }
+                )
+        latents = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}
+        if self.num_chains == 1:
+            latents = {name: value[0] for name, value in latents.items()}
+        return next(iter(latents.values())) if len(latents) == 1 else latents
+
+    def _identity(self, examples: ExampleData, seed: int) -> dict[str, Any]:
+        assert self._potential is not None
+        return {
+            "parameters": {name: list(p.shape) for name, p in self._parameters.items()},
+            "latent sites": {
+                site.name: list(site.shape) for site in self._potential.layout.sites
+            },
+            "data": fingerprint(examples.tensors()),
+            "seed": seed,
+            "kernel": repr(self.kernel),
+            "inference steps": self.inference_steps,
+            "batch size": self.batch_size,
+            "number of chains": self.num_chains,
+            "optimizer": type(self.optimizer).__name__,
+        }
+
+    def _save(
+        self, path: Path, identity: dict[str, Any], run: _Progress, held_out: Chains | None
+    ) -> None:
+        assert self.chains is not None
+        save_checkpoint(
+            path,
+            {
+                "kind": "a fit",
+                "identity": identity,
+                "progress": vars(run),
+                "model": self._model_state(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
+                "chains": self.chains.to_dict(),
+                "validation_chains": None if held_out is None else held_out.to_dict(),
+            },
+        )
+
+    def _model_state(self) -> dict[str, Tensor]:
+        state = {name: parameter.detach() for name, parameter in self._parameters.items()}
+        if isinstance(self.model, nn.Module):
+            state.update(self.model.state_dict())
+        return state
+
+    def _resume(
+        self, path: Path, identity: dict[str, Any], held_out: Chains | None
+    ) -> _Progress:
+        required = (
+            "progress", "model", "optimizer", "scheduler", "chains", "validation_chains",
+        )
+        content = load_checkpoint(path, "a fit", identity, required)
+        device = dtype_and_device(self.model)[1]
+        current = self._model_state()
+        with torch.no_grad():
+            for name, value in current.items():
+                value.copy_(content["model"][name])
+        self.optimizer.load_state_dict(content["optimizer"])
+        if self._scheduler is not None:
+            self._scheduler.load_state_dict(content["scheduler"])
+        self.chains = Chains(**{k: v.to(device) for k, v in content["chains"].items()})
+        if held_out is not None:
+            for name, value in (content["validation_chains"] or {}).items():
+                setattr(held_out, name, value.to(device))
+        run = _Progress(**content["progress"])
+        self._iteration = run.iteration
+        return run
+
+
+def _default_optimizer(parameters: list[Tensor]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=1e-3)
+
+
+def _as_call(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if isinstance(batch, ExampleData):
+        return batch.args, dict(batch.kwargs)
+    if isinstance(batch, Mapping):
+        return (), dict(batch)
+    return (batch if isinstance(batch, tuple) else (batch,)), {}
+
+
+def _check_positive(name: str, value: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def _postfix(record: Mapping[str, float]) -> dict[str, str]:
+    return {
+        "loss": f"{record['loss']:.3f}",
+        "acceptance": f"{record['acceptance_rate']:.2f}",
+        "step": f"{record['step_size']:.3g}",
+    }
+
+
+def _how_to_go_on(path: Path | None, epoch: int, epochs: int) -> str:
+    where = f"stopped in epoch {epoch + 1} of {epochs}"
+    if path is None:
+        return (
+            f"{where}; the parameters stay as they are, but without checkpoint= the chains and the "
+            "optimizer's state are lost"
+        )
+    return f"{where}; everything is in {str(path)!r}: call fit again with it to go on"

@@ -1,0 +1,139 @@
+"""The warm-started chains of all examples, found by example index."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from .adaptation import online_step_size, pool_chains
+from .kernel import FIRST_STEP_SIZE, Kernel, NonFiniteStartError
+from .noise import KeyedSource
+from .potential import Potential
+
+
+@dataclass
+class Chains:
+    """Where the chains of n examples stand, c for each.
+
+    Attributes
+    ----------
+    position : Tensor, (n, c, d)
+        Unconstrained latents.
+    step_size : Tensor, (n,)
+        One for all chains of an example.
+    num_steps : int64 Tensor, (n,)
+        Steps that each example's chains have made: the time in its random stream.
+    """
+
+    position: Float[Tensor, "n c d"]
+    step_size: Float[Tensor, " n"]
+    num_steps: Int64[Tensor, " n"]
+
+    @staticmethod
+    def start(position: Float[Tensor, "n c d"], kernel: Kernel[Any]) -> "Chains":
+        """Return chains that have not moved yet."""
+        first = FIRST_STEP_SIZE if kernel.step_size == "auto" else kernel.step_size
+        n = position.shape[0]
+        return Chains(
+            position,
+            torch.full((n,), first, dtype=position.dtype, device=position.device),
+            torch.zeros(n, dtype=torch.int64, device=position.device),
+        )
+
+    @property
+    def num_chains(self) -> int:
+        """Number of chains of each example, c."""
+        return self.position.shape[1]
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """Return the tensors, for a checkpoint."""
+        return {
+            "position": self.position,
+            "step_size": self.step_size,
+            "num_steps": self.num_steps,
+        }
+
+
+class Visit(NamedTuple):
+    """What a visit to a batch gives: the rows' new positions, their mean potential energy (nats),
+    the mean acceptance rate over steps and rows, and how many proposals diverged.
+    """
+
+    position: Float[Tensor, "rows d"]
+    energy: Float[Tensor, ""]
+    acceptance_rate: Float[Tensor, ""]
+    num_diverging: Int64[Tensor, ""]
+
+
+def visit(
+    chains: Chains,
+    index: Int64[Tensor, " b"],
+    potential: Potential,
+    kernel: Kernel[Any],
+    num_steps: int,
+    seed: int,
+) -> Visit:
+    """Move the chains of the examples at ``index`` and store where they get.
+
+    Parameters
+    ----------
+    chains : Chains
+        Changed in place, at ``index`` only.
+    index : int64 Tensor, (b,)
+        The examples.
+    potential : Potential
+        Of c·b rows, chain-major: all examples for the first chain, then for the second.
+    kernel : Kernel
+        Its ``"auto"`` step size goes on adapting.
+    num_steps : int
+        Steps to make.
+    seed : int
+        Of the run; the noise is keyed by (seed, example, chain, step).
+
+    Raises
+    ------
+    NonFiniteStartError
+        If an energy is not finite where a chain stands; names the example.
+    """
+    c, b = chains.num_chains, index.shape[0]
+    position = chains.position[index].transpose(0, 1).reshape(c * b, -1)
+    step_size = chains.step_size[index]
+    time = chains.num_steps[index]
+    example = index.repeat(c)
+    chain = torch.arange(c, device=index.device).repeat_interleave(b)
+    source = KeyedSource(seed, example, chain)
+    try:
+        state = kernel.init(position, potential, step_size.repeat(c))
+    except NonFiniteStartError as error:
+        examples = sorted({int(example[row]) for row in error.rows})
+        raise NonFiniteStartError(
+            f"the energy of example {examples[0]} is not finite ({len(examples)} of {b} examples "
+            "of its batch): if this happens after some epochs, the parameters have diverged, "
+            "lower the learning rate; if at once, look for values that the model cannot have "
+            "produced",
+            error.rows,
+        ) from None
+    rates = []
+    diverging = torch.zeros((), dtype=torch.int64, device=index.device)
+    for _ in range(num_steps):
+        state, info = kernel.step(state, potential, source.at(time.repeat(c)))
+        rates.append(info.acceptance_rate)
+        diverging = diverging + info.diverging.sum()
+        if kernel.step_size == "auto":
+            step_size = online_step_size(
+                step_size, pool_chains(info.acceptance_rate, c), kernel.target_acceptance, time
+            )
+            state = state._replace(step_size=step_size.repeat(c))
+        time = time + 1
+    chains.position[index] = state.position.reshape(c, b, -1).transpose(0, 1)
+    chains.step_size[index] = step_size
+    chains.num_steps[index] = time
+    return Visit(
+        state.position,
+        info.potential_energy.mean(),
+        torch.stack(rates).nanmean(),
+        diverging,
+    )
+

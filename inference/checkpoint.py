@@ -1,0 +1,96 @@
+"""Checkpoints: plain dicts of tensors and numbers, written atomically."""
+
+import hashlib
+import os
+import pickle
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+FORMAT = 1
+
+
+def check_folder(path: str | os.PathLike[str], argument: str) -> Path:
+    """Return the path, or raise FileNotFoundError if its folder does not exist."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{argument} must lie in a folder that exists, got {str(path)!r}: "
+            f"there is no folder {str(path.parent)!r}"
+        )
+    return path
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint beside its place and move it there, so that none is ever half written."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, **content}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def load_checkpoint(
+    path: Path, kind: str, identity: Mapping[str, Any], required: tuple[str, ...]
+) -> dict[str, Any]:
+    """Read a checkpoint and make sure that it belongs to this work.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : str
+        What it must be a checkpoint of.
+    identity : mapping
+        What it must have been made with: every entry is compared.
+    required : tuple of str
+        Entries that it must have.
+
+    Raises
+    ------
+    ValueError
+        If the file is truncated, of another kind or of other work, or lacks an entry.
+    """
+    try:
+        content = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"checkpoint {str(path)!r} cannot be read, it is truncated or not a checkpoint "
+            f"({type(error).__name__}): delete it to start afresh"
+        ) from error
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise ValueError(f"checkpoint {str(path)!r} is not one of {kind}")
+    if content.get("format") != FORMAT:
+        raise ValueError(
+            f"checkpoint {str(path)!r} has format {content.get('format')}, expected {FORMAT}"
+        )
+    lacking = [name for name in ("identity", *required) if name not in content]
+    if lacking:
+        raise ValueError(f"checkpoint {str(path)!r} lacks {lacking}: it cannot be resumed")
+    for name, expected in identity.items():
+        if content["identity"].get(name) != expected:
+            raise ValueError(
+                f"checkpoint {str(path)!r} is of other work: its {name} is "
+                f"{content['identity'].get(name)}, here it is {expected}. Give another file, or "
+                "delete this one to start afresh"
+            )
+    return dict(content)
+
+
+def fingerprint(tensors: list[Tensor]) -> str:
+    """Return a digest of tensors' shapes, types and values."""
+    digest = hashlib.blake2b(digest_size=16)
+    for tensor in tensors:
+        digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(memoryview(flat.numpy()))
+    return digest.hexdigest()

@@ -1,0 +1,147 @@
+"""Data whose every tensor leads with the example, kept together and indexed together."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+
+@dataclass(frozen=True)
+class ExampleData:
+    """The arguments of a model call for n examples.
+
+    Every tensor in ``args`` and ``kwargs`` (also inside tuples, lists and dicts) has the example
+    as its first dimension; whatever is not a tensor is handed on as it is.
+    """
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    num_examples: int
+
+    @staticmethod
+    def of(
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> "ExampleData":
+        """Return data made from what a user gave: tensors, NumPy arrays, a data set or a loader.
+
+        Floating-point arrays take the model's ``dtype``; integers stay integers in the context
+        (labels) but a model's first argument becomes floating point; all move to ``device``.
+
+        Raises
+        ------
+        ValueError
+            If there is no tensor, no example, or the first dimensions differ.
+        """
+        args = _unload(args)
+
+        def convert(value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                value = torch.from_numpy(np.ascontiguousarray(value))
+            if isinstance(value, Tensor):
+                return value.to(device, dtype if value.is_floating_point() else None)
+            return value
+
+        args = _map_tree(convert, args)
+        kwargs = _map_tree(convert, {k: v for k, v in kwargs.items() if v is not None})
+        counts: dict[str, int] = {}
+
+        def count(path: str, value: Any) -> None:
+            if isinstance(value, Tensor):
+                if value.dim() == 0:
+                    raise ValueError(
+                        f"{path} must have the example as its first dimension, got a tensor "
+                        "without dimensions (a plain number is handed on as it is)"
+                    )
+                counts[path] = value.shape[0]
+
+        for position, value in enumerate(args):
+            _walk_tree(count, f"data[{position}]", value)
+        for name, value in kwargs.items():
+            _walk_tree(count, name, value)
+        if not counts:
+            raise ValueError(
+                "data must hold at least one tensor or array with the example as its first "
+                f"dimension, got {[type(value).__name__ for value in args]}"
+            )
+        path, num_examples = next(iter(counts.items()))
+        if num_examples == 0:
+            raise ValueError(f"{path} must hold at least one example, got none")
+        for other, size in counts.items():
+            if size != num_examples:
+                raise ValueError(
+                    f"{other} must have the example as its first dimension, of size "
+                    f"{num_examples} as in {path}, got {size}"
+                )
+        return ExampleData(args, kwargs, num_examples)
+
+    def select(self, index: Tensor) -> "ExampleData":
+        """Return the examples at ``index``, in that order."""
+        return self._map(lambda value: value[index], index.shape[0])
+
+    def repeat(self, times: int) -> "ExampleData":
+        """Return all examples ``times`` times over, one whole copy after the other."""
+        if times == 1:
+            return self
+        return self._map(
+            lambda value: value.repeat(times, *[1] * (value.dim() - 1)),
+            times * self.num_examples,
+        )
+
+    def tensors(self) -> list[Tensor]:
+        """Return every tensor, in a fixed order."""
+        found: list[Tensor] = []
+
+        def collect(path: str, value: Any) -> None:
+            if isinstance(value, Tensor):
+                found.append(value)
+
+        _walk_tree(collect, "", (self.args, dict(sorted(self.kwargs.items()))))
+        return found
+
+    def _map(self, function: Callable[[Tensor], Tensor], num_examples: int) -> "ExampleData":
+        def apply(value: Any) -> Any:
+            return function(value) if isinstance(value, Tensor) else value
+
+        return ExampleData(
+            _map_tree(apply, self.args), _map_tree(apply, self.kwargs), num_examples
+        )
+
+
+def _unload(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Read a loader's or a map-style data set's examples into memory, in their own order."""
+    if len(args) != 1 or not isinstance(args[0], DataLoader | Dataset):
+        return args
+    source = args[0].dataset if isinstance(args[0], DataLoader) else args[0]
+    if not hasattr(source, "__len__"):
+        raise ValueError(
+            f"data must be a data set with a length, got {type(source).__name__}: each example "
+            "keeps a chain of its own, so it must be found again by its index"
+        )
+    stacked = default_collate([source[i] for i in range(len(source))])
+    return tuple(stacked) if isinstance(stacked, list | tuple) else (stacked,)
+
+
+def _map_tree(function: Callable[[Any], Any], value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _map_tree(function, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return type(value)([_map_tree(function, item) for item in value])
+    return function(value)
+
+
+def _walk_tree(function: Callable[[str, Any], None], path: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _walk_tree(function, f"{path}[{key!r}]", item)
+    elif isinstance(value, tuple | list):
+        for position, item in enumerate(value):
+            _walk_tree(function, f"{path}[{position}]", item)
+    else:
+        function(path, value)

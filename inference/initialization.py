@@ -1,0 +1,64 @@
+"""Where chains start."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pyro.infer.autoguide.initialization import InitMessenger
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from .data import ExampleData
+from .noise import KeyedSource, standard_normal
+from .potential import Potential
+from .trace import Model, run, seeded
+
+InitStrategy = Callable[[dict[str, Any]], Tensor]
+"""From a sample site to its value: those of ``pyro.infer.autoguide.initialization``."""
+
+
+def first_position(
+    potential: Potential, num_chains: int, seed: int, init_strategy: InitStrategy | None
+) -> Float[Tensor, "n c d"]:
+    """Return starting positions (n, chains, d), dispersed and reproducible.
+
+    Without an ``init_strategy`` every unconstrained component starts standard normal, from noise
+    that belongs to the example: for the prior N(0, I) that is a draw from it.
+    """
+    n, d = potential.num_examples, potential.latent_dim
+    reference = potential.data.tensors()[0]
+    device = reference.device
+    if init_strategy is None:
+        example = torch.arange(n, device=device).repeat(num_chains)
+        chain = torch.arange(num_chains, device=device).repeat_interleave(n)
+        dtype = next(
+            (t.dtype for t in potential.data.tensors() if t.is_floating_point()),
+            torch.get_default_dtype(),
+        )
+        like = torch.empty(num_chains * n, d, dtype=dtype, device=device)
+        # Step -1: no step of a chain has this key.
+        position = standard_normal(KeyedSource(seed, example, chain).at(-1), like)
+    else:
+        copies = potential.on(potential.data.repeat(num_chains))
+        values = _initial_values(copies.model, copies.data, init_strategy, seed)
+        position = copies.flatten({site.name: values[site.name] for site in copies.layout.sites})
+    return position.reshape(num_chains, n, d).transpose(0, 1).contiguous()
+
+
+class _Keep(Messenger):
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, Tensor] = {}
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        self.values[msg["name"]] = msg["value"]
+
+
+def _initial_values(
+    model: Model, data: ExampleData, strategy: InitStrategy, seed: int
+) -> dict[str, Tensor]:
+    keep = _Keep()
+    with torch.no_grad(), seeded(seed), InitMessenger(strategy):
+        run(model, data, keep)
+    return keep.values

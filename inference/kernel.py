@@ -1,0 +1,161 @@
+"""What a kernel is, and what its steps report."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .noise import Generator
+
+StepSize = float | Literal["auto"]
+EnergyAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""From positions (n, d) to energies (n,) and their gradients (n, d): a :class:`Potential`."""
+
+FIRST_STEP_SIZE = 0.1
+"""Where the adaptation of an ``"auto"`` step size starts."""
+
+DIVERGENCE_THRESHOLD = 1000.0
+"""Energy error, in nats, from which a proposal counts as divergent, as in Stan."""
+
+
+class Info(NamedTuple):
+    """What happened in one step.
+
+    Attributes
+    ----------
+    acceptance_rate : Tensor, (n,)
+        Probability with which the proposal was accepted; NaN where a kernel that does not adjust
+        has not evaluated its last move yet.
+    accepted : bool Tensor, (n,)
+        Whether the chain moved.
+    diverging : bool Tensor, (n,)
+        Whether the proposal's energy was not finite or off by over 1000 nats.
+    energy_error : Tensor, (n,)
+        Minus the log of the Metropolis-Hastings ratio, in nats.
+    potential_energy : Tensor, (n,)
+        -log p(y, z) where the chain is after the step, in nats; before it for kernels that do not
+        adjust, which evaluate nothing after their move.
+    num_gradients : int
+        Evaluations of the gradient, each of the whole batch.
+    """
+
+    acceptance_rate: Float[Tensor, " n"]
+    accepted: Bool[Tensor, " n"]
+    diverging: Bool[Tensor, " n"]
+    energy_error: Float[Tensor, " n"]
+    potential_energy: Float[Tensor, " n"]
+    num_gradients: int
+
+
+class State(Protocol):
+    """The part of a kernel's state that is common to all kernels; every field leads with n."""
+
+    @property
+    def position(self) -> Tensor:
+        """Unconstrained latents (n, d)."""
+
+    @property
+    def step_size(self) -> Tensor:
+        """Step size of each example (n,)."""
+
+    def _replace(self, **fields: Any) -> Any: ...
+
+
+S = TypeVar("S", bound=State)
+
+
+class Kernel(Protocol[S]):
+    """A Markov kernel on n independent chains: settings only, no state of its own.
+
+    A new kernel is one new file; ``mala.py`` is the model to copy.
+    """
+
+    @property
+    def step_size(self) -> StepSize:
+        """A number, or ``"auto"``: adapted for each example."""
+
+    @property
+    def target_acceptance(self) -> float:
+        """Acceptance rate that ``"auto"`` aims at."""
+
+    def init(
+        self, position: Tensor, potential: EnergyAndGradient, step_size: Tensor | None = None
+    ) -> S:
+        """Return the state at a position; once more after every change of the potential."""
+
+    def step(
+        self, state: S, potential: EnergyAndGradient, generator: Generator
+    ) -> tuple[S, Info]:
+        """Return the next state and what happened."""
+
+
+class NonFiniteStartError(ValueError):
+    """A chain's energy or gradient is not finite where it starts.
+
+    Attributes
+    ----------
+    rows : list of int
+        Rows of the batch it happened in.
+    """
+
+    def __init__(self, message: str, rows: list[int]) -> None:
+        super().__init__(message)
+        self.rows = rows
+
+
+def check_start(energy: Tensor, gradient: Tensor) -> None:
+    """Raise :class:`NonFiniteStartError` unless all energies and gradients are finite."""
+    finite = energy.isfinite() & gradient.isfinite().all(-1)
+    if not bool(finite.all()):
+        rows = torch.nonzero(~finite)[:, 0].tolist()
+        raise NonFiniteStartError(
+            f"the energy or its gradient is not finite at the start of the chain in row {rows[0]} "
+            f"({len(rows)} of {len(finite)} rows; energy {float(energy[rows[0]])})",
+            rows,
+        )
+
+
+def check_settings(step_size: StepSize, target_acceptance: float) -> None:
+    """Raise ValueError unless the settings that all kernels share make sense."""
+    if step_size != "auto" and not (
+        isinstance(step_size, int | float) and 0 < step_size < float("inf")
+    ):
+        raise ValueError(f'step_size must be a positive number or "auto", got {step_size!r}')
+    if not 0 < target_acceptance < 1:
+        raise ValueError(
+            f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}"
+        )
+
+
+def full_step_size(
+    setting: StepSize, step_size: Tensor | None, position: Float[Tensor, "n d"]
+) -> Float[Tensor, " n"]:
+    """Return each chain's step size: the one given, else the kernel's setting."""
+    if step_size is not None:
+        return step_size
+    value = FIRST_STEP_SIZE if setting == "auto" else setting
+    return torch.full_like(position[:, 0], value)
+
+
+def metropolis(
+    energy: Float[Tensor, " n"],
+    energy_error: Float[Tensor, " n"],
+    uniform: Float[Tensor, " n"],
+    num_gradients: int,
+) -> Info:
+    """Accept with probability ``min(1, exp(-energy_error))``; never what is not finite.
+
+    ``energy`` is the potential energy before the step; the kernel fills in what it becomes.
+    """
+    finite = energy_error.isfinite()
+    rate = torch.where(finite, (-energy_error).clamp(max=0.0).exp(), 0.0)
+    return Info(
+        acceptance_rate=rate,
+        accepted=uniform < rate,
+        diverging=~finite | (energy_error > DIVERGENCE_THRESHOLD),
+        energy_error=energy_error,
+        potential_energy=energy,
+        num_gradients=num_gradients,
+    )

@@ -1,0 +1,102 @@
+"""Random numbers that belong to an example, not to its place in a batch.
+
+A counter-based generator: every number is a hash of (seed, example, chain, step, draw). An
+example's chain therefore sees the same noise in whatever batch, order, chunk or process it runs.
+The hash is the output function of SplitMix64 (Steele, Lea & Flood, "Fast Splittable Pseudorandom
+Number Generators", OOPSLA 2014), chained over the parts of the key.
+"""
+
+import math
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+_GAMMA = 0x9E3779B97F4A7C15 - 2**64
+_MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
+_MIX_2 = 0x94D049BB133111EB - 2**64
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Shift right, filling with zeros: torch has signed integers only."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * _MIX_1
+    x = (x ^ _shift(x, 27)) * _MIX_2
+    return x ^ _shift(x, 31)
+
+
+class KeyedGenerator:
+    """The random source of one step, one stream for each row of a batch.
+
+    Made by :meth:`KeyedSource.at`. Like a ``torch.Generator`` it goes on with every draw.
+    """
+
+    def __init__(self, key: Int64[Tensor, " n"]) -> None:
+        self._key = key
+        self._drawn = 0
+
+    def _words(self, count: int) -> Int64[Tensor, "n count"]:
+        counter = torch.arange(
+            self._drawn + 1, self._drawn + count + 1, device=self._key.device
+        )
+        self._drawn += count
+        return _mix(self._key[:, None] + counter * _GAMMA)
+
+    def normal(self, size: int, dtype: torch.dtype) -> Float[Tensor, "n size"]:
+        """Return standard normals by the Box-Muller transform, (n, size)."""
+        words = self._words((size + 1) // 2)
+        # (0, 1], so that the logarithm is finite; 32 bits reach out to 6.6 standard deviations.
+        radius = ((_shift(words, 32) + 1).to(dtype) * 2.0**-32).log().mul(-2.0).sqrt()
+        angle = (words & 0xFFFFFFFF).to(dtype) * (2.0 * math.pi * 2.0**-32)
+        return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :size]
+
+    def uniform(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
+        """Return one uniform number in [0, 1) for each row, (n,)."""
+        return _shift(self._words(1)[:, 0], 40).to(dtype) * 2.0**-24
+
+
+class KeyedSource:
+    """The random source of many chains.
+
+    Parameters
+    ----------
+    seed : int
+        Seed of the whole run.
+    example : int64 Tensor, (n,)
+        Which example each row belongs to.
+    chain : int64 Tensor, (n,)
+        Which of the example's chains each row is.
+    """
+
+    def __init__(
+        self, seed: int, example: Int64[Tensor, " n"], chain: Int64[Tensor, " n"]
+    ) -> None:
+        # A Python integer beyond 64 bits, or negative, is a valid seed too.
+        wrapped = (seed + 2**63) % 2**64 - 2**63
+        key = _mix(torch.tensor(wrapped, device=example.device) + _GAMMA)
+        self._key = _mix(_mix(key ^ example) + (chain + 1) * _GAMMA)
+
+    def at(self, step: Int64[Tensor, " n"] | int) -> KeyedGenerator:
+        """Return the generator of a step, which may differ between rows."""
+        return KeyedGenerator(_mix(self._key ^ (step + 1) * _GAMMA))
+
+
+Generator = torch.Generator | KeyedGenerator
+
+
+def standard_normal(generator: Generator, like: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+    """Return standard normals of the shape, dtype and device of ``like``."""
+    if isinstance(generator, KeyedGenerator):
+        return cast(Tensor, generator.normal(like.shape[1], like.dtype))
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def uniform(generator: Generator, like: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return uniform numbers in [0, 1) of the shape, dtype and device of ``like``."""
+    if isinstance(generator, KeyedGenerator):
+        return cast(Tensor, generator.uniform(like.dtype))
+    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

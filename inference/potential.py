@@ -1,0 +1,265 @@
+"""The posterior of each example's latents as a potential energy on a flat tensor."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from .data import ExampleData
+from .trace import Layout, LogDensity, Model, Substitute, read_layout, run, seeded
+
+
+@dataclass(frozen=True)
+class Potential:
+    """``E(z) = -log p(z) - β log p(y | z)`` of each example, in nats, in unconstrained space.
+
+    Made by :func:`bind`. Kernels see one flat tensor (n, d); a latent with constrained support is
+    moved to the whole space by its bijection, whose log-Jacobian is part of the energy. The model
+    is run in whichever mode (training, evaluation) it is in.
+    """
+
+    model: Model
+    data: ExampleData
+    layout: Layout
+    beta: Tensor | None = None
+
+    @property
+    def num_examples(self) -> int:
+        """Number of examples, n."""
+        return self.data.num_examples
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of unconstrained latent components of one example, d."""
+        return self.layout.latent_dim
+
+    def on(self, data: ExampleData) -> "Potential":
+        """Return the potential of other examples of the same model."""
+        return dataclasses.replace(self, data=data)
+
+    def _density(self, position: Float[Tensor, "n d"]) -> LogDensity:
+        if position.shape != (self.num_examples, self.latent_dim):
+            raise ValueError(
+                f"position must have shape {(self.num_examples, self.latent_dim)}, got "
+                f"{tuple(position.shape)}"
+            )
+        density = LogDensity(self.layout, position)
+        run(self.model, self.data, density)
+        return density
+
+    def energy(self, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Return the energies (n,), differentiable in the position and in θ."""
+        density = self._density(position)
+        likelihood = density.likelihood if self.beta is None else self.beta * density.likelihood
+        return -(density.prior + likelihood)
+
+    def __call__(
+        self, position: Float[Tensor, "n d"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
+        """Return energies (n,) and their gradients (n, d), both detached."""
+        position = position.detach().requires_grad_()
+        with torch.enable_grad():
+            energy = self.energy(position)
+            (gradient,) = torch.autograd.grad(energy.sum(), position)
+        return energy.detach(), gradient
+
+    def loss(self, position: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+        """Return the mean of ``-log p(y, z)`` over examples, differentiable in θ.
+
+        Its gradient at posterior draws is that of the negative log-likelihood by Fisher's
+        identity, ``∇ log p(y) = E[∇ log p(y, z) | y]`` (Han et al. 2017, eq. 4).
+        """
+        return self.energy(position.detach()).mean()
+
+    def log_likelihood(self, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+        """Return ``log p(y | z)`` of each example, in nats, detached; it is given z."""
+        with torch.no_grad():
+            return self._density(position).likelihood
+
+    def tempered(self, beta: Float[Tensor, " n"]) -> "Potential":
+        """Return the potential with the likelihood alone raised to the power ``beta`` (n,)."""
+        if beta.shape != (self.num_examples,):
+            raise ValueError(
+                f"beta must have shape ({self.num_examples},), got {tuple(beta.shape)}"
+            )
+        return dataclasses.replace(self, beta=beta)
+
+    def metric(self, position: Float[Tensor, "n d"]) -> Float[Tensor, "n d d"]:
+        """Return the prior's curvature plus ``JᵀFJ``, F the Fisher information of the data.
+
+        The prior's curvature is its negative Hessian with negative eigenvalues set to zero.
+
+        References
+        ----------
+        Girolami & Calderhead, "Riemann manifold Langevin and Hamiltonian Monte Carlo" (2011),
+        section 4.
+        """
+        prior, fisher = self._curvature(position)
+        values, vectors = torch.linalg.eigh(prior)
+        prior = vectors * values.clamp(min=0.0)[:, None, :] @ vectors.mT
+        return prior + fisher
+
+    def metric_diag(self, position: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
+        """Return the diagonal of the metric, the prior's part cut off at zero entry by entry."""
+        prior, fisher = self._curvature(position)
+        return (prior.diagonal(dim1=1, dim2=2).clamp(min=0.0)) + fisher.diagonal(dim1=1, dim2=2)
+
+    def _curvature(self, position: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the prior's negative Hessian and JᵀFJ, each (n, d, d).
+
+        JᵀFJ is the Hessian in z of ``KL(p(y | z0) ‖ p(y | z))`` at z0, which takes nothing but
+        the distributions that the model made.
+        """
+        with torch.no_grad():
+            fixed = self._density(position)
+        position = position.detach().requires_grad_()
+        with torch.enable_grad():
+            density = self._density(position)
+            divergence = sum(
+                (
+                    _divergence(name, fixed.fns[name], density.fns[name])
+                    for name in self.layout.observed
+                ),
+                torch.zeros_like(density.prior),
+            )
+            if self.beta is not None:
+                divergence = self.beta * divergence
+            return _hessians(-density.prior, position), _hessians(divergence, position)
+
+    def flatten(self, latents: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:
+        """Return the flat unconstrained position of constrained latents by site name, (n, ...)."""
+        missing = {site.name for site in self.layout.sites} ^ set(latents)
+        if missing:
+            raise ValueError(
+                f"latents must be given for the sites {[s.name for s in self.layout.sites]}, got "
+                f"{sorted(latents)}"
+            )
+        handler = Substitute(latents)
+        with torch.no_grad():
+            run(self.model, self.data, handler)
+        parts = [handler.unconstrained[site.name] for site in self.layout.sites]
+        return torch.cat([part.reshape(self.num_examples, -1) for part in parts], 1)
+
+    def unflatten(self, position: Float[Tensor, "n d"]) -> dict[str, Tensor]:
+        """Return the constrained latents by site name, (n, ...)."""
+        if all(site.is_real for site in self.layout.sites):
+            return {
+                site.name: position[:, site.start : site.stop].reshape(-1, *site.shape)
+                for site in self.layout.sites
+            }
+        with torch.no_grad():
+            return self._density(position).values
+
+    def predict(self, position: Float[Tensor, "n d"], seed: int) -> dict[str, Tensor]:
+        """Return one draw of each observed site given the latents, missing cells included."""
+        handler = Substitute(self.unflatten(position), predict=True)
+        with torch.no_grad(), seeded(seed):
+            run(self.model, self.data, handler)
+        return handler.predicted
+
+
+def bind(
+    model: Model,
+    *data: Any,
+    mask: Any = None,
+    context: Any = None,
+    example_plate: str | None = None,
+) -> Potential:
+    """Bind a Pyro model to data and return the potential energy of its latents.
+
+    Parameters
+    ----------
+    model : callable
+        Any Pyro model with one plate over examples and continuous latents in it.
+    *data : Tensor or array
+        The model's arguments, each leading with the example.
+    mask, context : optional
+        Handed to the model as keyword arguments where given.
+    example_plate : str, optional
+        Name of the plate over examples; may be left out where only one plate has their number.
+
+    Returns
+    -------
+    Potential
+
+    Raises
+    ------
+    ValueError
+        If the model or the data do not fit; the message names the site or the argument.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from explainaway.inference import bind
+    >>> from explainaway.models import GeneratorModel, Gaussian, Normal, mlp
+    >>> model = GeneratorModel(Normal(2), mlp(2, shape=(5,)), Gaussian(scale=0.3))
+    >>> energy, gradient = bind(model, torch.zeros(3, 5))(torch.zeros(3, 2))
+    >>> energy.shape, gradient.shape
+    (torch.Size([3]), torch.Size([3, 2]))
+    """
+    dtype, device = dtype_and_device(model)
+    examples = ExampleData.of(data, {"mask": mask, "context": context}, dtype, device)
+    validate(model, examples)
+    return Potential(model, examples, read_layout(model, examples, example_plate))
+
+
+def validate(model: Model, data: ExampleData) -> None:
+    """Let a model that has a ``validate_data`` check what it is given, before work starts."""
+    check = getattr(model, "validate_data", None)
+    if callable(check):
+        check(*data.args, **data.kwargs)
+
+
+def dtype_and_device(model: Model) -> tuple[torch.dtype, torch.device]:
+    """Return what a model computes in: its first floating-point parameter's, or torch's default."""
+    if isinstance(model, torch.nn.Module):
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                return parameter.dtype, parameter.device
+    return torch.get_default_dtype(), torch.get_default_device()
+
+
+def _divergence(name: str, fixed: tuple[Any, Any, Any], moving: tuple[Any, Any, Any]) -> Tensor:
+    fn, scale, mask = moving
+    if hasattr(fn, "fisher"):
+        # A quadratic with the Fisher information as its Hessian.
+        value = sum(
+            0.5 * (information.detach() * (parameter - parameter.detach()) ** 2).flatten(1).sum(1)
+            for parameter, information in fn.fisher()
+        )
+        return scale_and_mask(value, scale, mask)
+    try:
+        value = kl_divergence(fixed[0], fn)
+    except NotImplementedError:
+        raise NotImplementedError(
+            f"the metric needs the Fisher information of site {name!r}, but torch knows no KL "
+            f"divergence for {type(fn).__name__}: give the distribution a method fisher() that "
+            "returns pairs (parameter, information per cell)"
+        ) from None
+    value = scale_and_mask(value, scale, mask)
+    return value.reshape(value.shape[0], -1).sum(1)
+
+
+def _hessians(value: Tensor, position: Tensor) -> Tensor:
+    """Return the Hessian of each example's value, (n, d, d); examples do not interact."""
+    n, d = position.shape
+    if not value.requires_grad:
+        return position.new_zeros(n, d, d)
+    (gradient,) = torch.autograd.grad(
+        value.sum(), position, create_graph=True, materialize_grads=True
+    )
+    if not gradient.requires_grad:
+        return position.new_zeros(n, d, d)
+    rows = [
+        torch.autograd.grad(
+            gradient[:, j].sum(), position, retain_graph=True, materialize_grads=True
+        )[0]
+        for j in range(d)
+    ]
+    return torch.stack(rows, 1).detach()

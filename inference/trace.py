@@ -1,0 +1,331 @@
+"""Reading a Pyro model: which latents each example has, and its log density by one handler."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.subsample_messenger import _Subsample
+from torch import Tensor, nn
+from torch.distributions import biject_to, constraints
+
+from .data import ExampleData
+
+Model = Callable[..., Any]
+Message = Mapping[str, Any]
+
+
+class LatentSite(NamedTuple):
+    """A continuous latent of the example plate.
+
+    Attributes
+    ----------
+    name : str
+        Of the sample site.
+    shape : torch.Size
+        Of one example's unconstrained value.
+    start, stop : int
+        Its columns in the flat position (n, d).
+    is_real : bool
+        Whether its support is the real line, so that no transform is needed.
+    """
+
+    name: str
+    shape: torch.Size
+    start: int
+    stop: int
+    is_real: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each latent site lies in the flat position, and what is observed."""
+
+    plate: str
+    sites: tuple[LatentSite, ...]
+    observed: tuple[str, ...]
+
+    @property
+    def latent_dim(self) -> int:
+        """Number of unconstrained latent components of one example, d."""
+        return self.sites[-1].stop
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run torch's global random state from a seed, and put it back afterwards."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed % 2**63)
+        yield
+
+
+@contextmanager
+def evaluation_mode(model: Model) -> Iterator[None]:
+    """Put a module and its parts into evaluation mode, and each back as it was."""
+    training = (
+        [part for part in model.modules() if part.training] if isinstance(model, nn.Module) else []
+    )
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+class _Record(Messenger):
+    """Keep every sample site's message, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sites: list[dict[str, Any]] = []
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if not isinstance(msg["fn"], _Subsample):
+            self.sites.append(dict(msg))
+
+
+def read_layout(model: Model, data: ExampleData, example_plate: str | None = None) -> Layout:
+    """Run a model once and return the layout of its latents.
+
+    Parameters
+    ----------
+    model : callable
+        A Pyro model.
+    data : ExampleData
+        Some of the data; n examples.
+    example_plate : str, optional
+        Name of the plate over examples; may be left out where the model has only one plate of
+        that size.
+
+    Raises
+    ------
+    ValueError
+        If the model has no plate over the examples, subsamples it, has a discrete latent or a
+        sample site outside the plate, or if a density's shape does not fit; the message names the
+        site and says what to do.
+    """
+    record = _Record()
+    # Only this handler must see the run, not one that the caller happens to be inside of.
+    with torch.no_grad(), seeded(0), evaluation_mode(model), pyro.validation_enabled(True), record:
+        model(*data.args, **data.kwargs)
+    sites = [site for site in record.sites if not site["infer"].get("_deterministic")]
+    plate = _find_plate(sites, data.num_examples, example_plate)
+    latents: list[LatentSite] = []
+    observed: list[str] = []
+    start = 0
+    for site in sites:
+        _check_site(site, plate, data.num_examples)
+        if site["is_observed"]:
+            observed.append(site["name"])
+            continue
+        support = site["fn"].support
+        unconstrained = biject_to(support).inv(site["value"])
+        stop = start + unconstrained[0].numel()
+        latents.append(
+            LatentSite(site["name"], unconstrained.shape[1:], start, stop, _is_real(support))
+        )
+        start = stop
+    if not latents:
+        raise ValueError(
+            f"the model has no latent sample site in plate {plate!r}: there is nothing to infer"
+        )
+    return Layout(plate, tuple(latents), tuple(observed))
+
+
+def _find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None) -> str:
+    frames = {frame.name: frame for site in sites for frame in site["cond_indep_stack"]}
+    if name is not None and name not in frames:
+        raise ValueError(
+            f"example_plate must name a plate of the model, got {name!r}; it has {sorted(frames)}"
+        )
+    if not frames:
+        raise ValueError(
+            "the model has no plate over examples: put its sample sites under "
+            'with pyro.plate("examples", len(y)):'
+        )
+    if name is None:
+        fitting = [n for n, frame in frames.items() if frame.full_size == num_examples]
+        if len(fitting) != 1:
+            raise ValueError(
+                f"example_plate must say which plate holds the {num_examples} examples; the model "
+                f"has the plates { {n: frame.full_size for n, frame in frames.items()} }"
+            )
+        name = fitting[0]
+    frame = frames[name]
+    if frame.dim is None:
+        raise ValueError(
+            f"plate {name!r} is a Python loop: use it as a context, with pyro.plate(...):, so that "
+            "all examples run at once"
+        )
+    if frame.size != frame.full_size:
+        raise ValueError(
+            f"plate {name!r} has subsample_size={frame.size}: leave it out, minibatches are drawn "
+            "by AlternatingBackProp(batch_size=...)"
+        )
+    if frame.full_size != num_examples:
+        raise ValueError(
+            f"plate {name!r} has size {frame.full_size}, but the data hold {num_examples} "
+            "examples: its size must be that of the data's first dimension"
+        )
+    return name
+
+
+def _check_site(site: dict[str, Any], plate: str, num_examples: int) -> None:
+    name, fn = site["name"], site["fn"]
+    frames = {frame.name: frame for frame in site["cond_indep_stack"]}
+    if plate not in frames:
+        kind = "observed" if site["is_observed"] else "latent"
+        remedy = (
+            "observe it inside the plate"
+            if site["is_observed"]
+            else "make what all examples share a pyro.param, or move the site into the plate"
+        )
+        raise ValueError(f"the {kind} site {name!r} lies outside plate {plate!r}: {remedy}")
+    if not site["is_observed"] and _is_discrete(fn.support):
+        raise ValueError(
+            f"the latent site {name!r} is discrete ({type(fn).__name__}), and a gradient-based "
+            "chain cannot move it: sum it out in the observation, or use a continuous relaxation"
+        )
+    shape = torch.Size(fn.log_prob(site["value"]).shape)
+    dims = {frame.dim: frame.size for frame in site["cond_indep_stack"] if frame.vectorized}
+    example_dim = frames[plate].dim
+    outermost = example_dim == min(dims) and len(shape) == -example_dim
+    fits = all(shape[i] == dims.get(i - len(shape), 1) for i in range(len(shape)))
+    if not outermost or not fits:
+        expected = tuple(dims.get(d, 1) for d in range(min(dims), 0))
+        raise ValueError(
+            f"the log density of site {name!r} must have shape {expected}, its plates', with the "
+            f"example first (plate {plate!r} outermost), got {tuple(shape)} from a distribution "
+            f"of batch shape {tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)} at a "
+            f"value of shape {tuple(site['value'].shape)}: use .to_event() for the dimensions that "
+            "belong to one example"
+        )
+
+
+def _base(support: constraints.Constraint) -> constraints.Constraint:
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    return support
+
+
+def _is_real(support: constraints.Constraint) -> bool:
+    base = _base(support)
+    return base is constraints.real or base is constraints.real_vector
+
+
+def _is_discrete(support: constraints.Constraint) -> bool:
+    return bool(_base(support).is_discrete)
+
+
+class LogDensity(Messenger):
+    """Run a model at given unconstrained latents and gather its log density.
+
+    After the run ``prior`` and ``likelihood`` hold log densities (n,), in nats, the prior's with
+    the log-Jacobian of the transform; ``values`` the constrained latents, ``fns`` the observed
+    sites' distributions with their scale and mask.
+    """
+
+    def __init__(self, layout: Layout, position: Tensor) -> None:
+        super().__init__()
+        self.prior = position.new_zeros(position.shape[0])
+        self.likelihood = position.new_zeros(position.shape[0])
+        self.values: dict[str, Tensor] = {}
+        self.fns: dict[str, tuple[Any, Any, Any]] = {}
+        self._position = position
+        self._latents = {site.name: site for site in layout.sites}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        site = self._latents.get(msg["name"])
+        if site is None:
+            return
+        flat = self._position[:, site.start : site.stop]
+        value = flat.reshape(flat.shape[0], *site.shape)
+        if not site.is_real:
+            transform = biject_to(msg["fn"].support)
+            unconstrained, value = value, transform(value)
+            self.prior = self.prior + _per_example(
+                transform.log_abs_det_jacobian(unconstrained, value)
+            )
+        self.values[site.name] = value
+        msg["value"] = value
+        msg["done"] = True
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if isinstance(msg["fn"], _Subsample) or msg["infer"].get("_deterministic"):
+            return
+        log_prob = msg["fn"].log_prob(msg["value"])
+        log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
+        if log_prob.shape[:1] != self.prior.shape:
+            raise ValueError(
+                f"the log density of site {msg['name']!r} must have the example as its first "
+                f"dimension, of size {self.prior.shape[0]}, got shape {tuple(log_prob.shape)}"
+            )
+        if msg["name"] in self._latents:
+            self.prior = self.prior + _per_example(log_prob)
+        else:
+            self.likelihood = self.likelihood + _per_example(log_prob)
+            self.fns[msg["name"]] = (msg["fn"], msg["scale"], msg["mask"])
+
+
+class Substitute(Messenger):
+    """Run a model at given constrained latents.
+
+    Records each one's unconstrained value in ``unconstrained`` and, where ``predict`` is set,
+    draws the observed sites afresh into ``predicted``.
+    """
+
+    def __init__(self, values: Mapping[str, Tensor], predict: bool = False) -> None:
+        super().__init__()
+        self.unconstrained: dict[str, Tensor] = {}
+        self.predicted: dict[str, Tensor] = {}
+        self._values = values
+        self._predict = predict
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self._values:
+            msg["value"] = self._values[msg["name"]]
+            msg["done"] = True
+            self.unconstrained[msg["name"]] = biject_to(msg["fn"].support).inv(msg["value"])
+        elif self._predict and msg["is_observed"] and not msg["infer"].get("_deterministic"):
+            msg["value"] = msg["fn"].sample()
+            msg["done"] = True
+            self.predicted[msg["name"]] = msg["value"]
+
+
+def run(model: Model, data: ExampleData, handler: Messenger) -> None:
+    """Run a model under a handler, with Pyro's validation off."""
+    with pyro.validation_enabled(False), handler:
+        model(*data.args, **data.kwargs)
+
+
+def parameters_of(model: Model, data: ExampleData) -> dict[str, Tensor]:
+    """Return what a model learns: unconstrained leaves by name.
+
+    An ``nn.Module``'s parameters that require a gradient, and every ``pyro.param`` (those that
+    ``pyro.module`` registers included) that the model meets on ``data``.
+    """
+    found: dict[str, Tensor] = {}
+    if isinstance(model, nn.Module):
+        found.update((n, p) for n, p in model.named_parameters() if p.requires_grad)
+    with torch.no_grad(), seeded(0), evaluation_mode(model), poutine.trace(param_only=True) as trace:
+        model(*data.args, **data.kwargs)
+    known = {id(parameter) for parameter in found.values()}
+    for name, node in trace.trace.nodes.items():
+        if node["type"] != "param":
+            continue
+        value = node["value"]
+        leaf = value.unconstrained() if hasattr(value, "unconstrained") else value
+        if leaf.requires_grad and id(leaf) not in known:
+            found[name] = leaf
+    return found
+
+
+def _per_example(log_prob: Tensor) -> Tensor:
+    return log_prob.reshape(log_prob.shape[0], -1).sum(1) if log_prob.dim() > 1 else log_prob

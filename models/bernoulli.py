@@ -1,0 +1,27 @@
+"""Yes/no data."""
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from .observation import Context, Observation, factorised
+
+
+class Bernoulli(Observation):
+    """Independent yes/no cells, ``y ~ Bernoulli(sigmoid(output))``; y holds 0 and 1.
+
+    The network's output are logits, so it must end linear.
+    """
+
+    def mean(self, output: Tensor, context: Context | None = None) -> Tensor:
+        """Return the probability of 1."""
+        return output.sigmoid()
+
+    def distribution(
+        self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return independent Bernoulli distributions with the output as logits."""
+        return factorised(dist.Bernoulli(logits=output), mask)
+
+    def link_range(self) -> tuple[float, float]:
+        """Return 0 and 1."""
+        return 0.0, 1.0

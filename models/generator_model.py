@@ -1,0 +1,320 @@
+"""The generator model: a prior, a network and an observation as one Pyro model."""
+
+import warnings
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from .observation import Context, Observation, Prior, first_place
+from .wrapped import as_observation, as_prior
+
+
+class GeneratorModel(nn.Module):
+    """``z ~ prior``, ``y ~ observation(network(z))``: an ``nn.Module`` that is a Pyro model.
+
+    Calling it runs the model with the sample sites ``z`` and ``y`` in the plate ``examples``. Its
+    parameters are plain ``nn.Parameter``; Pyro's global parameter store is not touched.
+
+    Parameters
+    ----------
+    prior : Prior or Pyro distribution
+        Distribution of one example's latent.
+    network : nn.Module
+        From latents (n, ...) to outputs (n, ...); it ends linear, the inverse link belongs to the
+        observation.
+    observation : Observation or callable
+        From the output to a distribution of y.
+
+    Raises
+    ------
+    TypeError
+        If a piece is of another kind.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from explainaway.models import GeneratorModel, Gaussian, Normal, mlp
+    >>> model = GeneratorModel(Normal(2), mlp(2, shape=(5,)), Gaussian(scale=0.3))
+    >>> model.generate(3, seed=0).shape
+    torch.Size([3, 5])
+    """
+
+    def __init__(
+        self,
+        prior: Prior | dist.TorchDistribution,
+        network: nn.Module,
+        observation: Observation | Callable[[Tensor], dist.TorchDistribution],
+    ) -> None:
+        super().__init__()
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"network must be an nn.Module, got {network!r}")
+        self.prior = as_prior(prior)
+        self.network = network
+        self.observation = as_observation(observation)
+
+    def forward(
+        self,
+        y: Tensor | None = None,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+        num_examples: int | None = None,
+    ) -> Tensor:
+        """Run the model in Pyro: sites ``z`` and ``y`` in plate ``examples``.
+
+        Parameters
+        ----------
+        y : Tensor, optional
+            Data (n, ...), NaN where not observed (under ``Masked``); without it y is sampled.
+        mask : bool Tensor, optional
+            Of y's shape, true where observed (under ``Masked``).
+        context : mapping of Tensor, optional
+            Example-first tensors that the observation needs.
+        num_examples : int, optional
+            How many examples to sample when there is no y; 1 by default.
+
+        Returns
+        -------
+        Tensor
+            y as observed (missing cells filled) or as sampled, (n, ...).
+
+        Raises
+        ------
+        ValueError
+            If the distribution's shape is not that of y.
+        """
+        observed_cells = None
+        if y is not None:
+            y, observed_cells = self.observation.prepare(y, mask)
+            num_examples = y.shape[0]
+        with pyro.plate("examples", num_examples or 1):
+            z = pyro.sample("z", self.prior.distribution())
+            made = self.observation.distribution(
+                self.network(z), mask=observed_cells, context=context
+            )
+            if y is not None:
+                _check_shapes(made, y)
+            sampled: Tensor = pyro.sample("y", made, obs=y)
+        return sampled
+
+    def validate_data(
+        self, y: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
+        """Check data before long work starts; learning and sampling call this by themselves.
+
+        Parameters
+        ----------
+        y, mask, context
+            As in :meth:`forward`.
+
+        Raises
+        ------
+        ValueError
+            If there is no example, a value is infinite, NaN without ``Masked``, outside the
+            observation's support, or if the network's output does not fit y; the message names
+            the place and what was expected.
+        TypeError
+            If the mask is not boolean.
+
+        Warns
+        -----
+        UserWarning
+            If values lie far outside what the inverse link can reach, such as an image of bytes
+            under a tanh, or if a cell is missing from every example.
+        """
+        if y.dim() < 1 or y.shape[0] == 0:
+            raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
+        name = type(self.observation).__name__
+        filled, observed = self.observation.prepare(y, mask)
+        everywhere = torch.ones_like(y, dtype=torch.bool) if observed is None else observed
+        if observed is None and bool(y.isnan().any()):
+            raise ValueError(
+                f"y{list(first_place(y.isnan()))} is NaN, but the observation {name} has no "
+                f"missing cells: write Masked({name}(...)) to treat NaN as not observed"
+            )
+        infinite = filled.isinf() & everywhere
+        if bool(infinite.any()):
+            place = first_place(infinite)
+            raise ValueError(f"y{list(place)} must be finite, got {float(y[place])}")
+        with torch.no_grad(), torch.random.fork_rng():
+            output = self._output(self.prior.distribution().sample((1,)))
+            first = None if context is None else {key: value[:1] for key, value in context.items()}
+            made = self.observation.distribution(output, context=first)
+        _check_shapes(made, filled[:1])
+        self._check_support(made, filled, everywhere)
+        self._warn_of_link(filled, everywhere)
+        never = ~everywhere.any(0)
+        if bool(never.any()) and y.shape[0] > 1:
+            warnings.warn(
+                f"{int(never.sum())} of {never.numel()} cells are observed in no example (first: "
+                f"{list(first_place(never))}): nothing but the network's form tells about them",
+                stacklevel=3,
+            )
+
+    def _output(self, latents: Tensor) -> Tensor:
+        """Run the network as it is used in inference: no batch statistics, no dropout."""
+        was_training = self.network.training
+        self.network.eval()
+        try:
+            output: Tensor = self.network(latents)
+        finally:
+            self.network.train(was_training)
+        return output
+
+    def _check_support(
+        self, made: dist.TorchDistribution, y: Tensor, observed: Tensor
+    ) -> None:
+        support = made.support
+        while isinstance(support, torch.distributions.constraints.independent):
+            support = support.base_constraint
+        if support.event_dim > 0:
+            return
+        outside = ~support.check(y) & observed
+        if bool(outside.any()):
+            place = first_place(outside)
+            raise ValueError(
+                f"y{list(place)} = {float(y[place]):g} is outside the support of the observation "
+                f"{type(self.observation).__name__}, which is {support}"
+            )
+
+    def _warn_of_link(self, y: Tensor, observed: Tensor) -> None:
+        low, high = self.observation.link_range()
+        smallest = float(torch.where(observed, y, torch.inf).min())
+        largest = float(torch.where(observed, y, -torch.inf).max())
+        slack = high - low
+        if smallest < low - slack or largest > high + slack:
+            warnings.warn(
+                f"y ranges from {smallest:g} to {largest:g}, but the observation's inverse link "
+                f"reaches only from {low:g} to {high:g}: scale y to that range, for bytes and a "
+                "tanh y / 127.5 - 1",
+                stacklevel=4,
+            )
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return the signal at given latents, before masks, operators and noise.
+
+        Parameters
+        ----------
+        latents : Tensor
+            (n, d), or with more leading dimensions, (chains, n, d).
+
+        Returns
+        -------
+        Tensor
+            The same leading dimensions, then the shape of one example's signal.
+        """
+        rows, leading = self._rows(latents)
+        signal = self.observation.signal(self._output(rows))
+        return signal.reshape(*leading, *signal.shape[1:])
+
+    def reconstruct(
+        self,
+        latents: Tensor,
+        observed: Tensor | None = None,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return ``E[y | z]``, of y's shape and without NaN.
+
+        Parameters
+        ----------
+        latents : Tensor
+            (n, d), or with more leading dimensions, (chains, n, d).
+        observed : Tensor, optional
+            Data (n, ...) with NaN where missing (or a ``mask``): observed cells are kept, hidden
+            ones predicted from z and from them.
+        mask, context
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        Tensor
+            The same leading dimensions, then the shape of one example's data.
+        """
+        rows, leading = self._rows(latents)
+        if context is not None:
+            repeats = rows.shape[0] // next(iter(context.values())).shape[0]
+            context = {k: v.repeat(repeats, *[1] * (v.dim() - 1)) for k, v in context.items()}
+        mean = self.observation.mean(self._output(rows), context)
+        mean = mean.reshape(*leading, *mean.shape[1:])
+        if observed is None:
+            return mean
+        filled, known = self.observation.prepare(observed, mask)
+        return filled if known is None else torch.where(known, filled, mean)
+
+    @torch.no_grad()
+    def generate(self, num_examples: int, seed: int, noise: bool = False) -> Tensor:
+        """Return new examples: latents from the prior, decoded.
+
+        Parameters
+        ----------
+        num_examples : int
+            How many.
+        seed : int
+            Reproduces them; the global random state is left as it was.
+        noise : bool, default False
+            Draw y from the observation instead of returning its mean.
+
+        Returns
+        -------
+        Tensor
+            (num_examples, ...), of y's shape.
+        """
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            output = self._output(self.prior.distribution().sample((num_examples,)))
+            if noise:
+                sample: Tensor = self.observation.distribution(output).sample()
+                return sample
+            return self.observation.mean(output)
+
+    def log_joint(
+        self,
+        y: Tensor,
+        latents: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return ``log p(y, z)`` of each example, in nats.
+
+        Parameters
+        ----------
+        y : Tensor
+            Data (n, ...).
+        latents : Tensor
+            (n, ...), one for each example.
+        mask, context
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        Tensor
+            (n,).
+        """
+        y, known = self.observation.prepare(y, mask)
+        made = self.observation.distribution(self.network(latents), mask=known, context=context)
+        _check_shapes(made, y)
+        total: Tensor = made.log_prob(y) + self.prior.distribution().log_prob(latents)
+        return total
+
+    def _rows(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
+        event = self.prior.distribution().event_shape
+        leading = latents.shape[: latents.dim() - len(event)]
+        if not leading or latents.shape[len(leading) :] != event:
+            raise ValueError(
+                f"latents must have shape (n, {', '.join(map(str, event))}), possibly with more "
+                f"leading dimensions, got {tuple(latents.shape)}"
+            )
+        return latents.reshape(-1, *event), leading
+
+
+def _check_shapes(made: dist.TorchDistribution, y: Tensor) -> None:
+    expected = made.batch_shape + made.event_shape
+    if y.shape != expected or len(made.batch_shape) != 1:
+        raise ValueError(
+            f"y has shape {tuple(y.shape)}, but the observation of the network's output has batch "
+            f"shape {tuple(made.batch_shape)} and event shape {tuple(made.event_shape)}: the "
+            "batch shape must be (n,) and the event shape that of one example's data"
+        )

@@ -1,0 +1,129 @@
+"""Top-down networks; plain ``nn.Sequential`` modules that end linear."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from torch import nn
+
+
+def mlp(
+    latent_dim: int,
+    shape: int | Sequence[int],
+    hidden: Sequence[int] = (256, 256),
+    activation: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Sequential:
+    """Return a fully connected generator.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Number of latent components d.
+    shape : int or sequence of int
+        Shape of one example's data.
+    hidden : sequence of int, default (256, 256)
+        Width of each hidden layer, from the top down; empty for a linear generator.
+    activation : callable, default nn.ReLU
+        Makes the non-linearity that follows each hidden layer.
+
+    Returns
+    -------
+    nn.Sequential
+        From (n, d) to (n, \\*shape), ending linear.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive.
+    """
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    _check_sizes(latent_dim=(latent_dim,), shape=shape, hidden=tuple(hidden))
+    layers: list[nn.Module] = []
+    width = latent_dim
+    for size in hidden:
+        layers += [nn.Linear(width, size), activation()]
+        width = size
+    layers.append(nn.Linear(width, math.prod(shape)))
+    if len(shape) > 1:
+        layers.append(nn.Unflatten(1, shape))
+    return nn.Sequential(*layers)
+
+
+def deconvnet(
+    latent_dim: int = 100,
+    shape: Sequence[int] = (3, 64, 64),
+    width: int = 64,
+    batch_norm: bool = True,
+    activation: Callable[[], nn.Module] = nn.ReLU,
+) -> nn.Sequential:
+    """Return the paper's top-down ConvNet for images of objects.
+
+    A fully connected top layer gives a small map (4x4 for an image of side 64); each
+    deconvolution, 5x5 with up-sampling by 2, doubles its side; batch normalisation and a ReLU
+    follow all but the last.
+
+    Parameters
+    ----------
+    latent_dim : int, default 100
+        Number of latent components d.
+    shape : (int, int, int), default (3, 64, 64)
+        Channels, height, width of one image; height and width are halved while both stay even and
+        at least 4.
+    width : int, default 64
+        Channels of the last hidden layer, doubled at each layer above it.
+    batch_norm : bool, default True
+        Batch normalisation after each hidden layer. Inference uses its running statistics.
+    activation : callable, default nn.ReLU
+        Makes the non-linearity.
+
+    Returns
+    -------
+    nn.Sequential
+        From (n, d) to (n, \\*shape), ending linear: the paper's tanh is the observation's inverse
+        link.
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive, or height and width cannot be halved once.
+
+    References
+    ----------
+    Han et al. (2017), Experiments 2 and 3; the form of Radford, Metz & Chintala (2016).
+    """
+    if len(tuple(shape)) != 3:
+        raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
+    channels, height, side = shape
+    _check_sizes(latent_dim=(latent_dim,), shape=tuple(shape), width=(width,))
+    doublings = 0
+    while height % 2 == 0 and side % 2 == 0 and min(height, side) >= 8:
+        height, side, doublings = height // 2, side // 2, doublings + 1
+    if doublings == 0:
+        raise ValueError(
+            f"shape must have an even height and width of at least 8, got {tuple(shape)}: pad or "
+            "crop the images, or use mlp"
+        )
+    features = width * 2 ** (doublings - 1)
+    layers: list[nn.Module] = [
+        nn.Linear(latent_dim, features * height * side, bias=not batch_norm),
+        nn.Unflatten(1, (features, height, side)),
+    ]
+    for layer in range(doublings):
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(features))
+        layers.append(activation())
+        last = layer == doublings - 1
+        below = channels if last else features // 2
+        layers.append(
+            nn.ConvTranspose2d(
+                features, below, 5, stride=2, padding=2, output_padding=1,
+                bias=last or not batch_norm,
+            )
+        )
+        features = below
+    return nn.Sequential(*layers)
+
+
+def _check_sizes(**sizes: tuple[int, ...]) -> None:
+    for name, values in sizes.items():
+        if any(not isinstance(value, int) or value < 1 for value in values):
+            raise ValueError(f"{name} must hold positive integers, got {values}")

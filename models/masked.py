@@ -1,0 +1,70 @@
+"""Missing cells."""
+
+from collections.abc import Callable
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from .observation import Context, Observation
+from .wrapped import as_observation
+
+
+class Masked(Observation):
+    """Let cells be missing: NaN means not observed, and so does a false entry of ``mask``.
+
+    What is missing is marginalised out exactly; it is filled before any density is evaluated, so
+    that no NaN reaches a gradient (pytorch/pytorch#64305).
+
+    Parameters
+    ----------
+    base : Observation or callable
+        What the observed cells are.
+    """
+
+    def __init__(self, base: Observation | Callable[[Tensor], dist.TorchDistribution]) -> None:
+        super().__init__()
+        self.base = as_observation(base)
+
+    def prepare(self, y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return y with its missing cells filled, and the mask of the observed ones.
+
+        Raises
+        ------
+        TypeError
+            If ``mask`` is not boolean.
+        ValueError
+            If its shape is not that of y.
+        """
+        observed = ~y.isnan()
+        if mask is not None:
+            if mask.dtype != torch.bool:
+                raise TypeError(
+                    f"mask must be boolean, true where y is observed, got dtype {mask.dtype}. "
+                    "Weights between 0 and 1 are a linear operator, not a mask: the place for "
+                    "them is an observation that applies it (Sensed)"
+                )
+            if mask.shape != y.shape:
+                raise ValueError(
+                    f"mask must have the shape of y, {tuple(y.shape)}, got {tuple(mask.shape)}"
+                )
+            observed = observed & mask
+        return torch.where(observed, y, self.base.fill_value), observed
+
+    def mean(self, output: Tensor, context: Context | None = None) -> Tensor:
+        """Return the mean of every cell, observed or not."""
+        return self.base.mean(output, context)
+
+    def signal(self, output: Tensor) -> Tensor:
+        """Return the signal of the base."""
+        return self.base.signal(output)
+
+    def distribution(
+        self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return the base's distribution of the observed cells."""
+        return self.base.distribution(output, mask=mask, context=context)
+
+    def link_range(self) -> tuple[float, float]:
+        """Return the limits of the base's inverse link."""
+        return self.base.link_range()

@@ -1,0 +1,51 @@
+"""The prior of the paper: independent standard normal latents."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from .observation import Prior
+
+
+class Normal(Prior):
+    """Independent normal latents, ``z ~ N(loc, scale²)`` for each of ``dim`` components.
+
+    Parameters
+    ----------
+    dim : int
+        Number of latent components d, at least 1.
+    loc, scale : float or Tensor, default 0 and 1
+        Mean and standard deviation, a number or a tensor of shape (d,); ``scale`` is positive.
+
+    Raises
+    ------
+    ValueError
+        If ``dim`` is not a positive integer, ``scale`` is not positive, or a tensor does not
+        broadcast to (d,).
+
+    References
+    ----------
+    Han, Lu, Zhu & Wu, "Alternating Back-Propagation for Generator Network" (AAAI 2017), eq. 1.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def __init__(self, dim: int, loc: float | Tensor = 0.0, scale: float | Tensor = 1.0) -> None:
+        super().__init__()
+        if not isinstance(dim, int) or dim < 1:
+            raise ValueError(f"dim must be a positive integer, got {dim!r}")
+        for name, value in (("loc", loc), ("scale", scale)):
+            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype())
+            if tensor.dim() > 1 or (tensor.dim() == 1 and tensor.shape[0] not in (1, dim)):
+                raise ValueError(
+                    f"{name} must be a number or have shape ({dim},), got shape "
+                    f"{tuple(tensor.shape)}"
+                )
+            self.register_buffer(name, tensor.expand(dim).clone())
+        if not bool((self.scale > 0).all()):
+            raise ValueError(f"scale must be positive, got {scale!r}")
+
+    def distribution(self) -> dist.TorchDistribution:
+        """Return the distribution of one example's latent, event shape (d,)."""
+        return dist.Normal(self.loc, self.scale).to_event(1)
