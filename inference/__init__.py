@@ -5,13 +5,17 @@ move chains, :func:`bind` makes the potential energy they see.
 """
 
 from .alternating import AlternatingBackProp, Fit, StepRecord
+from .diagnostics import Summary, summarise
 from .gradient_descent import GradientDescent
 from .hmc import HMC
 from .kernel import Info, Kernel, NonFiniteStartError
 from .langevin import Langevin
 from .mala import MALA
 from .noise import KeyedGenerator, KeyedSource
+from .posterior import Posterior
 from .potential import Potential, bind
+from .pyro_kernel import PyroKernel
+from .sampling import sample_posterior
 
 __all__ = [
     "HMC",
@@ -25,7 +29,12 @@ __all__ = [
     "KeyedSource",
     "Langevin",
     "NonFiniteStartError",
+    "Posterior",
     "Potential",
+    "PyroKernel",
     "StepRecord",
+    "Summary",
     "bind",
+    "sample_posterior",
+    "summarise",
 ]

@@ -471,9 +471,7 @@ class AlternatingBackProp:
         assert self._potential is not None
         return {
             "parameters": {name: list(p.shape) for name, p in self._parameters.items()},
-            "latent sites": {
-                site.name: list(site.shape) for site in self._potential.layout.sites
-            },
+            "latent sites": {site.name: list(site.shape) for site in self._potential.layout.sites},
             "data": fingerprint(examples.tensors()),
             "seed": seed,
             "kernel": repr(self.kernel),
@@ -507,11 +505,14 @@ class AlternatingBackProp:
             state.update(self.model.state_dict())
         return state
 
-    def _resume(
-        self, path: Path, identity: dict[str, Any], held_out: Chains | None
-    ) -> _Progress:
+    def _resume(self, path: Path, identity: dict[str, Any], held_out: Chains | None) -> _Progress:
         required = (
-            "progress", "model", "optimizer", "scheduler", "chains", "validation_chains",
+            "progress",
+            "model",
+            "optimizer",
+            "scheduler",
+            "chains",
+            "validation_chains",
         )
         content = load_checkpoint(path, "a fit", identity, required)
         device = dtype_and_device(self.model)[1]

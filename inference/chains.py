@@ -136,4 +136,3 @@ def visit(
         torch.stack(rates).nanmean(),
         diverging,
     )
-

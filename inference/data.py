@@ -31,8 +31,8 @@ class ExampleData:
     ) -> "ExampleData":
         """Return data made from what a user gave: tensors, NumPy arrays, a data set or a loader.
 
-        Floating-point arrays take the model's ``dtype``; integers stay integers in the context
-        (labels) but a model's first argument becomes floating point; all move to ``device``.
+        Floating-point arrays take the model's ``dtype``, others keep theirs; all move to
+        ``device``.
 
         Raises
         ------
@@ -109,9 +109,7 @@ class ExampleData:
         def apply(value: Any) -> Any:
             return function(value) if isinstance(value, Tensor) else value
 
-        return ExampleData(
-            _map_tree(apply, self.args), _map_tree(apply, self.kwargs), num_examples
-        )
+        return ExampleData(_map_tree(apply, self.args), _map_tree(apply, self.kwargs), num_examples)
 
 
 def _unload(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -65,9 +65,7 @@ class HMC:
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
         if not isinstance(self.num_leapfrog, int) or self.num_leapfrog < 1:
-            raise ValueError(
-                f"num_leapfrog must be a positive integer, got {self.num_leapfrog!r}"
-            )
+            raise ValueError(f"num_leapfrog must be a positive integer, got {self.num_leapfrog!r}")
         if not 0 <= self.jitter < 1:
             raise ValueError(f"jitter must lie in [0, 1), got {self.jitter!r}")
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .data import ExampleData
 from .noise import KeyedSource, standard_normal
-from .potential import Potential
+from .potential import Potential, dtype_and_device
 from .trace import Model, run, seeded
 
 InitStrategy = Callable[[dict[str, Any]], Tensor]
@@ -27,15 +27,10 @@ def first_position(
     that belongs to the example: for the prior N(0, I) that is a draw from it.
     """
     n, d = potential.num_examples, potential.latent_dim
-    reference = potential.data.tensors()[0]
-    device = reference.device
+    dtype, device = dtype_and_device(potential.model)
     if init_strategy is None:
         example = torch.arange(n, device=device).repeat(num_chains)
         chain = torch.arange(num_chains, device=device).repeat_interleave(n)
-        dtype = next(
-            (t.dtype for t in potential.data.tensors() if t.is_floating_point()),
-            torch.get_default_dtype(),
-        )
         like = torch.empty(num_chains * n, d, dtype=dtype, device=device)
         # Step -1: no step of a chain has this key.
         position = standard_normal(KeyedSource(seed, example, chain).at(-1), like)

@@ -85,9 +85,7 @@ class Kernel(Protocol[S]):
     ) -> S:
         """Return the state at a position; once more after every change of the potential."""
 
-    def step(
-        self, state: S, potential: EnergyAndGradient, generator: Generator
-    ) -> tuple[S, Info]:
+    def step(self, state: S, potential: EnergyAndGradient, generator: Generator) -> tuple[S, Info]:
         """Return the next state and what happened."""
 
 
@@ -124,9 +122,7 @@ def check_settings(step_size: StepSize, target_acceptance: float) -> None:
     ):
         raise ValueError(f'step_size must be a positive number or "auto", got {step_size!r}')
     if not 0 < target_acceptance < 1:
-        raise ValueError(
-            f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}"
-        )
+        raise ValueError(f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}")
 
 
 def full_step_size(

@@ -40,9 +40,7 @@ class KeyedGenerator:
         self._drawn = 0
 
     def _words(self, count: int) -> Int64[Tensor, "n count"]:
-        counter = torch.arange(
-            self._drawn + 1, self._drawn + count + 1, device=self._key.device
-        )
+        counter = torch.arange(self._drawn + 1, self._drawn + count + 1, device=self._key.device)
         self._drawn += count
         return _mix(self._key[:, None] + counter * _GAMMA)
 
@@ -72,9 +70,7 @@ class KeyedSource:
         Which of the example's chains each row is.
     """
 
-    def __init__(
-        self, seed: int, example: Int64[Tensor, " n"], chain: Int64[Tensor, " n"]
-    ) -> None:
+    def __init__(self, seed: int, example: Int64[Tensor, " n"], chain: Int64[Tensor, " n"]) -> None:
         # A Python integer beyond 64 bits, or negative, is a valid seed too.
         wrapped = (seed + 2**63) % 2**64 - 2**63
         key = _mix(torch.tensor(wrapped, device=example.device) + _GAMMA)
@@ -82,7 +78,8 @@ class KeyedSource:
 
     def at(self, step: Int64[Tensor, " n"] | int) -> KeyedGenerator:
         """Return the generator of a step, which may differ between rows."""
-        return KeyedGenerator(_mix(self._key ^ (step + 1) * _GAMMA))
+        time = torch.as_tensor(step, device=self._key.device)
+        return KeyedGenerator(_mix(self._key ^ (time + 1) * _GAMMA))
 
 
 Generator = torch.Generator | KeyedGenerator

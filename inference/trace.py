@@ -314,7 +314,12 @@ def parameters_of(model: Model, data: ExampleData) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     if isinstance(model, nn.Module):
         found.update((n, p) for n, p in model.named_parameters() if p.requires_grad)
-    with torch.no_grad(), seeded(0), evaluation_mode(model), poutine.trace(param_only=True) as trace:
+    with (
+        torch.no_grad(),
+        seeded(0),
+        evaluation_mode(model),
+        poutine.trace(param_only=True) as trace,
+    ):
         model(*data.args, **data.kwargs)
     known = {id(parameter) for parameter in found.values()}
     for name, node in trace.trace.nodes.items():

@@ -87,7 +87,7 @@ class GeneratorModel(nn.Module):
         """
         observed_cells = None
         if y is not None:
-            y, observed_cells = self.observation.prepare(y, mask)
+            y, observed_cells = self.observation.prepare(_as_floating(y), mask)
             num_examples = y.shape[0]
         with pyro.plate("examples", num_examples or 1):
             z = pyro.sample("z", self.prior.distribution())
@@ -127,6 +127,7 @@ class GeneratorModel(nn.Module):
         if y.dim() < 1 or y.shape[0] == 0:
             raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
         name = type(self.observation).__name__
+        y = _as_floating(y)
         filled, observed = self.observation.prepare(y, mask)
         everywhere = torch.ones_like(y, dtype=torch.bool) if observed is None else observed
         if observed is None and bool(y.isnan().any()):
@@ -163,9 +164,7 @@ class GeneratorModel(nn.Module):
             self.network.train(was_training)
         return output
 
-    def _check_support(
-        self, made: dist.TorchDistribution, y: Tensor, observed: Tensor
-    ) -> None:
+    def _check_support(self, made: dist.TorchDistribution, y: Tensor, observed: Tensor) -> None:
         support = made.support
         while isinstance(support, torch.distributions.constraints.independent):
             support = support.base_constraint
@@ -241,7 +240,7 @@ class GeneratorModel(nn.Module):
         mean = mean.reshape(*leading, *mean.shape[1:])
         if observed is None:
             return mean
-        filled, known = self.observation.prepare(observed, mask)
+        filled, known = self.observation.prepare(_as_floating(observed), mask)
         return filled if known is None else torch.where(known, filled, mean)
 
     @torch.no_grad()
@@ -293,7 +292,7 @@ class GeneratorModel(nn.Module):
         Tensor
             (n,).
         """
-        y, known = self.observation.prepare(y, mask)
+        y, known = self.observation.prepare(_as_floating(y), mask)
         made = self.observation.distribution(self.network(latents), mask=known, context=context)
         _check_shapes(made, y)
         total: Tensor = made.log_prob(y) + self.prior.distribution().log_prob(latents)
@@ -308,6 +307,10 @@ class GeneratorModel(nn.Module):
                 f"leading dimensions, got {tuple(latents.shape)}"
             )
         return latents.reshape(-1, *event), leading
+
+
+def _as_floating(y: Tensor) -> Tensor:
+    return y if y.is_floating_point() else y.to(torch.get_default_dtype())
 
 
 def _check_shapes(made: dist.TorchDistribution, y: Tensor) -> None:

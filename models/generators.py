@@ -115,7 +115,12 @@ def deconvnet(
         below = channels if last else features // 2
         layers.append(
             nn.ConvTranspose2d(
-                features, below, 5, stride=2, padding=2, output_padding=1,
+                features,
+                below,
+                5,
+                stride=2,
+                padding=2,
+                output_padding=1,
                 bias=last or not batch_norm,
             )
         )

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pyro.distributions as dist
 import torch
+from pyro.distributions.torch_distribution import TorchDistributionMixin
 from torch import Tensor
 
 from .observation import Context, Observation, Prior, factorised
@@ -81,7 +82,7 @@ def as_prior(prior: Prior | dist.TorchDistribution) -> Prior:
     """
     if isinstance(prior, Prior):
         return prior
-    if not isinstance(prior, dist.TorchDistribution):
+    if not isinstance(prior, TorchDistributionMixin):
         raise TypeError(
             "prior must be a Prior (such as Normal(100)) or a Pyro distribution of one example's "
             f"latent, got {prior!r}"

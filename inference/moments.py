@@ -1,0 +1,53 @@
+"""Running mean and variance of something computed from every draw, without keeping the draws."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Moments(NamedTuple):
+    """Mean and variance so far.
+
+    Attributes
+    ----------
+    mean : Tensor
+        Of the values' shape.
+    squares : Tensor
+        Sum of squared deviations from the mean.
+    count : int
+        Number of values.
+    """
+
+    mean: Tensor
+    squares: Tensor
+    count: int
+
+    @property
+    def variance(self) -> Tensor:
+        """Unbiased variance; NaN for a single value."""
+        if self.count < 2:
+            return torch.full_like(self.mean, torch.nan)
+        return self.squares / (self.count - 1)
+
+
+def merge(moments: Moments | None, values: Tensor) -> Moments:
+    """Return the moments with a batch of values, (k, ...), added.
+
+    References
+    ----------
+    Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample
+    variances" (1979): stable where a sum of squares cancels.
+    """
+    count = values.shape[0]
+    mean = values.mean(0)
+    squares = ((values - mean) ** 2).sum(0)
+    if moments is None:
+        return Moments(mean, squares, count)
+    total = moments.count + count
+    shift = mean - moments.mean
+    return Moments(
+        moments.mean + shift * (count / total),
+        moments.squares + squares + shift**2 * (moments.count * count / total),
+        total,
+    )

@@ -1,0 +1,147 @@
+"""Any of our kernels inside ``pyro.infer.MCMC``."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
+from torch import Tensor
+from torch.distributions import biject_to, transforms
+
+from .adaptation import pool_chains, start_dual_averaging, update_dual_averaging
+from .initialization import InitStrategy, first_position
+from .kernel import Info, Kernel
+from .potential import bind
+from .trace import Model, Substitute, run
+
+
+class PyroKernel(MCMCKernel):  # type: ignore[misc]
+    """Run a kernel, for all examples at once, as ``pyro.infer.MCMC(PyroKernel(model, MALA()))``.
+
+    A step size of ``"auto"`` adapts for each example during MCMC's warmup. The noise comes from a
+    generator that is seeded from torch's random state in ``setup``, so ``pyro.set_rng_seed``
+    reproduces a run.
+
+    Parameters
+    ----------
+    model : callable
+        Any Pyro model with an example plate.
+    kernel : Kernel
+        ``MALA()``, ``HMC()``, ...
+    example_plate : str, optional
+        Name of the plate over examples, where it is not the only one.
+    init_strategy : callable, optional
+        One of ``pyro.infer.autoguide.initialization``.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        kernel: Kernel[Any],
+        *,
+        example_plate: str | None = None,
+        init_strategy: InitStrategy | None = None,
+    ) -> None:
+        self.model = model
+        self.kernel = kernel
+        self.example_plate = example_plate
+        self.init_strategy = init_strategy
+        self.transforms: dict[str, transforms.Transform] = {}
+        self._initial: dict[str, Tensor] = {}
+        self._info: Info | None = None
+        self._accepted = 0.0
+        self._diverging = 0
+        self._steps = 0
+
+    def setup(self, warmup_steps: int, *args: Any, **kwargs: Any) -> None:
+        """Bind the model to MCMC's arguments and place the chain."""
+        self._potential = bind(self.model, *args, example_plate=self.example_plate, **kwargs)
+        seed = int(torch.randint(2**62, ()))
+        position = first_position(self._potential, 1, seed, self.init_strategy)[:, 0]
+        self._generator = torch.Generator(position.device).manual_seed(seed)
+        self.transforms = self._transforms(position)
+        self._initial = self._split(position)
+        self._adapting = self.kernel.step_size == "auto" and warmup_steps > 0
+        self._state = self.kernel.init(position, self._potential)
+        self._adaptation = start_dual_averaging(self._state.step_size)
+        self._last: Mapping[str, Tensor] | None = None
+        self._accepted, self._diverging, self._steps = 0.0, 0, 0
+
+    def _transforms(self, position: Tensor) -> dict[str, transforms.Transform]:
+        """Return each constrained site's map from constrained to unconstrained, as Pyro has it."""
+        found: dict[str, transforms.Transform] = {}
+
+        class Supports(Substitute):
+            def _pyro_post_sample(self, msg: Any) -> None:
+                if msg["name"] in self._values:
+                    found[msg["name"]] = biject_to(msg["fn"].support).inv
+
+        with torch.no_grad():
+            handler = Supports(self._potential.unflatten(position))
+            run(self.model, self._potential.data, handler)
+        return found
+
+    def _split(self, position: Tensor) -> dict[str, Tensor]:
+        return OrderedDict(
+            (site.name, position[:, site.start : site.stop].reshape(-1, *site.shape))
+            for site in self._potential.layout.sites
+        )
+
+    @property
+    def initial_params(self) -> dict[str, Tensor]:
+        """Unconstrained starting values by site name."""
+        return self._initial
+
+    @initial_params.setter
+    def initial_params(self, params: dict[str, Tensor]) -> None:
+        self._initial = params
+
+    def end_warmup(self) -> None:
+        """Freeze the step sizes."""
+        if self._adapting:
+            self._adapting = False
+            self._state = self._state._replace(step_size=self._adaptation.log_average.exp())
+        self._accepted, self._diverging, self._steps = 0.0, 0, 0
+
+    def sample(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the next unconstrained values by site name."""
+        if params is not self._last:
+            n = self._potential.num_examples
+            position = torch.cat(
+                [params[site.name].reshape(n, -1) for site in self._potential.layout.sites], 1
+            )
+            self._state = self.kernel.init(position, self._potential, self._state.step_size)
+        self._state, info = self.kernel.step(self._state, self._potential, self._generator)
+        if self._adapting:
+            rate = pool_chains(info.acceptance_rate, 1)
+            self._adaptation = update_dual_averaging(
+                self._adaptation, rate, self.kernel.target_acceptance
+            )
+            self._state = self._state._replace(step_size=self._adaptation.log_step_size.exp())
+        self._accepted += float(info.acceptance_rate.nanmean())
+        self._diverging += int(info.diverging.sum())
+        self._steps += 1
+        self._last = self._split(self._state.position)
+        return self._last
+
+    def logging(self) -> "OrderedDict[str, str]":
+        """Return what MCMC's progress bar shows."""
+        return OrderedDict(
+            [
+                ("step size", f"{float(self._state.step_size.median()):.2e}"),
+                ("acc. prob", f"{self._accepted / max(self._steps, 1):.3f}"),
+            ]
+        )
+
+    def diagnostics(self) -> dict[str, Any]:
+        """Return the mean acceptance rate, the step sizes and the number of divergences."""
+        return {
+            "acceptance rate": self._accepted / max(self._steps, 1),
+            "step size": self._state.step_size,
+            "divergences": self._diverging,
+        }
+
+    def cleanup(self) -> None:
+        """Forget the last draw, so that a new run starts from its own initial values."""
+        self._last = None
