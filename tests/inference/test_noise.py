@@ -38,7 +38,9 @@ def test_a_generator_goes_on() -> None:
 
 
 def test_normals_are_standard_normal_across_all_keys() -> None:
-    values = torch.cat([_normals(torch.arange(1000), step, size=10).flatten() for step in range(20)])
+    values = torch.cat(
+        [_normals(torch.arange(1000), step, size=10).flatten() for step in range(20)]
+    )
     # Kolmogorov-Smirnov on 200,000 numbers: a false failure has probability 1e-6.
     assert scipy.stats.kstest(values.double().numpy(), "norm").pvalue > 1e-6
 

@@ -18,7 +18,7 @@ def own_model(x: torch.Tensor) -> None:
         rate = pyro.sample("rate", dist.Gamma(2.0, torch.ones(len(x), 1)))
         mix = pyro.sample("mix", dist.Dirichlet(torch.ones(3)))
         with pyro.plate("columns", x.shape[1], dim=-1):
-            pyro.sample("x", dist.Normal(rate * mix[..., :1], scale), obs=x)
+            pyro.sample("x", dist.Normal(rate * mix[..., 0], scale), obs=x)
 
 
 def test_energy_is_minus_the_log_joint() -> None:
@@ -108,7 +108,7 @@ def test_metric_of_bernoulli_pixels_is_the_fisher_information() -> None:
 def test_metric_takes_a_distributions_own_fisher_information() -> None:
     class Cauchy(dist.Cauchy):
         def fisher(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-            return [(self.loc, 0.5 / self.scale**2)]
+            return [(self.loc[:, None], 0.5 / self.scale[:, None] ** 2)]
 
         def expand(self, *args: object, **kwargs: object) -> "Cauchy":
             return self

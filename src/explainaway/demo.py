@@ -1,0 +1,314 @@
+"""The demo: a generator network learned from digits with most of their pixels missing."""
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from . import baselines
+from .data import Digits, digits
+from .evaluation import RecoveryError, recovery_error
+from .inference import HMC, MALA, AlternatingBackProp, Langevin, Posterior, sample_posterior
+from .models import Bernoulli, Gaussian, GeneratorModel, Masked, Normal, mlp
+from .plots import save_panels, tile
+
+LATENT_DIM = 16
+NOISE = 0.35
+SHOWN = 24
+
+
+@dataclass(frozen=True)
+class DemoSettings:
+    """What the demo does; :meth:`of` fills in what goes with ``smoke``."""
+
+    observation: Literal["gaussian", "bernoulli"]
+    kernel: Literal["mala", "hmc", "langevin"]
+    missing: float
+    epochs: int
+    seed: int
+    output: Path
+    progress: bool
+    num_train: int | None
+    warmup_steps: int
+    num_samples: int
+
+    @staticmethod
+    def of(*, epochs: int | None, smoke: bool, **given: Any) -> "DemoSettings":
+        """Return the settings of the whole demo, or of a run of seconds.
+
+        Raises
+        ------
+        ValueError
+            If the share of missing pixels is not between 0 and 1, or there is no epoch.
+        """
+        if not 0 < given["missing"] < 1:
+            raise ValueError(f"--missing must lie between 0 and 1, got {given['missing']}")
+        if epochs is not None and epochs < 1:
+            raise ValueError(f"--epochs must be at least 1, got {epochs}")
+        if smoke:
+            return DemoSettings(
+                **given, epochs=epochs or 3, num_train=200, warmup_steps=20, num_samples=20
+            )
+        return DemoSettings(
+            **given, epochs=epochs or 150, num_train=None, warmup_steps=60, num_samples=60
+        )
+
+
+def build_model(settings: DemoSettings) -> GeneratorModel:
+    """Return the model; the observation is the one line that a flag swaps."""
+    observation = {
+        "gaussian": Masked(Gaussian(scale=NOISE, inverse_link=torch.tanh)),
+        "bernoulli": Masked(Bernoulli()),
+    }[settings.observation]
+    network = mlp(LATENT_DIM, shape=(8, 8), hidden=(512, 512), activation=nn.LeakyReLU)
+    return GeneratorModel(Normal(LATENT_DIM), network, observation)
+
+
+def run_demo(settings: DemoSettings) -> dict[str, Any]:
+    """Run the demo, write its picture, table and posterior, and return what it measured.
+
+    Returns
+    -------
+    dict
+        ``errors`` (method, task, measure), ``ratios`` to the best baseline, ``seconds`` by stage.
+    """
+    settings.output.mkdir(parents=True, exist_ok=True)
+    began = time.monotonic()
+    data = _load(settings)
+    low = 0.0 if settings.observation == "bernoulli" else -1.0
+    value_range = 1.0 - low
+    print(
+        f"digits: {len(data.train)} to learn from and {len(data.test)} to test on, "
+        f"{settings.missing:.0%} of the pixels hidden in both"
+    )
+    if settings.observation == "bernoulli":
+        print("observation Bernoulli: the digits are binarised, a pixel is 1 from half ink up")
+
+    torch.manual_seed(settings.seed)
+    model = build_model(settings)
+    train = _incomplete(data.train, data.train_observed)
+    test = _incomplete(data.test, data.test_observed)
+    kernel = {"mala": MALA(), "hmc": HMC(num_leapfrog=5), "langevin": Langevin()}[settings.kernel]
+    abp = AlternatingBackProp(
+        model,
+        kernel=kernel,
+        inference_steps=1 if settings.kernel == "hmc" else 4,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
+        scheduler=lambda adam: torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.epochs),
+        batch_size=120,
+    )
+    abp.fit(train, epochs=settings.epochs, seed=settings.seed, progress=settings.progress)
+    seconds = {"learning": time.monotonic() - began}
+
+    recovered = {}
+    for task, incomplete in (("T1", train), ("T3", test)):
+        recovered[task] = _recover(model, incomplete, settings)
+    seconds["recovery"] = time.monotonic() - began - sum(seconds.values())
+
+    errors: dict[str, dict[str, RecoveryError]] = _baseline_errors(data, settings, value_range)
+    seconds["baselines"] = time.monotonic() - began - sum(seconds.values())
+    errors["explainaway"] = {
+        "T1": recovery_error(
+            data.train,
+            data.train_observed,
+            recovered["T1"].median,
+            recovered["T1"].mean,
+            value_range,
+        ),
+        "T3": recovery_error(
+            data.test,
+            data.test_observed,
+            recovered["T3"].median,
+            recovered["T3"].mean,
+            value_range,
+        ),
+    }
+    ratios = _ratios(errors)
+    _print_errors(errors, ratios, settings.missing)
+    _print_diagnostics(recovered["T3"].posterior)
+
+    new = model.generate(2 * SHOWN, seed=settings.seed + 1).detach().numpy()
+    picture = _draw(settings, data, recovered, new, low)
+    shown = recovered["T3"].posterior.to_arviz(seed=settings.seed, predictive_draws=20)
+    posterior_file = settings.output / "posterior.nc"
+    shown.to_netcdf(str(posterior_file))
+    seconds["pictures and files"] = time.monotonic() - began - sum(seconds.values())
+    result = {
+        "settings": {
+            "observation": settings.observation,
+            "kernel": settings.kernel,
+            "missing": settings.missing,
+            "epochs": settings.epochs,
+            "seed": settings.seed,
+        },
+        "errors": {m: {t: e._asdict() for t, e in by.items()} for m, by in errors.items()},
+        "ratios": {task: e._asdict() for task, e in ratios.items()},
+        "seconds": {name: round(value, 1) for name, value in seconds.items()},
+    }
+    table = settings.output / "results.json"
+    table.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"\npicture {picture}, table {table}, posterior {posterior_file} (open it with ArviZ)")
+    print("seconds: " + ", ".join(f"{name} {value:.0f}" for name, value in seconds.items()))
+    return result
+
+
+def _load(settings: DemoSettings) -> Digits:
+    data = digits(settings.missing, settings.seed, settings.num_train)
+    if settings.observation == "bernoulli":
+        data = data._replace(
+            train=(data.train >= 0).astype(np.float32), test=(data.test >= 0).astype(np.float32)
+        )
+    return data
+
+
+def _incomplete(images: NDArray[np.float32], observed: NDArray[np.bool_]) -> Tensor:
+    return torch.from_numpy(np.where(observed, images, np.float32(np.nan)))
+
+
+@dataclass(frozen=True)
+class _Recovery:
+    """Posterior of the images: the mean is best for the square error, the median for the other."""
+
+    mean: NDArray[np.float32]
+    median: NDArray[np.float32]
+    spread: NDArray[np.float32]
+    posterior: Posterior
+
+
+def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) -> _Recovery:
+    """Sample each image's latent from scratch, given its observed pixels, weights fixed."""
+    posterior = sample_posterior(
+        model,
+        incomplete,
+        kernel=HMC(num_leapfrog=5),
+        num_chains=4,
+        warmup_steps=settings.warmup_steps,
+        num_samples=settings.num_samples,
+        seed=settings.seed,
+        accumulate={"image": model.decode},
+        progress=settings.progress,
+    )
+    image = posterior.accumulated["image"]
+    draws = posterior.get_samples()["z"][::4]
+    with torch.no_grad():
+        median = [model.decode(draws[:, part]).median(0).values for part in _parts(len(incomplete))]
+    return _Recovery(
+        image.mean.numpy(),
+        torch.cat(median).numpy(),
+        image.variance.sqrt().numpy(),
+        posterior,
+    )
+
+
+def _parts(count: int, size: int = 200) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, count, size)]
+
+
+def _baseline_errors(
+    data: Digits, settings: DemoSettings, value_range: float
+) -> dict[str, dict[str, RecoveryError]]:
+    train = _incomplete(data.train, data.train_observed).flatten(1).double().numpy()
+    test = _incomplete(data.test, data.test_observed).flatten(1).double().numpy()
+    rank = baselines.tune(baselines.impute_by_pca, (2, 4, 6, 8, 10), train, settings.seed)
+    neighbours = baselines.tune(
+        baselines.impute_by_neighbours, (10, 20, 40, 80, 120), train, settings.seed
+    )
+    methods = {
+        "pixel mean": baselines.impute_by_mean,
+        f"PCA by EM, rank {rank}": baselines.impute_by_pca(rank),
+        f"{neighbours} neighbours": baselines.impute_by_neighbours(neighbours),
+    }
+    errors = {}
+    for name, impute in methods.items():
+        for_train, for_test = impute(train, test)
+        errors[name] = {
+            "T1": recovery_error(
+                data.train,
+                data.train_observed,
+                for_train.reshape(data.train.shape),
+                value_range=value_range,
+            ),
+            "T3": recovery_error(
+                data.test,
+                data.test_observed,
+                for_test.reshape(data.test.shape),
+                value_range=value_range,
+            ),
+        }
+    return errors
+
+
+def _ratios(errors: dict[str, dict[str, RecoveryError]]) -> dict[str, RecoveryError]:
+    """Return our errors over those of the best baseline, best in that measure and task."""
+    ratios = {}
+    for task, ours in errors["explainaway"].items():
+        others = [by[task] for method, by in errors.items() if method != "explainaway"]
+        ratios[task] = RecoveryError(
+            ours.mae / min(e.mae for e in others), ours.rmse / min(e.rmse for e in others)
+        )
+    return ratios
+
+
+def _print_errors(
+    errors: dict[str, dict[str, RecoveryError]],
+    ratios: dict[str, RecoveryError],
+    missing: float,
+) -> None:
+    print(f"\nrecovery of the hidden {missing:.0%}, errors relative to the range of the pixels")
+    print(f"{'':22}{'T1 training digits':>22}{'T3 test digits':>22}")
+    print(f"{'':22}{'MAE':>11}{'RMSE':>11}{'MAE':>11}{'RMSE':>11}")
+    for method, by_task in errors.items():
+        cells = "".join(f"{e.mae:11.4f}{e.rmse:11.4f}" for e in by_task.values())
+        print(f"{method:22}{cells}")
+    cells = "".join(f"{e.mae:11.3f}{e.rmse:11.3f}" for e in ratios.values())
+    print(f"{'over best baseline':22}{cells}")
+    print("explainaway: the posterior median for the absolute error, its mean for the square error")
+
+
+def _print_diagnostics(posterior: Posterior) -> None:
+    summary = posterior.summary()
+    chains, draws = posterior.position.shape[:2]
+    print(f"\nchains of the test digits ({chains} chains, {draws} draws each, by ArviZ)")
+    print(summary)
+    ess = np.nanmedian(summary.ess)
+    rate = ess * summary.ess.size / posterior.seconds
+    print(f"ESS per second: {rate:,.0f} in all, over {summary.ess.size} latent components")
+
+
+def _draw(
+    settings: DemoSettings,
+    data: Digits,
+    recovered: dict[str, _Recovery],
+    new: NDArray[np.float32],
+    low: float,
+) -> Path:
+    panels, limits = {}, {}
+    for task, what, images, observed in (
+        ("T1", "training", data.train, data.train_observed),
+        ("T3", "test", data.test, data.test_observed),
+    ):
+        result = recovered[task]
+        some = slice(0, SHOWN)
+        rows = {
+            f"{what} digits": images[some],
+            f"{task}: observed": np.where(observed, images, np.nan)[some],
+            f"{task}: recovered, posterior mean": result.mean[some],
+            f"{task}: posterior standard deviation": result.spread[some],
+        }
+        for name, row in rows.items():
+            panels[name] = tile(row, SHOWN)
+            limits[name] = (0.0, 0.6) if "deviation" in name else (low, 1.0)
+    panels["T2: new digits"] = tile(new, SHOWN)
+    limits["T2: new digits"] = (low, 1.0)
+    return save_panels(
+        settings.output / "digits.png",
+        panels,
+        limits=limits,
+        title=f"learned from digits with {settings.missing:.0%} of their pixels missing",
+    )
