@@ -4,8 +4,9 @@ Reading order: :class:`AlternatingBackProp` learns, :func:`sample_posterior` sam
 move chains, :func:`bind` makes the potential energy they see.
 """
 
-from .alternating import AlternatingBackProp, Fit, StepRecord
+from .alternating import AlternatingBackProp
 from .diagnostics import Summary, summarise
+from .fit_run import Fit, StepRecord
 from .gradient_descent import GradientDescent
 from .hmc import HMC
 from .kernel import Info, Kernel, NonFiniteStartError

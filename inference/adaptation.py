@@ -42,7 +42,7 @@ class DualAveraging(NamedTuple):
     log_average: Float[Tensor, " n"]
     error_sum: Float[Tensor, " n"]
     shrinkage_point: Float[Tensor, " n"]
-    count: Float[Tensor, " n"]
+    num_updates: Float[Tensor, " n"]
 
 
 def start_dual_averaging(step_size: Float[Tensor, " n"]) -> DualAveraging:
@@ -62,7 +62,7 @@ def update_dual_averaging(
     Hoffman & Gelman, "The No-U-Turn Sampler" (2014), section 3.2.1, with Stan's constants
     γ = 0.05, t₀ = 10, κ = 0.75.
     """
-    count = state.count + 1
+    count = state.num_updates + 1
     weight = 1 / (count + 10)
     error_sum = (1 - weight) * state.error_sum + weight * (target - acceptance_rate)
     log_step = state.shrinkage_point - error_sum * count.sqrt() / 0.05

@@ -2,11 +2,9 @@
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +12,17 @@ from tqdm.auto import tqdm
 
 from .chains import Chains, visit
 from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
-from .checks import check_optimizer, check_uncoupled
+from .checks import check_optimizer, check_parameters, check_uncoupled
 from .data import ExampleData
+from .fit_run import (
+    Fit,
+    Progress,
+    StepRecord,
+    epoch_order,
+    how_to_go_on,
+    postfix,
+    warn_of_divergences,
+)
 from .initialization import InitStrategy, first_position
 from .interrupt import deferred_interrupt
 from .kernel import Kernel
@@ -26,61 +33,6 @@ from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
 SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
 Batch = Tensor | tuple[Any, ...] | Mapping[str, Any] | ExampleData
-
-
-class StepRecord(NamedTuple):
-    """What one iteration gives, each a scalar tensor.
-
-    Attributes
-    ----------
-    loss : Tensor
-        Mean of -log p(y, z) over the batch, nats per example: the objective of θ.
-    energy : Tensor
-        Mean potential energy of the chains after the visit, nats per example.
-    acceptance_rate : Tensor
-        Mean over steps, chains and examples.
-    step_size : Tensor
-        Median over examples.
-    num_diverging : Tensor
-        Divergent proposals.
-    """
-
-    loss: Tensor
-    energy: Tensor
-    acceptance_rate: Tensor
-    step_size: Tensor
-    num_diverging: Tensor
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What :meth:`AlternatingBackProp.fit` returns.
-
-    Attributes
-    ----------
-    latents : Tensor or dict of Tensor
-        The last draw of each chain in constrained space: (n, ...), or (chains, n, ...) with
-        several chains; a dict by site name where the model has several sites.
-    history : dict of list of float
-        One entry for each epoch: ``loss`` and ``energy`` (nats per example), ``acceptance_rate``,
-        ``step_size`` (median), ``num_diverging``, ``seconds`` and, where validation data were
-        given, ``validation_energy``.
-    """
-
-    latents: Any
-    history: dict[str, list[float]]
-
-
-@dataclass
-class _Progress:
-    """Where a run stands: what a checkpoint holds beside tensors."""
-
-    epoch: int = 0
-    batch: int = 0
-    iteration: int = 0
-    seconds: float = 0.0
-    sums: dict[str, float] = field(default_factory=dict)
-    history: dict[str, list[float]] = field(default_factory=dict)
 
 
 class AlternatingBackProp:
@@ -219,11 +171,10 @@ class AlternatingBackProp:
 
     def _make_optimizer(self, position: Tensor) -> None:
         assert self._potential is not None
-        like = self._optimizer_like
-        if like is None:
-            like = _default_optimizer
         with evaluation_mode(self.model):
             loss = self._potential.loss(position)
+        check_parameters(loss, self._parameters)
+        like = self._optimizer_like or _default_optimizer
         optimizer = (
             like
             if isinstance(like, torch.optim.Optimizer)
@@ -348,7 +299,7 @@ class AlternatingBackProp:
         if validation is not None:
             held_out = self._examples(_as_call(validation))
             validate(self.model, held_out)
-        run = _Progress()
+        run = Progress()
         identity = self._identity(examples, seed) if path is not None else {}
         held_out_chains = None if held_out is None else self._start_validation(held_out, seed)
         if path is not None and path.exists():
@@ -358,15 +309,16 @@ class AlternatingBackProp:
             bar = self._bar(run, epochs, examples.num_examples, progress)
             while run.epoch < epochs:
                 began = time.monotonic()
-                order = self._order(examples.num_examples, seed, run.epoch)
-                batches = order.split(self.batch_size)
+                batches = epoch_order(examples.num_examples, seed, run.epoch).split(self.batch_size)
                 index = batches[run.batch].to(examples.tensors()[0].device)
                 record = self.step(examples.select(index), index)
-                self._add(run, record, len(index))
-                run.batch += 1
+                run.add(record, len(index))
                 run.iteration = self._iteration
                 if run.batch == len(batches):
-                    epoch_record = self._close_epoch(run, examples.num_examples)
+                    proposals = examples.num_examples * self.num_chains * self.inference_steps
+                    epoch_record = run.close_epoch(examples.num_examples, proposals)
+                    if self._scheduler is not None:
+                        self._scheduler.step()
                     if held_out is not None and held_out_chains is not None:
                         energy = self._validate(held_out, held_out_chains, seed)
                         epoch_record["validation_energy"] = energy
@@ -374,7 +326,7 @@ class AlternatingBackProp:
                     epoch_record["seconds"] = run.seconds
                     for name, value in epoch_record.items():
                         run.history.setdefault(name, []).append(value)
-                    bar.set_postfix(_postfix(epoch_record), refresh=False)
+                    bar.set_postfix(postfix(epoch_record), refresh=False)
                     for callback in callbacks:
                         callback(self, epoch_record)
                 else:
@@ -387,24 +339,12 @@ class AlternatingBackProp:
                     saved_at = time.monotonic()
                 if interrupt.requested and not done:
                     bar.close()
-                    raise KeyboardInterrupt(_how_to_go_on(path, run.epoch, epochs))
+                    raise KeyboardInterrupt(how_to_go_on(path, run.epoch, epochs))
             bar.close()
-        diverging = sum(run.history.get("num_diverging", []))
-        total = sum(run.history.get("proposals", [])) or 1.0
-        if diverging > 0.01 * total:
-            warnings.warn(
-                f"{int(diverging)} of {int(total)} proposals diverged while learning: if that "
-                'share does not fall, take step_size="auto" or a smaller step_size, or lower the '
-                "learning rate",
-                stacklevel=2,
-            )
+        warn_of_divergences(run.history)
         return Fit(self._latents(examples), run.history)
 
-    def _order(self, num_examples: int, seed: int, epoch: int) -> Tensor:
-        generator = torch.Generator().manual_seed((seed * 2_654_435_761 + epoch) % 2**63)
-        return torch.randperm(num_examples, generator=generator)
-
-    def _bar(self, run: _Progress, epochs: int, num_examples: int, progress: bool) -> Any:
+    def _bar(self, run: Progress, epochs: int, num_examples: int, progress: bool) -> Any:
         per_epoch = -(-num_examples // self.batch_size)
         return tqdm(
             total=epochs * per_epoch,
@@ -413,22 +353,6 @@ class AlternatingBackProp:
             unit="batch",
             disable=not progress,
         )
-
-    def _add(self, run: _Progress, record: StepRecord, num_examples: int) -> None:
-        for name, value in zip(StepRecord._fields, record, strict=True):
-            weight = 1 if name == "num_diverging" else num_examples
-            run.sums[name] = run.sums.get(name, 0.0) + weight * float(value)
-
-    def _close_epoch(self, run: _Progress, num_examples: int) -> dict[str, float]:
-        record = {
-            name: total if name == "num_diverging" else total / num_examples
-            for name, total in run.sums.items()
-        }
-        record["proposals"] = float(num_examples * self.num_chains * self.inference_steps)
-        if self._scheduler is not None:
-            self._scheduler.step()
-        run.epoch, run.batch, run.sums = run.epoch + 1, 0, {}
-        return record
 
     def _start_validation(self, held_out: ExampleData, seed: int) -> Chains:
         assert self._potential is not None
@@ -449,7 +373,8 @@ class AlternatingBackProp:
         return total / held_out.num_examples
 
     def _latents(self, examples: ExampleData) -> Any:
-        assert self._potential is not None and self.chains is not None
+        assert self._potential is not None
+        assert self.chains is not None
         parts: list[dict[str, Tensor]] = []
         index = torch.arange(examples.num_examples, device=self.chains.position.device)
         with evaluation_mode(self.model):
@@ -482,7 +407,7 @@ class AlternatingBackProp:
         }
 
     def _save(
-        self, path: Path, identity: dict[str, Any], run: _Progress, held_out: Chains | None
+        self, path: Path, identity: dict[str, Any], run: Progress, held_out: Chains | None
     ) -> None:
         assert self.chains is not None
         save_checkpoint(
@@ -505,7 +430,7 @@ class AlternatingBackProp:
             state.update(self.model.state_dict())
         return state
 
-    def _resume(self, path: Path, identity: dict[str, Any], held_out: Chains | None) -> _Progress:
+    def _resume(self, path: Path, identity: dict[str, Any], held_out: Chains | None) -> Progress:
         required = (
             "progress",
             "model",
@@ -527,7 +452,7 @@ class AlternatingBackProp:
         if held_out is not None:
             for name, value in (content["validation_chains"] or {}).items():
                 setattr(held_out, name, value.to(device))
-        run = _Progress(**content["progress"])
+        run = Progress(**content["progress"])
         self._iteration = run.iteration
         return run
 
@@ -547,21 +472,3 @@ def _as_call(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _check_positive(name: str, value: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
-
-
-def _postfix(record: Mapping[str, float]) -> dict[str, str]:
-    return {
-        "loss": f"{record['loss']:.3f}",
-        "acceptance": f"{record['acceptance_rate']:.2f}",
-        "step": f"{record['step_size']:.3g}",
-    }
-
-
-def _how_to_go_on(path: Path | None, epoch: int, epochs: int) -> str:
-    where = f"stopped in epoch {epoch + 1} of {epochs}"
-    if path is None:
-        return (
-            f"{where}; the parameters stay as they are, but without checkpoint= the chains and the "
-            "optimizer's state are lost"
-        )
-    return f"{where}; everything is in {str(path)!r}: call fit again with it to go on"

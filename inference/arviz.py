@@ -14,6 +14,8 @@ with warnings.catch_warnings():
     )
     import arviz as az
 
+__all__ = ["az", "to_arviz"]
+
 _SAMPLED = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats")
 
 
@@ -65,7 +67,9 @@ def to_arviz(
         for name, value in variables.items():
             array = np.take(value.detach().cpu().numpy(), chosen, axis=axis)
             arrays[name] = array.squeeze(axis) if single else array
-            event = _event_dims(name, array.shape[axis + 1 :], dims, all_coords)
+            # A likelihood bears the name of what was observed, but has one value an example.
+            given = None if group == "log_likelihood" else (dims or {}).get(name)
+            event = _event_dims(name, array.shape[axis + 1 :], given, all_coords)
             names[name] = event if single else ["example", *event]
         used = {dimension for found in names.values() for dimension in found}
         used_coords = {key: all_coords[key] for key in all_coords if key in used}
@@ -82,11 +86,10 @@ def to_arviz(
 def _event_dims(
     name: str,
     shape: tuple[int, ...],
-    dims: Mapping[str, Sequence[str]] | None,
+    given: Sequence[str] | None,
     coords: dict[str, Any],
 ) -> list[str]:
     """Return the names of a variable's last dimensions, and give each a coordinate."""
-    given = (dims or {}).get(name)
     if given is not None and len(given) != len(shape):
         raise ValueError(
             f"dims[{name!r}] must name the {len(shape)} dimensions that follow (chain, draw, "
@@ -105,7 +108,7 @@ def _event_dims(
 
 def _group(
     group: str,
-    arrays: dict[str, np.ndarray[Any, Any]],
+    arrays: dict[str, Any],
     names: dict[str, list[str]],
     coords: dict[str, Any],
 ) -> Any:
@@ -113,5 +116,6 @@ def _group(
         # ArviZ 0.x takes few draws by many chains for a mistake.
         warnings.filterwarnings("ignore", message="More chains")
         if hasattr(az, "InferenceData"):
-            return az.from_dict(**{group: arrays}, coords=coords, dims=names)
+            groups: dict[str, Any] = {group: arrays}
+            return az.from_dict(**groups, coords=coords, dims=names)
         return az.from_dict({group: arrays}, coords=coords, dims=names)

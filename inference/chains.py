@@ -57,8 +57,18 @@ class Chains:
 
 
 class Visit(NamedTuple):
-    """What a visit to a batch gives: the rows' new positions, their mean potential energy (nats),
-    the mean acceptance rate over steps and rows, and how many proposals diverged.
+    """What a visit to a batch gives.
+
+    Attributes
+    ----------
+    position : Tensor, (rows, d)
+        Where the chains are.
+    energy : Tensor
+        Their mean potential energy, nats.
+    acceptance_rate : Tensor
+        Mean over steps and rows.
+    num_diverging : int64 Tensor
+        Divergent proposals.
     """
 
     position: Float[Tensor, "rows d"]

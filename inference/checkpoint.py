@@ -92,5 +92,5 @@ def fingerprint(tensors: list[Tensor]) -> str:
     for tensor in tensors:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
         flat = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest.update(memoryview(flat.numpy()))
+        digest.update(flat.numpy().tobytes())
     return digest.hexdigest()

@@ -48,19 +48,10 @@ def _suspects(model: Any) -> str:
     return f" {names} keep no running statistics." if names else ""
 
 
-def check_optimizer(
-    loss: Float[Tensor, ""], parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
-) -> None:
-    """Raise ValueError unless the optimizer holds every parameter that the loss depends on.
-
-    Raises
-    ------
-    ValueError
-        Naming the parameters that it lacks, or, for a parameter without a name, its shape.
-    """
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    names = {id(parameter): name for name, parameter in parameters.items()}
+def check_parameters(loss: Float[Tensor, ""], parameters: Mapping[str, Tensor]) -> None:
+    """Raise ValueError unless the loss depends on parameters, all of them known by name."""
     leaves = _leaves(loss)
+    names = {id(parameter) for parameter in parameters.values()}
     unnamed = [tuple(leaf.shape) for leaf in leaves if id(leaf) not in names]
     if unnamed:
         raise ValueError(
@@ -73,7 +64,15 @@ def check_optimizer(
             "the model has no parameter to learn: its loss depends on no nn.Parameter or "
             "pyro.param that requires a gradient"
         )
-    lacking = [names[id(leaf)] for leaf in leaves if id(leaf) not in held]
+
+
+def check_optimizer(
+    loss: Float[Tensor, ""], parameters: Mapping[str, Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    """Raise ValueError, with their names, unless it holds all parameters the loss depends on."""
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    needed = {id(leaf) for leaf in _leaves(loss)}
+    lacking = [n for n, p in parameters.items() if id(p) in needed and id(p) not in held]
     if lacking:
         raise ValueError(
             f"optimizer does not hold the parameters {lacking}, which the model uses: give it all "

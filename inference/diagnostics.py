@@ -61,11 +61,10 @@ class Summary:
                 f"99th percentile {np.nanpercentile(self.rhat, 99):.3f}, "
                 f"median {np.nanmedian(self.rhat):.3f}"
             )
-        lines = [
-            f"{n} examples, {d} latent components each",
-            worst,
-            f"ESS: smallest {self.smallest_ess:.0f}, median {np.nanmedian(self.ess):.0f}",
-        ]
+        lines = [f"{n} examples, {d} latent components each", worst]
+        if np.isfinite(self.ess).any():
+            median = np.nanmedian(self.ess)
+            lines.append(f"ESS: smallest {self.smallest_ess:.0f}, median {median:.0f}")
         for what, found in (
             ("frozen", self.frozen),
             ("copied", self.copied),

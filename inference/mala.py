@@ -39,7 +39,7 @@ class MALA:
     step_size : float or "auto", default "auto"
         s of the paper; ``"auto"`` adapts one for each example.
     target_acceptance : float, default 0.574
-        What ``"auto"`` aims at.
+        What ``"auto"`` aims at: the optimum for many dimensions.
 
     Raises
     ------
@@ -48,8 +48,8 @@ class MALA:
 
     References
     ----------
-    Roberts & Tweedie, "Exponential convergence of Langevin distributions" (1996); the target is
-    Roberts & Rosenthal's, "Optimal scaling of discrete approximations to Langevin diffusions"
+    Roberts & Tweedie, "Exponential convergence of Langevin distributions" (1996);
+    Roberts & Rosenthal, "Optimal scaling of discrete approximations to Langevin diffusions"
     (1998).
     """
 

@@ -15,20 +15,20 @@ class Moments(NamedTuple):
         Of the values' shape.
     squares : Tensor
         Sum of squared deviations from the mean.
-    count : int
+    num_values : int
         Number of values.
     """
 
     mean: Tensor
     squares: Tensor
-    count: int
+    num_values: int
 
     @property
     def variance(self) -> Tensor:
         """Unbiased variance; NaN for a single value."""
-        if self.count < 2:
+        if self.num_values < 2:
             return torch.full_like(self.mean, torch.nan)
-        return self.squares / (self.count - 1)
+        return self.squares / (self.num_values - 1)
 
 
 def merge(moments: Moments | None, values: Tensor) -> Moments:
@@ -44,10 +44,10 @@ def merge(moments: Moments | None, values: Tensor) -> Moments:
     squares = ((values - mean) ** 2).sum(0)
     if moments is None:
         return Moments(mean, squares, count)
-    total = moments.count + count
+    total = moments.num_values + count
     shift = mean - moments.mean
     return Moments(
         moments.mean + shift * (count / total),
-        moments.squares + squares + shift**2 * (moments.count * count / total),
+        moments.squares + squares + shift**2 * (moments.num_values * count / total),
         total,
     )

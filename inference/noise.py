@@ -7,7 +7,6 @@ Number Generators", OOPSLA 2014), chained over the parts of the key.
 """
 
 import math
-from typing import cast
 
 import torch
 from jaxtyping import Float, Int64
@@ -88,12 +87,12 @@ Generator = torch.Generator | KeyedGenerator
 def standard_normal(generator: Generator, like: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Return standard normals of the shape, dtype and device of ``like``."""
     if isinstance(generator, KeyedGenerator):
-        return cast(Tensor, generator.normal(like.shape[1], like.dtype))
+        return generator.normal(like.shape[1], like.dtype)
     return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
 def uniform(generator: Generator, like: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return uniform numbers in [0, 1) of the shape, dtype and device of ``like``."""
     if isinstance(generator, KeyedGenerator):
-        return cast(Tensor, generator.uniform(like.dtype))
+        return generator.uniform(like.dtype)
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -233,7 +233,8 @@ def _divergence(name: str, fixed: tuple[Any, Any, Any], moving: tuple[Any, Any, 
             0.5 * (information.detach() * (parameter - parameter.detach()) ** 2).flatten(1).sum(1)
             for parameter, information in fn.fisher()
         )
-        return scale_and_mask(value, scale, mask)
+        weighted: Tensor = scale_and_mask(value, scale, mask)
+        return weighted
     try:
         value = kl_divergence(fixed[0], fn)
     except NotImplementedError:
@@ -242,8 +243,8 @@ def _divergence(name: str, fixed: tuple[Any, Any, Any], moving: tuple[Any, Any, 
             f"divergence for {type(fn).__name__}: give the distribution a method fisher() that "
             "returns pairs (parameter, information per cell)"
         ) from None
-    value = scale_and_mask(value, scale, mask)
-    return value.reshape(value.shape[0], -1).sum(1)
+    divergence: Tensor = scale_and_mask(value, scale, mask)
+    return divergence.reshape(divergence.shape[0], -1).sum(1)
 
 
 def _hessians(value: Tensor, position: Tensor) -> Tensor:

@@ -16,12 +16,12 @@ from .potential import bind
 from .trace import Model, Substitute, run
 
 
-class PyroKernel(MCMCKernel):  # type: ignore[misc]
+class PyroKernel(MCMCKernel):
     """Run a kernel, for all examples at once, as ``pyro.infer.MCMC(PyroKernel(model, MALA()))``.
 
-    A step size of ``"auto"`` adapts for each example during MCMC's warmup. The noise comes from a
-    generator that is seeded from torch's random state in ``setup``, so ``pyro.set_rng_seed``
-    reproduces a run.
+    A step size of ``"auto"`` adapts for each example in MCMC's warmup and is frozen after it. The
+    noise comes from a generator that is seeded from torch's random state in ``setup``, so
+    ``pyro.set_rng_seed`` reproduces a run.
 
     Parameters
     ----------
@@ -49,10 +49,10 @@ class PyroKernel(MCMCKernel):  # type: ignore[misc]
         self.init_strategy = init_strategy
         self.transforms: dict[str, transforms.Transform] = {}
         self._initial: dict[str, Tensor] = {}
-        self._info: Info | None = None
         self._accepted = 0.0
         self._diverging = 0
         self._steps = 0
+        self._warmup_steps = 0
 
     def setup(self, warmup_steps: int, *args: Any, **kwargs: Any) -> None:
         """Bind the model to MCMC's arguments and place the chain."""
@@ -62,7 +62,7 @@ class PyroKernel(MCMCKernel):  # type: ignore[misc]
         self._generator = torch.Generator(position.device).manual_seed(seed)
         self.transforms = self._transforms(position)
         self._initial = self._split(position)
-        self._adapting = self.kernel.step_size == "auto" and warmup_steps > 0
+        self._warmup_steps = warmup_steps
         self._state = self.kernel.init(position, self._potential)
         self._adaptation = start_dual_averaging(self._state.step_size)
         self._last: Mapping[str, Tensor] | None = None
@@ -97,13 +97,6 @@ class PyroKernel(MCMCKernel):  # type: ignore[misc]
     def initial_params(self, params: dict[str, Tensor]) -> None:
         self._initial = params
 
-    def end_warmup(self) -> None:
-        """Freeze the step sizes."""
-        if self._adapting:
-            self._adapting = False
-            self._state = self._state._replace(step_size=self._adaptation.log_average.exp())
-        self._accepted, self._diverging, self._steps = 0.0, 0, 0
-
     def sample(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the next unconstrained values by site name."""
         if params is not self._last:
@@ -113,31 +106,44 @@ class PyroKernel(MCMCKernel):  # type: ignore[misc]
             )
             self._state = self.kernel.init(position, self._potential, self._state.step_size)
         self._state, info = self.kernel.step(self._state, self._potential, self._generator)
-        if self._adapting:
-            rate = pool_chains(info.acceptance_rate, 1)
-            self._adaptation = update_dual_averaging(
-                self._adaptation, rate, self.kernel.target_acceptance
-            )
-            self._state = self._state._replace(step_size=self._adaptation.log_step_size.exp())
-        self._accepted += float(info.acceptance_rate.nanmean())
-        self._diverging += int(info.diverging.sum())
-        self._steps += 1
         self._last = self._split(self._state.position)
+        self._steps += 1
+        # MCMC does not say when warmup ends, so the steps are counted here.
+        if self._steps <= self._warmup_steps:
+            self._adapt(info)
+        else:
+            self._accepted += float(info.acceptance_rate.nanmean())
+            self._diverging += int(info.diverging.sum())
         return self._last
+
+    def _adapt(self, info: Info) -> None:
+        if self.kernel.step_size != "auto":
+            return
+        rate = pool_chains(info.acceptance_rate, 1)
+        self._adaptation = update_dual_averaging(
+            self._adaptation, rate, self.kernel.target_acceptance
+        )
+        last = self._steps == self._warmup_steps
+        log_step = self._adaptation.log_average if last else self._adaptation.log_step_size
+        self._state = self._state._replace(step_size=log_step.exp())
+
+    @property
+    def _acceptance_rate(self) -> float:
+        return self._accepted / max(self._steps - self._warmup_steps, 1)
 
     def logging(self) -> "OrderedDict[str, str]":
         """Return what MCMC's progress bar shows."""
         return OrderedDict(
             [
                 ("step size", f"{float(self._state.step_size.median()):.2e}"),
-                ("acc. prob", f"{self._accepted / max(self._steps, 1):.3f}"),
+                ("acc. prob", f"{self._acceptance_rate:.3f}"),
             ]
         )
 
     def diagnostics(self) -> dict[str, Any]:
         """Return the mean acceptance rate, the step sizes and the number of divergences."""
         return {
-            "acceptance rate": self._accepted / max(self._steps, 1),
+            "acceptance rate": self._acceptance_rate,
             "step size": self._state.step_size,
             "divergences": self._diverging,
         }

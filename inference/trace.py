@@ -234,8 +234,8 @@ class LogDensity(Messenger):
 
     def __init__(self, layout: Layout, position: Tensor) -> None:
         super().__init__()
-        self.prior = position.new_zeros(position.shape[0])
-        self.likelihood = position.new_zeros(position.shape[0])
+        self.prior: Tensor = position.new_zeros(position.shape[0])
+        self.likelihood: Tensor = position.new_zeros(position.shape[0])
         self.values: dict[str, Tensor] = {}
         self.fns: dict[str, tuple[Any, Any, Any]] = {}
         self._position = position
@@ -325,7 +325,7 @@ def parameters_of(model: Model, data: ExampleData) -> dict[str, Tensor]:
     for name, node in trace.trace.nodes.items():
         if node["type"] != "param":
             continue
-        value = node["value"]
+        value: Any = node["value"]
         leaf = value.unconstrained() if hasattr(value, "unconstrained") else value
         if leaf.requires_grad and id(leaf) not in known:
             found[name] = leaf

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -165,7 +166,7 @@ class GeneratorModel(nn.Module):
         return output
 
     def _check_support(self, made: dist.TorchDistribution, y: Tensor, observed: Tensor) -> None:
-        support = made.support
+        support: Any = made.support
         while isinstance(support, torch.distributions.constraints.independent):
             support = support.base_constraint
         if support.event_dim > 0:

@@ -28,7 +28,7 @@ def mlp(
     Returns
     -------
     nn.Sequential
-        From (n, d) to (n, \\*shape), ending linear.
+        From (n, d) to (n, ...), ending linear.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def deconvnet(
     Returns
     -------
     nn.Sequential
-        From (n, d) to (n, \\*shape), ending linear: the paper's tanh is the observation's inverse
+        From (n, d) to (n, ...), ending linear: the paper's tanh is the observation's inverse
         link.
 
     Raises

@@ -48,4 +48,5 @@ class Normal(Prior):
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""
-        return dist.Normal(self.loc, self.scale).to_event(1)
+        event: dist.TorchDistribution = dist.Normal(self.loc, self.scale).to_event(1)
+        return event

@@ -102,7 +102,8 @@ def factorised(base: dist.TorchDistribution, mask: Tensor | None) -> dist.TorchD
     event_dims = len(base.batch_shape) - 1
     if mask is not None:
         base = base.mask(mask)
-    return base.to_event(event_dims)
+    event: dist.TorchDistribution = base.to_event(event_dims)
+    return event
 
 
 def first_place(flags: Tensor) -> tuple[int, ...]:

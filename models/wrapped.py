@@ -1,6 +1,7 @@
 """Plain callables as observations, plain Pyro distributions as priors."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -20,7 +21,7 @@ class _CallableObservation(Observation):
     def distribution(
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
-        made = self.function(output)
+        made: Any = self.function(output)
         while isinstance(made, torch.distributions.Independent):
             made = made.base_dist
         if mask is not None and made.event_shape:
@@ -30,8 +31,6 @@ class _CallableObservation(Observation):
                 "mask: write an Observation whose distribution(output, mask=...) returns the "
                 "marginal of the observed cells"
             )
-        if made.event_shape:
-            return made.to_event(len(made.batch_shape) - 1)
         return factorised(made, mask)
 
     def mean(self, output: Tensor, context: Context | None = None) -> Tensor:
@@ -44,7 +43,7 @@ class _FixedPrior(Prior):
 
     def __init__(self, fixed: dist.TorchDistribution) -> None:
         super().__init__()
-        self.fixed = fixed.to_event(len(fixed.batch_shape))
+        self.fixed: dist.TorchDistribution = fixed.to_event(len(fixed.batch_shape))
 
     def distribution(self) -> dist.TorchDistribution:
         return self.fixed

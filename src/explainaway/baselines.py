@@ -65,7 +65,7 @@ def fit_incomplete_pca(
         # (columns, rank+1, rank+1): normal equations of each column over the rows that have it
         gram = np.tensordot(seen.T.astype(float), zz, axes=1)
         gram += 1e-6 * np.eye(rank + 1)
-        loadings = np.linalg.solve(gram, (filled.T @ z)[:, :, None])[:, :, 0]
+        loadings = np.linalg.solve(gram, (filled.T @ z)[:, :, None])[:, :, 0].astype(np.float64)
         residual = filled - z @ loadings.T
         spread = np.einsum("jk,nkl,jl->nj", loadings, zz, loadings) - (z @ loadings.T) ** 2
         model = IncompletePCA(loadings, float((residual**2 + spread)[seen].mean()))

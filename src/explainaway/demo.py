@@ -94,7 +94,9 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     model = build_model(settings)
     train = _incomplete(data.train, data.train_observed)
     test = _incomplete(data.test, data.test_observed)
-    kernel = {"mala": MALA(), "hmc": HMC(num_leapfrog=5), "langevin": Langevin()}[settings.kernel]
+    kernel: Any = {"mala": MALA(), "hmc": HMC(num_leapfrog=5), "langevin": Langevin()}[
+        settings.kernel
+    ]
     abp = AlternatingBackProp(
         model,
         kernel=kernel,

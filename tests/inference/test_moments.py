@@ -22,4 +22,4 @@ def test_merging_parts_gives_the_moments_of_the_whole() -> None:
     moments = merge(merge(merge(None, values[:1]), values[1:20]), values[20:])
     torch.testing.assert_close(moments.mean, values.mean(0))
     torch.testing.assert_close(moments.variance, values.var(0))
-    assert moments.count == 50
+    assert moments.num_values == 50

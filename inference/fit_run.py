@@ -1,0 +1,120 @@
+"""What a learning run records, and where it stands."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class StepRecord(NamedTuple):
+    """What one iteration gives, each a scalar tensor.
+
+    Attributes
+    ----------
+    loss : Tensor
+        Mean of -log p(y, z) over the batch, nats per example: the objective of θ.
+    energy : Tensor
+        Mean potential energy of the chains after the visit, nats per example.
+    acceptance_rate : Tensor
+        Mean over steps, chains and examples.
+    step_size : Tensor
+        Median over examples.
+    num_diverging : Tensor
+        Divergent proposals.
+    """
+
+    loss: Tensor
+    energy: Tensor
+    acceptance_rate: Tensor
+    step_size: Tensor
+    num_diverging: Tensor
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What :meth:`AlternatingBackProp.fit` returns.
+
+    Attributes
+    ----------
+    latents : Tensor or dict of Tensor
+        The last draw of each chain in constrained space: (n, ...), or (chains, n, ...) with
+        several chains; a dict by site name where the model has several sites.
+    history : dict of list of float
+        One entry for each epoch: ``loss`` and ``energy`` (nats per example), ``acceptance_rate``,
+        ``step_size`` (median), ``num_diverging``, ``num_proposals``, ``seconds`` (since the
+        start) and, where validation data were given, ``validation_energy``.
+    """
+
+    latents: Any
+    history: dict[str, list[float]]
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what a checkpoint holds beside tensors."""
+
+    epoch: int = 0
+    batch: int = 0
+    iteration: int = 0
+    seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    history: dict[str, list[float]] = field(default_factory=dict)
+
+    def add(self, record: StepRecord, num_examples: int) -> None:
+        """Add one batch to the epoch."""
+        for name, value in zip(StepRecord._fields, record, strict=True):
+            weight = 1 if name == "num_diverging" else num_examples
+            self.sums[name] = self.sums.get(name, 0.0) + weight * float(value)
+        self.batch += 1
+
+    def close_epoch(self, num_examples: int, num_proposals: int) -> dict[str, float]:
+        """Return the epoch's record, means over examples, and begin the next."""
+        record = {
+            name: total if name == "num_diverging" else total / num_examples
+            for name, total in self.sums.items()
+        }
+        record["num_proposals"] = float(num_proposals)
+        self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
+        return record
+
+
+def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of an epoch's examples, a function of the seed and the epoch alone."""
+    generator = torch.Generator().manual_seed((seed * 2_654_435_761 + epoch) % 2**63)
+    return torch.randperm(num_examples, generator=generator)
+
+
+def postfix(record: Mapping[str, float]) -> dict[str, str]:
+    """Return what the progress bar shows of an epoch."""
+    return {
+        "loss": f"{record['loss']:.3f}",
+        "acceptance": f"{record['acceptance_rate']:.2f}",
+        "step": f"{record['step_size']:.3g}",
+    }
+
+
+def warn_of_divergences(history: Mapping[str, list[float]]) -> None:
+    """Warn once if over one proposal in a hundred diverged."""
+    diverging, total = sum(history["num_diverging"]), sum(history["num_proposals"])
+    if diverging > 0.01 * total:
+        warnings.warn(
+            f"{int(diverging)} of {int(total)} proposals diverged while learning: if that share "
+            'does not fall, take step_size="auto" or a smaller step_size, or lower the learning '
+            "rate",
+            stacklevel=3,
+        )
+
+
+def how_to_go_on(path: Path | None, epoch: int, epochs: int) -> str:
+    """Return what to tell who pressed Ctrl-C."""
+    where = f"stopped in epoch {epoch + 1} of {epochs}"
+    if path is None:
+        return (
+            f"{where}; the parameters stay as they are, but without checkpoint= the chains and the "
+            "optimizer's state are lost"
+        )
+    return f"{where}; everything is in {str(path)!r}: call fit again with it to go on"
