@@ -80,7 +80,8 @@ class Potential:
     def log_likelihood(self, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return ``log p(y | z)`` of each example, in nats, detached; it is given z."""
         with torch.no_grad():
-            return self._density(position).likelihood
+            likelihood: Tensor = self._density(position).likelihood
+        return likelihood
 
     def tempered(self, beta: Float[Tensor, " n"]) -> "Potential":
         """Return the potential with the likelihood alone raised to the power ``beta`` (n,)."""
