@@ -16,6 +16,9 @@ with warnings.catch_warnings():
 
 __all__ = ["az", "to_arviz"]
 
+# Asked by version: 1.x still answers to the name InferenceData, with a warning.
+_IS_0_X = int(az.__version__.split(".")[0]) < 1
+
 _SAMPLED = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats")
 
 
@@ -74,7 +77,7 @@ def to_arviz(
         used = {dimension for found in names.values() for dimension in found}
         used_coords = {key: all_coords[key] for key in all_coords if key in used}
         parts[group] = _group(group, arrays, names, used_coords)
-    if hasattr(az, "InferenceData"):
+    if _IS_0_X:
         return az.concat(*parts.values())
     tree = parts["posterior"]
     for group, part in parts.items():
@@ -115,7 +118,7 @@ def _group(
     with warnings.catch_warnings():
         # ArviZ 0.x takes few draws by many chains for a mistake.
         warnings.filterwarnings("ignore", message="More chains")
-        if hasattr(az, "InferenceData"):
+        if _IS_0_X:
             groups: dict[str, Any] = {group: arrays}
             return az.from_dict(**groups, coords=coords, dims=names)
         return az.from_dict({group: arrays}, coords=coords, dims=names)

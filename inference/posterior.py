@@ -146,8 +146,7 @@ class Posterior:
             )
             for name in predictions[0]
         }
-        observed = "y" if "y" in predictive else "+".join(predictive)
-        return predictive, {observed: torch.stack(likelihoods, 1)}
+        return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the draws to a file that :meth:`load` reads; the model is not in it.

@@ -104,7 +104,8 @@ class Potential:
         prior, fisher = self._curvature(position)
         values, vectors = torch.linalg.eigh(prior)
         prior = vectors * values.clamp(min=0.0)[:, None, :] @ vectors.mT
-        return prior + fisher
+        total: Tensor = prior + fisher
+        return total
 
     def metric_diag(self, position: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
         """Return the diagonal of the metric, the prior's part cut off at zero entry by entry."""

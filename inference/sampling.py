@@ -14,7 +14,6 @@ from tqdm.auto import tqdm
 
 from .adaptation import DualAveraging, pool_chains, start_dual_averaging, update_dual_averaging
 from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
-from .data import ExampleData
 from .hmc import HMC
 from .initialization import InitStrategy, first_position
 from .interrupt import deferred_interrupt
@@ -249,7 +248,7 @@ class _Run:
             samples={name: torch.stack([one[name] for one in draws], 1) for name in draws[0]},
             sample_stats={**self._stats, "step_size": self._state.step_size[:n]},
             accumulated=self._moments,
-            observed=_observed(self._potential.data),
+            observed=_observed(self._potential),
             position=self._draws,
             seconds=self._seconds,
             num_gradients=self._num_gradients,
@@ -307,13 +306,18 @@ class _Run:
         self._seconds = content["seconds"]
 
 
-def _observed(data: ExampleData) -> dict[str, Tensor]:
-    """Return the data under the names that ArviZ shows; a mask is written into y as NaN."""
-    named = {f"data_{i}" if i else "y": v for i, v in enumerate(data.args) if torch.is_tensor(v)}
+def _observed(potential: Potential) -> dict[str, Tensor]:
+    """Return the data under the names that ArviZ shows; a mask is written into them as NaN.
+
+    The first argument bears the name of the observed site, where there is only one.
+    """
+    data, sites = potential.data, potential.layout.observed
+    first = sites[0] if len(sites) == 1 else "data_0"
+    named = {f"data_{i}" if i else first: v for i, v in enumerate(data.args) if torch.is_tensor(v)}
     named |= {k: v for k, v in data.kwargs.items() if torch.is_tensor(v) and k != "mask"}
     mask = data.kwargs.get("mask")
-    if mask is not None and "y" in named:
-        named["y"] = torch.where(mask, named["y"], torch.nan)
+    if mask is not None and first in named:
+        named[first] = torch.where(mask, named[first], torch.nan)
     return named
 
 

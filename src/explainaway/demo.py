@@ -56,7 +56,7 @@ class DemoSettings:
                 **given, epochs=epochs or 3, num_train=200, warmup_steps=20, num_samples=20
             )
         return DemoSettings(
-            **given, epochs=epochs or 150, num_train=None, warmup_steps=60, num_samples=60
+            **given, epochs=epochs or 120, num_train=None, warmup_steps=100, num_samples=60
         )
 
 
@@ -66,7 +66,7 @@ def build_model(settings: DemoSettings) -> GeneratorModel:
         "gaussian": Masked(Gaussian(scale=NOISE, inverse_link=torch.tanh)),
         "bernoulli": Masked(Bernoulli()),
     }[settings.observation]
-    network = mlp(LATENT_DIM, shape=(8, 8), hidden=(512, 512), activation=nn.LeakyReLU)
+    network = mlp(LATENT_DIM, shape=(8, 8), hidden=(256, 256), activation=nn.GELU)
     return GeneratorModel(Normal(LATENT_DIM), network, observation)
 
 
@@ -100,10 +100,11 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     abp = AlternatingBackProp(
         model,
         kernel=kernel,
-        inference_steps=1 if settings.kernel == "hmc" else 4,
-        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
+        inference_steps=1 if settings.kernel == "hmc" else 5,
+        optimizer=torch.optim.Adam(model.parameters(), lr=2e-3),
         scheduler=lambda adam: torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.epochs),
         batch_size=120,
+        num_chains=4,
     )
     abp.fit(train, epochs=settings.epochs, seed=settings.seed, progress=settings.progress)
     seconds = {"learning": time.monotonic() - began}
