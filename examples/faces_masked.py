@@ -4,7 +4,7 @@ Random 3x3 masks hide 50, 70 or 90 % of the pixels of every training face. A dec
 is learned from what is left; the hidden pixels are then the posterior mean of the signal, averaged
 over each face's chain while the weights stand still.
 
-    python examples/faces_masked.py [--smoke] [--hidden 0.7] [--faces 500] [--epochs 60]
+    python examples/faces_masked.py [--smoke] [--hidden 0.7] [--faces 500] [--epochs 80]
 
 The data are ``faces64.npz`` with ``images`` (n, 64, 64, 3), bytes, in ``--data`` (by default
 ../shared/data beside the checkout). Without them the example says so; ``--smoke`` then makes up
@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=float, nargs="+", default=[0.5, 0.7, 0.9])
     parser.add_argument("--faces", type=int, default=500)
     parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("demo"))
     options = parser.parse_args()

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
-from torch.distributions import biject_to, transforms
+from torch.distributions import Transform
 
 from .adaptation import pool_chains, start_dual_averaging, update_dual_averaging
 from .initialization import InitStrategy, first_position
 from .kernel import Info, Kernel
 from .potential import bind
-from .trace import Model, Substitute, run
+from .trace import Model, Substitute, evaluation_mode, run
 
 
 class PyroKernel(MCMCKernel):
@@ -47,7 +47,7 @@ class PyroKernel(MCMCKernel):
         self.kernel = kernel
         self.example_plate = example_plate
         self.init_strategy = init_strategy
-        self.transforms: dict[str, transforms.Transform] = {}
+        self.transforms: dict[str, Transform] = {}
         self._initial: dict[str, Tensor] = {}
         self._accepted = 0.0
         self._diverging = 0
@@ -60,27 +60,17 @@ class PyroKernel(MCMCKernel):
         seed = int(torch.randint(2**62, ()))
         position = first_position(self._potential, 1, seed, self.init_strategy)[:, 0]
         self._generator = torch.Generator(position.device).manual_seed(seed)
-        self.transforms = self._transforms(position)
+        supports = Substitute(self._potential.unflatten(position))
+        with torch.no_grad():
+            run(self.model, self._potential.data, supports)
+        self.transforms = supports.transforms
         self._initial = self._split(position)
         self._warmup_steps = warmup_steps
-        self._state = self.kernel.init(position, self._potential)
+        with evaluation_mode(self.model):
+            self._state = self.kernel.init(position, self._potential)
         self._adaptation = start_dual_averaging(self._state.step_size)
         self._last: Mapping[str, Tensor] | None = None
         self._accepted, self._diverging, self._steps = 0.0, 0, 0
-
-    def _transforms(self, position: Tensor) -> dict[str, transforms.Transform]:
-        """Return each constrained site's map from constrained to unconstrained, as Pyro has it."""
-        found: dict[str, transforms.Transform] = {}
-
-        class Supports(Substitute):
-            def _pyro_post_sample(self, msg: Any) -> None:
-                if msg["name"] in self._values:
-                    found[msg["name"]] = biject_to(msg["fn"].support).inv
-
-        with torch.no_grad():
-            handler = Supports(self._potential.unflatten(position))
-            run(self.model, self._potential.data, handler)
-        return found
 
     def _split(self, position: Tensor) -> dict[str, Tensor]:
         return OrderedDict(
@@ -99,13 +89,14 @@ class PyroKernel(MCMCKernel):
 
     def sample(self, params: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the next unconstrained values by site name."""
-        if params is not self._last:
-            n = self._potential.num_examples
-            position = torch.cat(
-                [params[site.name].reshape(n, -1) for site in self._potential.layout.sites], 1
-            )
-            self._state = self.kernel.init(position, self._potential, self._state.step_size)
-        self._state, info = self.kernel.step(self._state, self._potential, self._generator)
+        with evaluation_mode(self.model):
+            if params is not self._last:
+                n = self._potential.num_examples
+                position = torch.cat(
+                    [params[site.name].reshape(n, -1) for site in self._potential.layout.sites], 1
+                )
+                self._state = self.kernel.init(position, self._potential, self._state.step_size)
+            self._state, info = self.kernel.step(self._state, self._potential, self._generator)
         self._last = self._split(self._state.position)
         self._steps += 1
         # MCMC does not say when warmup ends, so the steps are counted here.

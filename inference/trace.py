@@ -12,7 +12,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, nn
-from torch.distributions import biject_to, constraints
+from torch.distributions import Transform, biject_to, constraints
 
 from .data import ExampleData
 
@@ -286,13 +286,14 @@ class LogDensity(Messenger):
 class Substitute(Messenger):
     """Run a model at given constrained latents.
 
-    Records each one's unconstrained value in ``unconstrained`` and, where ``predict`` is set,
-    draws the observed sites afresh into ``predicted``.
+    Records each one's unconstrained value in ``unconstrained`` with the map to it in ``transforms``
+    and, where ``predict`` is set, draws the observed sites afresh into ``predicted``.
     """
 
     def __init__(self, values: Mapping[str, Tensor], predict: bool = False) -> None:
         super().__init__()
         self.unconstrained: dict[str, Tensor] = {}
+        self.transforms: dict[str, Transform] = {}
         self.predicted: dict[str, Tensor] = {}
         self._values = values
         self._predict = predict
@@ -301,7 +302,9 @@ class Substitute(Messenger):
         if msg["name"] in self._values:
             msg["value"] = self._values[msg["name"]]
             msg["done"] = True
-            self.unconstrained[msg["name"]] = biject_to(msg["fn"].support).inv(msg["value"])
+            transform = biject_to(msg["fn"].support).inv
+            self.transforms[msg["name"]] = transform
+            self.unconstrained[msg["name"]] = transform(msg["value"])
         elif self._predict and msg["is_observed"] and not msg["infer"].get("_deterministic"):
             msg["value"] = msg["fn"].sample()
             msg["done"] = True

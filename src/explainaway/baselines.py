@@ -97,11 +97,12 @@ def impute_by_mean(train: Array, test: Array) -> tuple[Array, Array]:
 
 
 def impute_by_pca(rank: int) -> Impute:
-    """Return an imputer by probabilistic PCA of a rank."""
+    """Return an imputer by probabilistic PCA of a rank, clipped to the range of the data."""
 
     def impute(train: Array, test: Array) -> tuple[Array, Array]:
         model = fit_incomplete_pca(train, rank)
-        return model.impute(train), model.impute(test)
+        low, high = np.nanmin(train), np.nanmax(train)
+        return model.impute(train).clip(low, high), model.impute(test).clip(low, high)
 
     return impute
 

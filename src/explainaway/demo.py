@@ -218,9 +218,9 @@ def _baseline_errors(
 ) -> dict[str, dict[str, RecoveryError]]:
     train = _incomplete(data.train, data.train_observed).flatten(1).double().numpy()
     test = _incomplete(data.test, data.test_observed).flatten(1).double().numpy()
-    rank = baselines.tune(baselines.impute_by_pca, (2, 4, 6, 8, 10), train, settings.seed)
+    rank = baselines.tune(baselines.impute_by_pca, (4, 6, 8, 10, 12), train, settings.seed)
     neighbours = baselines.tune(
-        baselines.impute_by_neighbours, (10, 20, 40, 80, 120), train, settings.seed
+        baselines.impute_by_neighbours, (10, 20, 40, 80), train, settings.seed
     )
     methods = {
         "pixel mean": baselines.impute_by_mean,
