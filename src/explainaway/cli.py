@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         ),
     )
     demo.add_argument("--observation", choices=("gaussian", "bernoulli"), default="gaussian")
-    demo.add_argument("--kernel", choices=("mala", "hmc", "langevin"), default="mala")
+    demo.add_argument("--kernel", choices=("hmc", "mala", "langevin"), default="hmc")
     demo.add_argument("--missing", type=float, default=0.7, help="share of hidden pixels")
     demo.add_argument("--epochs", type=int, default=None, help="passes through the data")
     demo.add_argument("--seed", type=int, default=0)
