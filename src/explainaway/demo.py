@@ -56,7 +56,7 @@ class DemoSettings:
                 **given, epochs=epochs or 3, num_train=200, warmup_steps=20, num_samples=20
             )
         return DemoSettings(
-            **given, epochs=epochs or 200, num_train=None, warmup_steps=40, num_samples=40
+            **given, epochs=epochs or 120, num_train=None, warmup_steps=40, num_samples=40
         )
 
 
@@ -66,7 +66,7 @@ def build_model(settings: DemoSettings) -> GeneratorModel:
         "gaussian": Masked(Gaussian(scale=NOISE, inverse_link=torch.tanh)),
         "bernoulli": Masked(Bernoulli()),
     }[settings.observation]
-    network = mlp(LATENT_DIM, shape=(8, 8), hidden=(512, 512), activation=nn.GELU)
+    network = mlp(LATENT_DIM, shape=(8, 8), hidden=(256, 256), activation=nn.GELU)
     return GeneratorModel(Normal(LATENT_DIM), network, observation)
 
 
@@ -95,16 +95,17 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     train = _incomplete(data.train, data.train_observed)
     test = _incomplete(data.test, data.test_observed)
     _start_at_the_mean_image(model, train, low)
-    kernel: Any = {"mala": MALA(), "hmc": HMC(num_leapfrog=8), "langevin": Langevin()}[
+    kernel: Any = {"mala": MALA(), "hmc": HMC(num_leapfrog=6), "langevin": Langevin()}[
         settings.kernel
     ]
     abp = AlternatingBackProp(
         model,
         kernel=kernel,
-        inference_steps=1 if settings.kernel == "hmc" else 8,
-        optimizer=torch.optim.Adam(model.parameters(), lr=4e-3),
+        inference_steps=1 if settings.kernel == "hmc" else 5,
+        optimizer=torch.optim.Adam(model.parameters(), lr=2e-3),
         scheduler=lambda adam: torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.epochs),
-        batch_size=360,
+        batch_size=120,
+        num_chains=4,
     )
     abp.fit(train, epochs=settings.epochs, seed=settings.seed, progress=settings.progress)
     seconds = {"learning": time.monotonic() - began}
