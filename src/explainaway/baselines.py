@@ -32,7 +32,7 @@ class IncompletePCA(NamedTuple):
 
 
 def fit_incomplete_pca(
-    table: Array, rank: int, iterations: int = 200, seed: int = 0
+    table: Array, rank: int, iterations: int = 100, seed: int = 0
 ) -> IncompletePCA:
     """Fit probabilistic PCA by EM, the missing cells (NaN) integrated out.
 
@@ -42,7 +42,7 @@ def fit_incomplete_pca(
         NaN where missing.
     rank : int
         Number of components.
-    iterations : int, default 200
+    iterations : int, default 100
         EM iterations.
     seed : int, default 0
         Of the starting loadings.
@@ -117,14 +117,22 @@ def impute_by_neighbours(num_neighbours: int) -> Impute:
     return impute
 
 
-def tune(make: Callable[[int], Impute], settings: Sequence[int], train: Array, seed: int) -> int:
-    """Return the setting with the least square error on a tenth of the observed cells, held out."""
+def tune(
+    make: Callable[[int], Impute], settings: Sequence[int], train: Array, seed: int, folds: int = 3
+) -> int:
+    """Return the setting with the least square error on observed cells that were held out.
+
+    A tenth of the observed cells is held out, ``folds`` times over.
+    """
     # A stream of its own: the holes may have been drawn from the seed itself.
     rng = np.random.default_rng([seed, 1])
-    held_out = ~np.isnan(train) & (rng.random(train.shape) < 0.1)
-    reduced = np.where(held_out, np.nan, train)
+    held_out = [~np.isnan(train) & (rng.random(train.shape) < 0.1) for _ in range(folds)]
     losses = []
     for setting in settings:
-        filled, _ = make(setting)(reduced, reduced[:1])
-        losses.append(float(((filled - train)[held_out] ** 2).mean()))
+        impute, total = make(setting), 0.0
+        for cells in held_out:
+            reduced = np.where(cells, np.nan, train)
+            filled, _ = impute(reduced, reduced[:1])
+            total += float(((filled - train)[cells] ** 2).sum())
+        losses.append(total)
     return settings[int(np.argmin(losses))]

@@ -228,7 +228,7 @@ def _baseline_errors(
 ) -> dict[str, dict[str, RecoveryError]]:
     train = _incomplete(data.train, data.train_observed).flatten(1).double().numpy()
     test = _incomplete(data.test, data.test_observed).flatten(1).double().numpy()
-    rank = baselines.tune(baselines.impute_by_pca, (4, 6, 8, 10, 12), train, settings.seed)
+    rank = baselines.tune(baselines.impute_by_pca, (4, 6, 8, 10), train, settings.seed)
     neighbours = baselines.tune(
         baselines.impute_by_neighbours, (10, 20, 40, 80), train, settings.seed
     )
