@@ -3,11 +3,13 @@
 Both rules pool over the chains of one example only: a batch mate never matters.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from .kernel import Info, Kernel
 
 
 def pool_chains(rate: Float[Tensor, " rows"], num_chains: int) -> Float[Tensor, " n"]:
@@ -71,3 +73,24 @@ def update_dual_averaging(
     new = DualAveraging(log_step, log_average, error_sum, state.shrinkage_point, count)
     known = ~acceptance_rate.isnan()
     return DualAveraging(*(torch.where(known, a, b) for a, b in zip(new, state, strict=True)))
+
+
+def adapt_in_warmup(
+    kernel: Kernel[Any],
+    state: Any,
+    adaptation: DualAveraging,
+    info: Info,
+    num_chains: int,
+    last: bool,
+) -> tuple[Any, DualAveraging]:
+    """Return the state with its step sizes adapted, frozen at their average after the last step.
+
+    ``state`` has chain-major rows, ``num_chains`` for each example; a step size that the kernel
+    fixes stays as it is.
+    """
+    if kernel.step_size != "auto":
+        return state, adaptation
+    rate = pool_chains(info.acceptance_rate, num_chains)
+    adaptation = update_dual_averaging(adaptation, rate, kernel.target_acceptance)
+    log_step = adaptation.log_average if last else adaptation.log_step_size
+    return state._replace(step_size=log_step.exp().repeat(num_chains)), adaptation

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from .chains import Chains, visit
 from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
-from .checks import check_optimizer, check_parameters, check_uncoupled
+from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled
 from .data import ExampleData
 from .fit_run import (
     Fit,
@@ -102,7 +102,7 @@ class AlternatingBackProp:
             ("batch_size", batch_size),
             ("num_chains", num_chains),
         ):
-            _check_positive(name, value)
+            check_positive(name, value)
         self.model = model
         self.kernel: Kernel[Any] = MALA() if kernel is None else kernel
         self.inference_steps = inference_steps
@@ -290,7 +290,7 @@ class AlternatingBackProp:
         KeyboardInterrupt
             After Ctrl-C, between two iterations; the message says how to go on.
         """
-        _check_positive("epochs", epochs)
+        check_positive("epochs", epochs)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         examples = self._examples((data, {"mask": mask, "context": context}))
         validate(self.model, examples)
@@ -307,10 +307,14 @@ class AlternatingBackProp:
         with deferred_interrupt() as interrupt:
             saved_at = time.monotonic()
             bar = self._bar(run, epochs, examples.num_examples, progress)
+            device = examples.tensors()[0].device
+            batches: tuple[Tensor, ...] = ()
             while run.epoch < epochs:
                 began = time.monotonic()
-                batches = epoch_order(examples.num_examples, seed, run.epoch).split(self.batch_size)
-                index = batches[run.batch].to(examples.tensors()[0].device)
+                if run.batch == 0 or not batches:
+                    order = epoch_order(examples.num_examples, seed, run.epoch).to(device)
+                    batches = order.split(self.batch_size)
+                index = batches[run.batch]
                 record = self.step(examples.select(index), index)
                 run.add(record, len(index))
                 run.iteration = self._iteration
@@ -467,8 +471,3 @@ def _as_call(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
     if isinstance(batch, Mapping):
         return (), dict(batch)
     return (batch if isinstance(batch, tuple) else (batch,)), {}
-
-
-def _check_positive(name: str, value: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from .adaptation import online_step_size, pool_chains
-from .kernel import FIRST_STEP_SIZE, Kernel, NonFiniteStartError
+from .kernel import Kernel, NonFiniteStartError, full_step_size
 from .noise import KeyedSource
 from .potential import Potential
 
@@ -34,12 +34,10 @@ class Chains:
     @staticmethod
     def start(position: Float[Tensor, "n c d"], kernel: Kernel[Any]) -> "Chains":
         """Return chains that have not moved yet."""
-        first = FIRST_STEP_SIZE if kernel.step_size == "auto" else kernel.step_size
-        n = position.shape[0]
         return Chains(
             position,
-            torch.full((n,), first, dtype=position.dtype, device=position.device),
-            torch.zeros(n, dtype=torch.int64, device=position.device),
+            full_step_size(kernel.step_size, None, position[:, 0]),
+            torch.zeros(position.shape[0], dtype=torch.int64, device=position.device),
         )
 
     @property
@@ -111,13 +109,11 @@ def visit(
     position = chains.position[index].transpose(0, 1).reshape(c * b, -1)
     step_size = chains.step_size[index]
     time = chains.num_steps[index]
-    example = index.repeat(c)
-    chain = torch.arange(c, device=index.device).repeat_interleave(b)
-    source = KeyedSource(seed, example, chain)
+    source = KeyedSource.of_chains(seed, index, c)
     try:
         state = kernel.init(position, potential, step_size.repeat(c))
     except NonFiniteStartError as error:
-        examples = sorted({int(example[row]) for row in error.rows})
+        examples = sorted({int(index[row % b]) for row in error.rows})
         raise NonFiniteStartError(
             f"the energy of example {examples[0]} is not finite ({len(examples)} of {b} examples "
             "of its batch): if this happens after some epochs, the parameters have diverged, "

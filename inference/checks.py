@@ -1,4 +1,4 @@
-"""What must hold before learning starts: nothing couples examples, the optimizer holds every θ."""
+"""What must hold before work starts: counts, no coupled examples, an optimizer with every θ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,6 +9,12 @@ from torch import Tensor, nn
 
 from .potential import Potential
 from .trace import evaluation_mode
+
+
+def check_positive(name: str, value: int) -> None:
+    """Raise ValueError unless an argument is a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
 def check_uncoupled(potential: Potential, position: Float[Tensor, "n d"]) -> None:

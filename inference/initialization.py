@@ -6,13 +6,12 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from pyro.infer.autoguide.initialization import InitMessenger
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from .data import ExampleData
 from .noise import KeyedSource, standard_normal
 from .potential import Potential, dtype_and_device
-from .trace import Model, run, seeded
+from .trace import Model, Record, run, seeded
 
 InitStrategy = Callable[[dict[str, Any]], Tensor]
 """From a sample site to its value: those of ``pyro.infer.autoguide.initialization``."""
@@ -29,11 +28,10 @@ def first_position(
     n, d = potential.num_examples, potential.latent_dim
     dtype, device = dtype_and_device(potential.model)
     if init_strategy is None:
-        example = torch.arange(n, device=device).repeat(num_chains)
-        chain = torch.arange(num_chains, device=device).repeat_interleave(n)
+        source = KeyedSource.of_chains(seed, torch.arange(n, device=device), num_chains)
         like = torch.empty(num_chains * n, d, dtype=dtype, device=device)
         # Step -1: no step of a chain has this key.
-        position = standard_normal(KeyedSource(seed, example, chain).at(-1), like)
+        position = standard_normal(source.at(-1), like)
     else:
         copies = potential.on(potential.data.repeat(num_chains))
         values = _initial_values(copies.model, copies.data, init_strategy, seed)
@@ -41,19 +39,10 @@ def first_position(
     return position.reshape(num_chains, n, d).transpose(0, 1).contiguous()
 
 
-class _Keep(Messenger):
-    def __init__(self) -> None:
-        super().__init__()
-        self.values: dict[str, Tensor] = {}
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        self.values[msg["name"]] = msg["value"]
-
-
 def _initial_values(
     model: Model, data: ExampleData, strategy: InitStrategy, seed: int
 ) -> dict[str, Tensor]:
-    keep = _Keep()
+    record = Record()
     with torch.no_grad(), seeded(seed), InitMessenger(strategy):
-        run(model, data, keep)
-    return keep.values
+        run(model, data, record)
+    return {site["name"]: site["value"] for site in record.sites}

@@ -75,6 +75,14 @@ class KeyedSource:
         key = _mix(torch.tensor(wrapped, device=example.device) + _GAMMA)
         self._key = _mix(_mix(key ^ example) + (chain + 1) * _GAMMA)
 
+    @staticmethod
+    def of_chains(seed: int, example: Int64[Tensor, " b"], num_chains: int) -> "KeyedSource":
+        """Return the source of chain-major rows: all examples for the first chain, and so on."""
+        chain = torch.arange(num_chains, device=example.device)
+        return KeyedSource(
+            seed, example.repeat(num_chains), chain.repeat_interleave(example.shape[0])
+        )
+
     def at(self, step: Int64[Tensor, " n"] | int) -> KeyedGenerator:
         """Return the generator of a step, which may differ between rows."""
         time = torch.as_tensor(step, device=self._key.device)

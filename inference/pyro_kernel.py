@@ -9,9 +9,9 @@ from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 from torch.distributions import Transform
 
-from .adaptation import pool_chains, start_dual_averaging, update_dual_averaging
+from .adaptation import adapt_in_warmup, start_dual_averaging
 from .initialization import InitStrategy, first_position
-from .kernel import Info, Kernel
+from .kernel import Kernel
 from .potential import bind
 from .trace import Model, Substitute, evaluation_mode, run
 
@@ -101,22 +101,14 @@ class PyroKernel(MCMCKernel):
         self._steps += 1
         # MCMC does not say when warmup ends, so the steps are counted here.
         if self._steps <= self._warmup_steps:
-            self._adapt(info)
+            last = self._steps == self._warmup_steps
+            self._state, self._adaptation = adapt_in_warmup(
+                self.kernel, self._state, self._adaptation, info, 1, last
+            )
         else:
             self._accepted += float(info.acceptance_rate.nanmean())
             self._diverging += int(info.diverging.sum())
         return self._last
-
-    def _adapt(self, info: Info) -> None:
-        if self.kernel.step_size != "auto":
-            return
-        rate = pool_chains(info.acceptance_rate, 1)
-        self._adaptation = update_dual_averaging(
-            self._adaptation, rate, self.kernel.target_acceptance
-        )
-        last = self._steps == self._warmup_steps
-        log_step = self._adaptation.log_average if last else self._adaptation.log_step_size
-        self._state = self._state._replace(step_size=log_step.exp())
 
     @property
     def _acceptance_rate(self) -> float:

@@ -12,8 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .adaptation import DualAveraging, pool_chains, start_dual_averaging, update_dual_averaging
+from .adaptation import DualAveraging, adapt_in_warmup, start_dual_averaging
 from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
+from .checks import check_positive
 from .hmc import HMC
 from .initialization import InitStrategy, first_position
 from .interrupt import deferred_interrupt
@@ -102,9 +103,8 @@ def sample_posterior(
     UserWarning
         If proposals diverged after warmup: how many, in which examples, and the remedy.
     """
-    for name, value in (("num_chains", num_chains), ("num_samples", num_samples)):
-        if not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be a positive integer, got {value!r}")
+    check_positive("num_chains", num_chains)
+    check_positive("num_samples", num_samples)
     if not isinstance(warmup_steps, int) or warmup_steps < 0:
         raise ValueError(f"warmup_steps must be an integer of at least 0, got {warmup_steps!r}")
     path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
@@ -123,7 +123,7 @@ def sample_posterior(
             while run.step < total:
                 bar.set_description("warmup" if run.step < warmup_steps else "sampling", False)
                 info = run.advance()
-                if run.step % 10 == 0:
+                if progress and run.step % 10 == 0:
                     bar.set_postfix(run.postfix(info), refresh=False)
                 bar.update()
                 done = run.step == total
@@ -165,11 +165,7 @@ class _Run:
         self._kernel = kernel
         self._warmup_steps, self._num_samples, self._seed = warmup_steps, num_samples, seed
         self._accumulate = accumulate
-        self._source = KeyedSource(
-            seed,
-            torch.arange(n, device=start.device).repeat(c),
-            torch.arange(c, device=start.device).repeat_interleave(n),
-        )
+        self._source = KeyedSource.of_chains(seed, torch.arange(n, device=start.device), c)
         self._state = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._adaptation = start_dual_averaging(self._state.step_size[:n])
         self._draws = start.new_empty(c, num_samples, n, d)
@@ -192,25 +188,16 @@ class _Run:
         began = time.monotonic()
         self._state, info = self._kernel.step(self._state, self._copies, self._source.at(self.step))
         if self.step < self._warmup_steps:
-            self._adapt(info)
+            last = self.step == self._warmup_steps - 1
+            self._state, self._adaptation = adapt_in_warmup(
+                self._kernel, self._state, self._adaptation, info, self._shape[0], last
+            )
         else:
             self._keep(self.step - self._warmup_steps, info)
             self._num_gradients += info.num_gradients
             self._seconds += time.monotonic() - began
         self.step += 1
         return info
-
-    def _adapt(self, info: Info) -> None:
-        if self._kernel.step_size != "auto":
-            return
-        c, _ = self._shape
-        rate = pool_chains(info.acceptance_rate, c)
-        self._adaptation = update_dual_averaging(
-            self._adaptation, rate, self._kernel.target_acceptance
-        )
-        last = self.step == self._warmup_steps - 1
-        log_step = self._adaptation.log_average if last else self._adaptation.log_step_size
-        self._state = self._state._replace(step_size=log_step.exp().repeat(c))
 
     def _keep(self, draw: int, info: Info) -> None:
         c, n = self._shape

@@ -17,7 +17,6 @@ from torch.distributions import Transform, biject_to, constraints
 from .data import ExampleData
 
 Model = Callable[..., Any]
-Message = Mapping[str, Any]
 
 
 class LatentSite(NamedTuple):
@@ -88,7 +87,7 @@ def evaluation_mode(model: Model) -> Iterator[None]:
             part.training = True
 
 
-class _Record(Messenger):
+class Record(Messenger):
     """Keep every sample site's message, in order."""
 
     def __init__(self) -> None:
@@ -120,8 +119,7 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
         sample site outside the plate, or if a density's shape does not fit; the message names the
         site and says what to do.
     """
-    record = _Record()
-    # Only this handler must see the run, not one that the caller happens to be inside of.
+    record = Record()
     with torch.no_grad(), seeded(0), evaluation_mode(model), pyro.validation_enabled(True), record:
         model(*data.args, **data.kwargs)
     sites = [site for site in record.sites if not site["infer"].get("_deterministic")]

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -117,22 +118,10 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
 
     errors: dict[str, dict[str, RecoveryError]] = _baseline_errors(data, settings, value_range)
     seconds["baselines"] = time.monotonic() - began - sum(seconds.values())
-    errors["explainaway"] = {
-        "T1": recovery_error(
-            data.train,
-            data.train_observed,
-            recovered["T1"].median,
-            recovered["T1"].mean,
-            value_range,
-        ),
-        "T3": recovery_error(
-            data.test,
-            data.test_observed,
-            recovered["T3"].median,
-            recovered["T3"].mean,
-            value_range,
-        ),
-    }
+    ours = recovered["T1"], recovered["T3"]
+    errors["explainaway"] = _errors_by_task(
+        data, [one.median for one in ours], [one.mean for one in ours], value_range
+    )
     ratios = _ratios(errors)
     _print_errors(errors, ratios, settings.missing)
     _print_diagnostics(recovered["T3"].posterior)
@@ -239,22 +228,27 @@ def _baseline_errors(
     }
     errors = {}
     for name, impute in methods.items():
-        for_train, for_test = impute(train, test)
-        errors[name] = {
-            "T1": recovery_error(
-                data.train,
-                data.train_observed,
-                for_train.reshape(data.train.shape),
-                value_range=value_range,
-            ),
-            "T3": recovery_error(
-                data.test,
-                data.test_observed,
-                for_test.reshape(data.test.shape),
-                value_range=value_range,
-            ),
-        }
+        filled = impute(train, test)
+        errors[name] = _errors_by_task(data, filled, filled, value_range)
     return errors
+
+
+def _errors_by_task(
+    data: Digits,
+    for_absolute: Sequence[NDArray[np.floating]],
+    for_square: Sequence[NDArray[np.floating]],
+    value_range: float,
+) -> dict[str, RecoveryError]:
+    """Return the errors of T1 and T3 from the estimates of training and test digits."""
+    parts = (data.train, data.train_observed), (data.test, data.test_observed)
+    return {
+        task: recovery_error(
+            truth, observed, absolute.reshape(truth.shape), square.reshape(truth.shape), value_range
+        )
+        for task, (truth, observed), absolute, square in zip(
+            ("T1", "T3"), parts, for_absolute, for_square, strict=True
+        )
+    }
 
 
 def _ratios(errors: dict[str, dict[str, RecoveryError]]) -> dict[str, RecoveryError]:
