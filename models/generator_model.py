@@ -157,12 +157,15 @@ class GeneratorModel(nn.Module):
 
     def _output(self, latents: Tensor) -> Tensor:
         """Run the network as it is used in inference: no batch statistics, no dropout."""
-        was_training = self.network.training
-        self.network.eval()
+        # Part by part: a layer that the user has frozen in evaluation mode must stay so.
+        training = [part for part in self.network.modules() if part.training]
+        for part in training:
+            part.training = False
         try:
             output: Tensor = self.network(latents)
         finally:
-            self.network.train(was_training)
+            for part in training:
+                part.training = True
         return output
 
     def _check_support(self, made: dist.TorchDistribution, y: Tensor, observed: Tensor) -> None:

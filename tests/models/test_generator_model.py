@@ -92,6 +92,15 @@ def test_decoding_does_not_disturb_batch_normalisation() -> None:
         assert torch.equal(value, before[name])
 
 
+def test_decoding_leaves_a_frozen_layer_frozen() -> None:
+    model = GeneratorModel(Normal(3), deconvnet(3, (1, 8, 8), width=4), Gaussian(0.3, torch.tanh))
+    norm = next(m for m in model.network if isinstance(m, torch.nn.BatchNorm2d))
+    norm.eval()
+    model.decode(torch.randn(6, 3))
+    assert not norm.training
+    assert model.network.training
+
+
 def test_broadcasting_does_not_add_terms() -> None:
     """Case 18 (tensorflow/probability#611)."""
     output = torch.tensor([[0.0], [1.0], [2.0]])
