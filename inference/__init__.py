@@ -6,6 +6,7 @@ move chains, :func:`bind` makes the potential energy they see.
 
 from .alternating import AlternatingBackProp
 from .diagnostics import Summary, summarise
+from .dynamic_hmc import DynamicHMC
 from .fit_run import Fit, StepRecord
 from .gradient_descent import GradientDescent
 from .hmc import HMC
@@ -22,6 +23,7 @@ __all__ = [
     "HMC",
     "MALA",
     "AlternatingBackProp",
+    "DynamicHMC",
     "Fit",
     "GradientDescent",
     "Info",

@@ -3,13 +3,11 @@
 Both rules pool over the chains of one example only: a batch mate never matters.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
-
-from .kernel import Info, Kernel
 
 
 def pool_chains(rate: Float[Tensor, " rows"], num_chains: int) -> Float[Tensor, " n"]:
@@ -47,11 +45,11 @@ class DualAveraging(NamedTuple):
     num_updates: Float[Tensor, " n"]
 
 
-def start_dual_averaging(step_size: Float[Tensor, " n"]) -> DualAveraging:
-    """Return the state before the first update, shrinking towards ten times the start."""
+def start_dual_averaging(step_size: Float[Tensor, " n"], optimism: float = 10.0) -> DualAveraging:
+    """Return the state before the first update, shrinking towards ``optimism`` times the start."""
     log_step = step_size.log()
     zeros = torch.zeros_like(log_step)
-    return DualAveraging(log_step, zeros, zeros, (10 * step_size).log(), zeros)
+    return DualAveraging(log_step, zeros, zeros, (optimism * step_size).log(), zeros)
 
 
 def update_dual_averaging(
@@ -61,36 +59,16 @@ def update_dual_averaging(
 
     References
     ----------
-    Hoffman & Gelman, "The No-U-Turn Sampler" (2014), section 3.2.1, with Stan's constants
-    γ = 0.05, t₀ = 10, κ = 0.75.
+    Hoffman & Gelman, "The No-U-Turn Sampler" (2014), section 3.2.1, with Stan's t₀ = 10 and
+    κ = 0.75, but γ = 0.1 instead of 0.05: with 0.05 the short restarts after a new mass ended with
+    an acceptance up to 0.2 above the target.
     """
     count = state.num_updates + 1
     weight = 1 / (count + 10)
     error_sum = (1 - weight) * state.error_sum + weight * (target - acceptance_rate)
-    log_step = state.shrinkage_point - error_sum * count.sqrt() / 0.05
+    log_step = state.shrinkage_point - error_sum * count.sqrt() / 0.1
     forget = count.pow(-0.75)
     log_average = forget * log_step + (1 - forget) * state.log_average
     new = DualAveraging(log_step, log_average, error_sum, state.shrinkage_point, count)
     known = ~acceptance_rate.isnan()
     return DualAveraging(*(torch.where(known, a, b) for a, b in zip(new, state, strict=True)))
-
-
-def adapt_in_warmup(
-    kernel: Kernel[Any],
-    state: Any,
-    adaptation: DualAveraging,
-    info: Info,
-    num_chains: int,
-    last: bool,
-) -> tuple[Any, DualAveraging]:
-    """Return the state with its step sizes adapted, frozen at their average after the last step.
-
-    ``state`` has chain-major rows, ``num_chains`` for each example; a step size that the kernel
-    fixes stays as it is.
-    """
-    if kernel.step_size != "auto":
-        return state, adaptation
-    rate = pool_chains(info.acceptance_rate, num_chains)
-    adaptation = update_dual_averaging(adaptation, rate, kernel.target_acceptance)
-    log_step = adaptation.log_average if last else adaptation.log_step_size
-    return state._replace(step_size=log_step.exp().repeat(num_chains)), adaptation

@@ -36,7 +36,7 @@ class Chains:
         """Return chains that have not moved yet."""
         return Chains(
             position,
-            full_step_size(kernel.step_size, None, position[:, 0]),
+            full_step_size(kernel.step_size, position[:, 0]),
             torch.zeros(position.shape[0], dtype=torch.int64, device=position.device),
         )
 
@@ -111,7 +111,7 @@ def visit(
     time = chains.num_steps[index]
     source = KeyedSource.of_chains(seed, index, c)
     try:
-        state = kernel.init(position, potential, step_size.repeat(c))
+        state = kernel.init(position, potential)._replace(step_size=step_size.repeat(c))
     except NonFiniteStartError as error:
         examples = sorted({int(index[row % b]) for row in error.rows})
         raise NonFiniteStartError(

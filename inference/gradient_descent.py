@@ -51,13 +51,11 @@ class GradientDescent:
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
 
-    def init(
-        self, position: Tensor, potential: EnergyAndGradient, step_size: Tensor | None = None
-    ) -> GradientDescentState:
+    def init(self, position: Tensor, potential: EnergyAndGradient) -> GradientDescentState:
         """Return the state at a position; evaluates nothing."""
         return GradientDescentState(
             position,
-            full_step_size(self.step_size, step_size, position),
+            full_step_size(self.step_size, position),
             position,
             torch.full_like(position[:, 0], torch.nan),
             torch.zeros_like(position),

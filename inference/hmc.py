@@ -17,21 +17,23 @@ from .kernel import (
     full_step_size,
     metropolis,
 )
+from .mass import Mass, check_mass, unit_scale
 from .noise import Generator, standard_normal, uniform
 
 
 class HMCState(NamedTuple):
-    """Position with its energy and gradient, and each chain's step size."""
+    """Position with its energy and gradient, and each chain's step size and scale."""
 
     position: Float[Tensor, "n d"]
     energy: Float[Tensor, " n"]
     gradient: Float[Tensor, "n d"]
     step_size: Float[Tensor, " n"]
+    scale: Tensor
 
 
 @dataclass(frozen=True)
 class HMC:
-    """Hamiltonian Monte Carlo with unit mass and a fixed number of leapfrog steps.
+    """Hamiltonian Monte Carlo with a fixed number of leapfrog steps.
 
     Parameters
     ----------
@@ -45,6 +47,9 @@ class HMC:
         or to its mirror image, and looks converged (Neal 2011, section 3.2).
     target_acceptance : float, default 0.8
         What ``"auto"`` aims at.
+    mass : "identity", "diagonal" or "dense", default "diagonal"
+        What warmup adapts to the posterior of each example; with a fixed ``step_size`` nothing is
+        adapted and the mass is the identity.
 
     Raises
     ------
@@ -61,36 +66,40 @@ class HMC:
     step_size: StepSize = "auto"
     jitter: float = 0.3
     target_acceptance: float = 0.8
+    mass: Mass = "diagonal"
 
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
+        check_mass(self.mass)
         if not isinstance(self.num_leapfrog, int) or self.num_leapfrog < 1:
             raise ValueError(f"num_leapfrog must be a positive integer, got {self.num_leapfrog!r}")
         if not 0 <= self.jitter < 1:
             raise ValueError(f"jitter must lie in [0, 1), got {self.jitter!r}")
 
-    def init(
-        self, position: Tensor, potential: EnergyAndGradient, step_size: Tensor | None = None
-    ) -> HMCState:
+    def init(self, position: Tensor, potential: EnergyAndGradient) -> HMCState:
         """Return the state at a position."""
         energy, gradient = potential(position)
         check_start(energy, gradient)
         return HMCState(
-            position, energy, gradient, full_step_size(self.step_size, step_size, position)
+            position,
+            energy,
+            gradient,
+            full_step_size(self.step_size, position),
+            unit_scale(position),
         )
 
     def step(
         self, state: HMCState, potential: EnergyAndGradient, generator: Generator
     ) -> tuple[HMCState, Info]:
         """Return the next state and what happened."""
-        position, energy, gradient, step_size = state
+        position, energy, gradient, step_size, scale = state
         momentum = standard_normal(generator, position)
         accept_below = uniform(generator, energy)
         jittered = step_size
         if self.jitter > 0:
             jittered = step_size * (1 + self.jitter * (2 * uniform(generator, energy) - 1))
         start = Phase(position, momentum, energy, gradient)
-        end = leapfrog(start, jittered, self.num_leapfrog, potential)
+        end = leapfrog(start, jittered, self.num_leapfrog, potential, scale)
         error = end.energy - energy + 0.5 * ((end.momentum**2).sum(1) - (momentum**2).sum(1))
         info = metropolis(energy, error, accept_below, num_gradients=self.num_leapfrog)
         accepted = info.accepted[:, None]
@@ -101,6 +110,7 @@ class HMC:
                 chosen_energy,
                 torch.where(accepted, end.gradient, gradient),
                 step_size,
+                scale,
             ),
             info._replace(potential_energy=chosen_energy),
         )

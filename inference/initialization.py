@@ -33,9 +33,15 @@ def first_position(
         # Step -1: no step of a chain has this key.
         position = standard_normal(source.at(-1), like)
     else:
-        copies = potential.on(potential.data.repeat(num_chains))
-        values = _initial_values(copies.model, copies.data, init_strategy, seed)
-        position = copies.flatten({site.name: values[site.name] for site in copies.layout.sites})
+        # Chain by chain, so that a strategy may hold values for the n examples.
+        parts = []
+        for chain in range(num_chains):
+            values = _initial_values(
+                potential.model, potential.data, init_strategy, seed + 1_000_003 * chain
+            )
+            sites = potential.layout.sites
+            parts.append(potential.flatten({site.name: values[site.name] for site in sites}))
+        position = torch.cat(parts)
     return position.reshape(num_chains, n, d).transpose(0, 1).contiguous()
 
 

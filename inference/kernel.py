@@ -80,9 +80,7 @@ class Kernel(Protocol[S]):
     def target_acceptance(self) -> float:
         """Acceptance rate that ``"auto"`` aims at."""
 
-    def init(
-        self, position: Tensor, potential: EnergyAndGradient, step_size: Tensor | None = None
-    ) -> S:
+    def init(self, position: Tensor, potential: EnergyAndGradient) -> S:
         """Return the state at a position; once more after every change of the potential."""
 
     def step(self, state: S, potential: EnergyAndGradient, generator: Generator) -> tuple[S, Info]:
@@ -125,12 +123,17 @@ def check_settings(step_size: StepSize, target_acceptance: float) -> None:
         raise ValueError(f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}")
 
 
-def full_step_size(
-    setting: StepSize, step_size: Tensor | None, position: Float[Tensor, "n d"]
-) -> Float[Tensor, " n"]:
-    """Return each chain's step size: the one given, else the kernel's setting."""
-    if step_size is not None:
-        return step_size
+TUNED = ("step_size", "scale", "path_length")
+"""Fields of a state that warmup adapts; a kernel has those of them that it needs."""
+
+
+def tuning_of(state: State) -> dict[str, Tensor]:
+    """Return what warmup has adapted: with it ``_replace(**tuning)`` tunes another state."""
+    return {name: getattr(state, name) for name in TUNED if hasattr(state, name)}
+
+
+def full_step_size(setting: StepSize, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """Return each chain's step size before adaptation."""
     value = FIRST_STEP_SIZE if setting == "auto" else setting
     return torch.full_like(position[:, 0], value)
 

@@ -63,14 +63,12 @@ class Langevin:
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
 
-    def init(
-        self, position: Tensor, potential: EnergyAndGradient, step_size: Tensor | None = None
-    ) -> LangevinState:
+    def init(self, position: Tensor, potential: EnergyAndGradient) -> LangevinState:
         """Return the state at a position; evaluates nothing."""
         zeros = torch.zeros_like(position)
         return LangevinState(
             position,
-            full_step_size(self.step_size, step_size, position),
+            full_step_size(self.step_size, position),
             position,
             torch.full_like(position[:, 0], torch.nan),
             zeros,

@@ -4,18 +4,52 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from . import arviz as _arviz
-from .checkpoint import check_folder, load_checkpoint, save_checkpoint
+from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
+from .checks import check_positive
 from .diagnostics import Summary, summarise
+from .draw_store import DrawStore, allocate
+from .kernel import Kernel
 from .moments import Moments
 from .potential import Potential
-from .trace import evaluation_mode
+from .sampler import Outcome, Plan, sample
+from .sampling_run import Accumulator, Schedule
+from .trace import evaluation_mode, parameters_of
+
+
+class Continuation(NamedTuple):
+    """What it takes to go on with the chains of a posterior.
+
+    Attributes
+    ----------
+    kernel : Kernel
+        That moved them.
+    state : dict of Tensor
+        Its last state, (c, n, ...).
+    seed, next_step : int
+        Key of the noise.
+    thinning, chunk_size : int
+        As they were.
+    accumulate : mapping
+        As it was.
+    parameters : str
+        Fingerprint of θ.
+    """
+
+    kernel: Kernel[Any]
+    state: dict[str, Tensor]
+    seed: int
+    next_step: int
+    thinning: int
+    chunk_size: int
+    accumulate: Mapping[str, Accumulator]
+    parameters: str
 
 
 @dataclass(frozen=True)
@@ -37,10 +71,15 @@ class Posterior:
         The draws in flat unconstrained space.
     seconds : float
         Wall time of the draws, warmup not included.
-    num_gradients : int
-        Evaluations of the whole batch's gradient for these draws, warmup not included.
+    num_gradients : float
+        Gradient evaluations of each chain for these draws, warmup not included.
+    tuning : dict of Tensor
+        What warmup found for each example, (n, ...): ``step_size`` and, if the kernel has them,
+        ``scale`` (root of the inverse mass) and ``path_length``.
     potential : Potential or None
         What was sampled; needed for predictive draws and likelihoods, not kept in a file.
+    continuation : Continuation or None
+        What :meth:`extend` needs.
     """
 
     samples: dict[str, Tensor]
@@ -49,8 +88,104 @@ class Posterior:
     observed: dict[str, Tensor]
     position: Float[Tensor, "chains draws n d"]
     seconds: float
-    num_gradients: int
+    num_gradients: float
+    tuning: dict[str, Tensor]
     potential: Potential | None = None
+    continuation: Continuation | None = None
+
+    def extend(
+        self,
+        num_samples: int,
+        *,
+        draws_file: str | os.PathLike[str] | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_seconds: float = 60.0,
+        progress: bool = True,
+    ) -> "Posterior":
+        """Go on with the same chains, without a new warmup.
+
+        The draws are, bit for bit, those that one longer run would have given.
+
+        Parameters
+        ----------
+        num_samples : int
+            Further draws of each chain.
+        draws_file, checkpoint, checkpoint_seconds, progress
+            As in :func:`sample_posterior`; a ``draws_file`` receives the further draws.
+
+        Returns
+        -------
+        Posterior
+            All draws, these and the further ones.
+
+        Raises
+        ------
+        ValueError
+            If the posterior was loaded without its potential and kernel, or θ has changed.
+        """
+        check_positive("num_samples", num_samples)
+        potential, before = self.potential, self.continuation
+        if potential is None or before is None:
+            raise ValueError(
+                "this posterior cannot be extended: it was loaded without its model; call "
+                "Posterior.load(path, potential=bind(model, y), kernel=...)"
+            )
+        if parameters_fingerprint(potential) != before.parameters:
+            raise ValueError(
+                "the model's parameters have changed since these draws were made, so further "
+                "draws would be of another posterior: sample afresh"
+            )
+        plan = Plan(
+            potential,
+            before.kernel,
+            Schedule(0, num_samples, before.thinning),
+            before.seed,
+            before.next_step,
+            before.state["position"].transpose(0, 1),
+            before.chunk_size,
+            before.accumulate,
+            state=before.state,
+            moments=self.accumulated,
+        )
+        chains = self.position.shape[0]
+        last = {name: value[:1, -1, 0] for name, value in self.samples.items()}
+        store = allocate(potential, last, chains, num_samples, free_file(draws_file, checkpoint))
+        path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
+        outcome = sample(plan, store, path, checkpoint_seconds, progress)
+        further = made_posterior(plan, store, outcome)
+        return Posterior(
+            samples={k: torch.cat([v, further.samples[k]], 1) for k, v in self.samples.items()},
+            sample_stats={
+                name: value
+                if name == "step_size"
+                else torch.cat([value, further.sample_stats[name]], 1)
+                for name, value in self.sample_stats.items()
+            },
+            accumulated=outcome.moments,
+            observed=self.observed,
+            position=torch.cat([self.position, further.position], 1),
+            seconds=self.seconds + outcome.seconds,
+            num_gradients=self.num_gradients + outcome.num_gradients,
+            tuning=self.tuning,
+            potential=potential,
+            continuation=further.continuation,
+        )
+
+    def typical_tuning(self) -> dict[str, Tensor]:
+        """Return a tuning for other examples, (1, ...): hand it to ``sample_posterior(tuning=)``.
+
+        Step sizes and path lengths are medians over the examples. A scale is the square root of the
+        mean of ``L Lᵀ``.
+        """
+        typical = {}
+        for name, value in self.tuning.items():
+            if name != "scale":
+                typical[name] = value.median()[None]
+            elif value.dim() == 2:
+                typical[name] = (value**2).mean(0, keepdim=True).sqrt()
+            else:
+                typical[name] = torch.linalg.cholesky((value @ value.mT).mean(0, keepdim=True))
+        return typical
 
     def get_samples(self, group_by_chain: bool = False) -> dict[str, Tensor]:
         """Return the draws by site name, (chains * draws, n, ...), as Pyro's MCMC does.
@@ -168,11 +303,26 @@ class Posterior:
                 "position": self.position,
                 "seconds": self.seconds,
                 "num_gradients": self.num_gradients,
+                "tuning": self.tuning,
+                "continuation": self._continuation(),
             },
         )
 
+    def _continuation(self) -> dict[str, Any] | None:
+        if self.continuation is None:
+            return None
+        content = self.continuation._asdict()
+        del content["accumulate"]
+        content["kernel"] = repr(self.continuation.kernel)
+        return content
+
     @staticmethod
-    def load(path: str | os.PathLike[str], potential: Potential | None = None) -> "Posterior":
+    def load(
+        path: str | os.PathLike[str],
+        potential: Potential | None = None,
+        kernel: Kernel[Any] | None = None,
+        accumulate: Mapping[str, Accumulator] | None = None,
+    ) -> "Posterior":
         """Read draws from a file.
 
         Parameters
@@ -181,11 +331,15 @@ class Posterior:
             Written by :meth:`save`.
         potential : Potential, optional
             ``bind(model, y)`` of the model and data, for predictive draws and likelihoods.
+        kernel : Kernel, optional
+            The one that the draws were made with, for :meth:`extend`.
+        accumulate : mapping of callable, optional
+            As in :func:`sample_posterior`, for :meth:`extend`.
 
         Raises
         ------
         ValueError
-            If the file is truncated or something else.
+            If the file is truncated or something else, or was made with another kernel.
         """
         names = (
             "samples",
@@ -195,8 +349,100 @@ class Posterior:
             "position",
             "seconds",
             "num_gradients",
+            "tuning",
         )
-        content = load_checkpoint(Path(path), "a posterior", {}, names)
+        content = load_checkpoint(Path(path), "a posterior", {}, (*names, "continuation"))
         fields = {name: content[name] for name in names}
         fields["accumulated"] = {k: Moments(**m) for k, m in content["accumulated"].items()}
-        return Posterior(**fields, potential=potential)
+        going_on = content["continuation"]
+        continuation = None
+        if going_on is not None and kernel is not None:
+            if going_on["kernel"] != repr(kernel):
+                raise ValueError(
+                    f"kernel must be the one that the draws were made with, {going_on['kernel']}, "
+                    f"got {kernel!r}"
+                )
+            continuation = Continuation(
+                **{**going_on, "kernel": kernel, "accumulate": accumulate or {}}
+            )
+        return Posterior(**fields, potential=potential, continuation=continuation)
+
+
+def parameters_fingerprint(potential: Potential) -> str:
+    """Return a digest of θ."""
+    return fingerprint(list(parameters_of(potential.model, potential.data).values()))
+
+
+def free_file(
+    draws_file: str | os.PathLike[str] | None, checkpoint: str | os.PathLike[str] | None
+) -> Path | None:
+    """Return where draws shall lie, or raise ValueError if something lies there already."""
+    if draws_file is None:
+        return None
+    path = check_folder(draws_file, "draws_file")
+    resumes = checkpoint is not None and Path(checkpoint).exists()
+    if path.exists() and not resumes:
+        raise ValueError(
+            f"draws_file {str(path)!r} exists already: give another file, or delete it"
+        )
+    return path
+
+
+def made_posterior(plan: Plan, store: DrawStore, outcome: Outcome) -> Posterior:
+    """Return the posterior of a run that has filled its store."""
+    if not store.samples_are_views:
+        _fill_samples(plan, store)
+    return Posterior(
+        samples=store.samples,
+        sample_stats={
+            **store.stats,
+            "diverging": store.stats["diverging"].bool(),
+            "step_size": outcome.tuning["step_size"],
+        },
+        accumulated=outcome.moments,
+        observed=observed_data(plan.potential),
+        position=store.position,
+        seconds=outcome.seconds,
+        num_gradients=outcome.num_gradients,
+        tuning=outcome.tuning,
+        potential=plan.potential,
+        continuation=Continuation(
+            plan.kernel,
+            outcome.state,
+            plan.seed,
+            plan.first_step + plan.schedule.num_steps,
+            plan.schedule.thinning,
+            plan.chunk_size,
+            plan.accumulate,
+            parameters_fingerprint(plan.potential),
+        ),
+    )
+
+
+def _fill_samples(plan: Plan, store: DrawStore) -> None:
+    chains, draws, n, d = store.position.shape
+    index = torch.arange(n, device=plan.start.device)
+    with evaluation_mode(plan.potential.model):
+        for chunk in plan.chunks:
+            data = plan.potential.data.select(index[chunk]).repeat(chains)
+            copies = plan.potential.on(data)
+            for draw in range(draws):
+                flat = store.position[:, draw, chunk].reshape(-1, d)
+                for name, value in copies.unflatten(flat).items():
+                    place = store.samples[name][:, draw, chunk]
+                    place.copy_(value.reshape(place.shape))
+
+
+def observed_data(potential: Potential) -> dict[str, Tensor]:
+    """Return the data under the names that ArviZ shows; a mask is written into them as NaN.
+
+    The first argument bears the name of the observed site, where there is only one.
+    """
+    data, sites = potential.data, potential.layout.observed
+    first = sites[0] if len(sites) == 1 else "data_0"
+    named = {f"data_{i}" if i else first: v for i, v in enumerate(data.args) if torch.is_tensor(v)}
+    named |= {k: v for k, v in data.kwargs.items() if torch.is_tensor(v) and k != "mask"}
+    mask = data.kwargs.get("mask")
+    if mask is not None and first in named:
+        named[first] = torch.where(mask, named[first], torch.nan)
+    return named

@@ -9,17 +9,17 @@ from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 from torch.distributions import Transform
 
-from .adaptation import adapt_in_warmup, start_dual_averaging
 from .initialization import InitStrategy, first_position
-from .kernel import Kernel
+from .kernel import Kernel, tuning_of
 from .potential import bind
 from .trace import Model, Substitute, evaluation_mode, run
+from .warmup import adapt, start_warmup
 
 
 class PyroKernel(MCMCKernel):
     """Run a kernel, for all examples at once, as ``pyro.infer.MCMC(PyroKernel(model, MALA()))``.
 
-    A step size of ``"auto"`` adapts for each example in MCMC's warmup and is frozen after it. The
+    What a kernel adapts, it adapts for each example in MCMC's warmup; it is frozen after it. The
     noise comes from a generator that is seeded from torch's random state in ``setup``, so
     ``pyro.set_rng_seed`` reproduces a run.
 
@@ -68,7 +68,7 @@ class PyroKernel(MCMCKernel):
         self._warmup_steps = warmup_steps
         with evaluation_mode(self.model):
             self._state = self.kernel.init(position, self._potential)
-        self._adaptation = start_dual_averaging(self._state.step_size)
+        self._warmup = start_warmup(self.kernel, self._state, 1)
         self._last: Mapping[str, Tensor] | None = None
         self._accepted, self._diverging, self._steps = 0.0, 0, 0
 
@@ -95,15 +95,21 @@ class PyroKernel(MCMCKernel):
                 position = torch.cat(
                     [params[site.name].reshape(n, -1) for site in self._potential.layout.sites], 1
                 )
-                self._state = self.kernel.init(position, self._potential, self._state.step_size)
+                tuning = tuning_of(self._state)
+                self._state = self.kernel.init(position, self._potential)._replace(**tuning)
             self._state, info = self.kernel.step(self._state, self._potential, self._generator)
         self._last = self._split(self._state.position)
         self._steps += 1
         # MCMC does not say when warmup ends, so the steps are counted here.
         if self._steps <= self._warmup_steps:
-            last = self._steps == self._warmup_steps
-            self._state, self._adaptation = adapt_in_warmup(
-                self.kernel, self._state, self._adaptation, info, 1, last
+            self._state, self._warmup = adapt(
+                self.kernel,
+                self._state,
+                self._warmup,
+                info,
+                1,
+                self._steps - 1,
+                self._warmup_steps,
             )
         else:
             self._accepted += float(info.acceptance_rate.nanmean())

@@ -1,31 +1,24 @@
 """Sampling the posterior of many examples, every chain of each in one batch."""
 
 import os
-import time
 import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
-from .adaptation import DualAveraging, adapt_in_warmup, start_dual_averaging
-from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
+from .checkpoint import check_folder
 from .checks import check_positive
+from .draw_store import allocate
 from .hmc import HMC
 from .initialization import InitStrategy, first_position
-from .interrupt import deferred_interrupt
-from .kernel import Info, Kernel
-from .moments import Moments, merge
-from .noise import KeyedSource
-from .posterior import Posterior
-from .potential import Potential, bind
-from .trace import Model, evaluation_mode, parameters_of
-
-Accumulator = Callable[[Any], Tensor]
+from .kernel import Kernel
+from .posterior import Posterior, free_file, made_posterior
+from .potential import bind
+from .sampler import Plan, sample
+from .sampling_run import Accumulator, Schedule
+from .trace import Model, evaluation_mode
 
 
 def sample_posterior(
@@ -35,11 +28,15 @@ def sample_posterior(
     num_chains: int = 4,
     warmup_steps: int = 300,
     num_samples: int = 500,
+    thinning: int = 1,
     seed: int = 0,
     mask: Any = None,
     context: Any = None,
     accumulate: Mapping[str, Accumulator] | None = None,
     init_strategy: InitStrategy | None = None,
+    tuning: Mapping[str, Tensor] | None = None,
+    chunk_size: int | None = None,
+    draws_file: str | os.PathLike[str] | None = None,
     example_plate: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
@@ -59,10 +56,12 @@ def sample_posterior(
     num_chains : int, default 4
         Chains of each example, from dispersed starts.
     warmup_steps : int, default 300
-        Steps that are thrown away; an ``"auto"`` step size adapts in them, one for each example,
-        pooled over its chains, and is frozen afterwards.
+        Steps that are thrown away; in them the kernel adapts its step size, mass and path length,
+        for each example by itself, pooled over its chains. Frozen afterwards.
     num_samples : int, default 500
-        Draws of each chain.
+        Draws of each chain that are kept.
+    thinning : int, default 1
+        Steps for each draw that is kept.
     seed : int, default 0
         Reproduces the draws. The noise belongs to the example: its draws do not depend on which
         others are sampled with it, nor on their order, up to rounding.
@@ -71,10 +70,21 @@ def sample_posterior(
     accumulate : mapping of callable, optional
         From a name to a function of the constrained latents (those of one site, or a dict),
         (chains, n, ...), giving (chains, n, ...): its posterior mean and variance are computed
-        on the way, without keeping its values. ``{"image": model.decode}``.
+        on the way, without keeping its values. ``{"image": model.decode}``. Under ``chunk_size``
+        it sees the examples of a chunk at a time.
     init_strategy : callable, optional
         Where chains start: one of ``pyro.infer.autoguide.initialization``. By default standard
-        normal in unconstrained space.
+        normal in unconstrained space. A trained guide's median starts there:
+        ``init_to_value(values=guide.median(y))``.
+    tuning : mapping of Tensor, optional
+        What an earlier warmup found: ``posterior.tuning`` for the same examples,
+        ``posterior.typical_tuning()`` for others. Warmup goes on from it; it may be 0 then.
+    chunk_size : int, optional
+        Most chains that run at once, to bound memory; the chains of one example stay together. The
+        draws are the same up to rounding. By default all run at once.
+    draws_file : path, optional
+        A NetCDF file to keep the draws in instead of memory, for more draws than that holds.
+        ``xarray`` and ArviZ open it; the posterior's tensors are views of it.
     example_plate : str, optional
         Name of the plate over examples, where it is not the only one.
     checkpoint : path, optional
@@ -105,207 +115,46 @@ def sample_posterior(
     """
     check_positive("num_chains", num_chains)
     check_positive("num_samples", num_samples)
+    check_positive("thinning", thinning)
     if not isinstance(warmup_steps, int) or warmup_steps < 0:
         raise ValueError(f"warmup_steps must be an integer of at least 0, got {warmup_steps!r}")
+    if chunk_size is not None:
+        check_positive("chunk_size", chunk_size)
     path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
+    file = free_file(draws_file, checkpoint)
     kernel = HMC() if kernel is None else kernel
     potential = bind(model, *data, mask=mask, context=context, example_plate=example_plate)
     start = first_position(potential, num_chains, seed, init_strategy)
+    n = potential.num_examples
+    _check_tuning(tuning, n)
+    plan = Plan(
+        potential,
+        kernel,
+        Schedule(warmup_steps, num_samples, thinning),
+        seed,
+        0,
+        start,
+        n * num_chains if chunk_size is None else chunk_size,
+        accumulate or {},
+        tuning=tuning,
+    )
     with evaluation_mode(model):
-        run = _Run(potential, kernel, start, warmup_steps, num_samples, seed, accumulate or {})
-        identity = {} if path is None else run.identity()
-        if path is not None and path.exists():
-            run.resume(path, identity)
-        total = warmup_steps + num_samples
-        bar = tqdm(total=total, initial=run.step, unit="step", disable=not progress)
-        with deferred_interrupt() as interrupt, bar:
-            saved_at = time.monotonic()
-            while run.step < total:
-                bar.set_description("warmup" if run.step < warmup_steps else "sampling", False)
-                info = run.advance()
-                if progress and run.step % 10 == 0:
-                    bar.set_postfix(run.postfix(info), refresh=False)
-                bar.update()
-                done = run.step == total
-                due = time.monotonic() - saved_at >= checkpoint_seconds
-                if path is not None and (done or due or interrupt.requested):
-                    run.save(path, identity)
-                    saved_at = time.monotonic()
-                if interrupt.requested and not done:
-                    raise KeyboardInterrupt(
-                        f"stopped after step {run.step} of {total}; "
-                        + (
-                            "without checkpoint= the draws are lost"
-                            if path is None
-                            else f"everything is in {str(path)!r}: call again with it to go on"
-                        )
-                    )
-        posterior = run.posterior()
+        one = potential.on(potential.data.select(torch.arange(1, device=start.device)))
+        latents = one.unflatten(start[:1, 0])
+    store = allocate(potential, latents, num_chains, num_samples, file)
+    outcome = sample(plan, store, path, checkpoint_seconds, progress)
+    posterior = made_posterior(plan, store, outcome)
     _warn_of_divergences(posterior.sample_stats["diverging"])
     return posterior
 
 
-class _Run:
-    """The state of a sampling run: c·n chains, chain-major, and the draws so far."""
-
-    def __init__(
-        self,
-        potential: Potential,
-        kernel: Kernel[Any],
-        start: Float[Tensor, "n c d"],
-        warmup_steps: int,
-        num_samples: int,
-        seed: int,
-        accumulate: Mapping[str, Accumulator],
-    ) -> None:
-        n, c, d = start.shape
-        self.step = 0
-        self._potential = potential
-        self._copies = potential.on(potential.data.repeat(c))
-        self._kernel = kernel
-        self._warmup_steps, self._num_samples, self._seed = warmup_steps, num_samples, seed
-        self._accumulate = accumulate
-        self._source = KeyedSource.of_chains(seed, torch.arange(n, device=start.device), c)
-        self._state = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
-        self._adaptation = start_dual_averaging(self._state.step_size[:n])
-        self._draws = start.new_empty(c, num_samples, n, d)
-        self._stats = {
-            "lp": start.new_empty(c, num_samples, n),
-            "acceptance_rate": start.new_empty(c, num_samples, n),
-            "energy_error": start.new_empty(c, num_samples, n),
-            "diverging": start.new_empty((c, num_samples, n), dtype=torch.bool),
-        }
-        self._moments: dict[str, Moments] = {}
-        self._num_gradients = 0
-        self._seconds = 0.0
-
-    @property
-    def _shape(self) -> tuple[int, int]:
-        return self._draws.shape[0], self._draws.shape[2]
-
-    def advance(self) -> Info:
-        """Make one step of every chain; keep the draw, or adapt in warmup."""
-        began = time.monotonic()
-        self._state, info = self._kernel.step(self._state, self._copies, self._source.at(self.step))
-        if self.step < self._warmup_steps:
-            last = self.step == self._warmup_steps - 1
-            self._state, self._adaptation = adapt_in_warmup(
-                self._kernel, self._state, self._adaptation, info, self._shape[0], last
+def _check_tuning(tuning: Mapping[str, Tensor] | None, num_examples: int) -> None:
+    for name, value in (tuning or {}).items():
+        if value.shape[0] not in (1, num_examples):
+            raise ValueError(
+                f"tuning[{name!r}] must lead with the {num_examples} examples, or with 1 for all "
+                f"of them (posterior.typical_tuning()), got shape {tuple(value.shape)}"
             )
-        else:
-            self._keep(self.step - self._warmup_steps, info)
-            self._num_gradients += info.num_gradients
-            self._seconds += time.monotonic() - began
-        self.step += 1
-        return info
-
-    def _keep(self, draw: int, info: Info) -> None:
-        c, n = self._shape
-        self._draws[:, draw] = self._state.position.reshape(c, n, -1)
-        self._stats["lp"][:, draw] = -info.potential_energy.reshape(c, n)
-        for name in ("acceptance_rate", "energy_error", "diverging"):
-            self._stats[name][:, draw] = getattr(info, name).reshape(c, n)
-        if not self._accumulate:
-            return
-        latents = self._constrained(draw)
-        argument = next(iter(latents.values())) if len(latents) == 1 else latents
-        with torch.no_grad():
-            for name, function in self._accumulate.items():
-                self._moments[name] = merge(self._moments.get(name), function(argument))
-
-    def _constrained(self, draw: int) -> dict[str, Tensor]:
-        c, n = self._shape
-        latents = self._copies.unflatten(self._draws[:, draw].reshape(c * n, -1))
-        return {name: value.reshape(c, n, *value.shape[1:]) for name, value in latents.items()}
-
-    def postfix(self, info: Info) -> dict[str, str]:
-        """Return what the progress bar shows."""
-        drawn = max(self.step - self._warmup_steps, 0)
-        return {
-            "acceptance": f"{float(info.acceptance_rate.nanmean()):.2f}",
-            "step": f"{float(self._state.step_size.median()):.3g}",
-            "divergences": str(int(self._stats["diverging"][:, :drawn].sum())),
-        }
-
-    def posterior(self) -> Posterior:
-        """Return the draws."""
-        draws = [self._constrained(draw) for draw in range(self._num_samples)]
-        n = self._draws.shape[2]
-        return Posterior(
-            samples={name: torch.stack([one[name] for one in draws], 1) for name in draws[0]},
-            sample_stats={**self._stats, "step_size": self._state.step_size[:n]},
-            accumulated=self._moments,
-            observed=_observed(self._potential),
-            position=self._draws,
-            seconds=self._seconds,
-            num_gradients=self._num_gradients,
-            potential=self._potential,
-        )
-
-    def identity(self) -> dict[str, Any]:
-        """Return what a checkpoint must agree with."""
-        model, data = self._potential.model, self._potential.data
-        return {
-            "model": fingerprint(list(parameters_of(model, data).values())),
-            "data": fingerprint(data.tensors()),
-            "kernel": repr(self._kernel),
-            "number of chains": self._shape[0],
-            "warmup steps": self._warmup_steps,
-            "number of samples": self._num_samples,
-            "seed": self._seed,
-            "accumulated": sorted(self._accumulate),
-        }
-
-    def save(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Write everything that going on takes; the noise is a function of the seed and step."""
-        drawn = max(self.step - self._warmup_steps, 0)
-        save_checkpoint(
-            path,
-            {
-                "kind": "a sampling run",
-                "identity": dict(identity),
-                "step": self.step,
-                "state": self._state._asdict(),
-                "adaptation": self._adaptation._asdict(),
-                "draws": self._draws[:, :drawn].clone(),
-                "stats": {name: value[:, :drawn].clone() for name, value in self._stats.items()},
-                "moments": {name: value._asdict() for name, value in self._moments.items()},
-                "num_gradients": self._num_gradients,
-                "seconds": self._seconds,
-            },
-        )
-
-    def resume(self, path: Path, identity: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        names = ("step", "state", "adaptation", "draws", "stats", "moments")
-        content = load_checkpoint(
-            path, "a sampling run", identity, (*names, "num_gradients", "seconds")
-        )
-        self.step = content["step"]
-        self._state = self._state._replace(**content["state"])
-        self._adaptation = DualAveraging(**content["adaptation"])
-        drawn = content["draws"].shape[1]
-        self._draws[:, :drawn] = content["draws"]
-        for name, value in content["stats"].items():
-            self._stats[name][:, :drawn] = value
-        self._moments = {name: Moments(**value) for name, value in content["moments"].items()}
-        self._num_gradients = content["num_gradients"]
-        self._seconds = content["seconds"]
-
-
-def _observed(potential: Potential) -> dict[str, Tensor]:
-    """Return the data under the names that ArviZ shows; a mask is written into them as NaN.
-
-    The first argument bears the name of the observed site, where there is only one.
-    """
-    data, sites = potential.data, potential.layout.observed
-    first = sites[0] if len(sites) == 1 else "data_0"
-    named = {f"data_{i}" if i else first: v for i, v in enumerate(data.args) if torch.is_tensor(v)}
-    named |= {k: v for k, v in data.kwargs.items() if torch.is_tensor(v) and k != "mask"}
-    mask = data.kwargs.get("mask")
-    if mask is not None and first in named:
-        named[first] = torch.where(mask, named[first], torch.nan)
-    return named
 
 
 def _warn_of_divergences(diverging: Tensor) -> None:

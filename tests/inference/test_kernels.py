@@ -6,11 +6,24 @@ import pytest
 import torch
 from torch import Tensor
 
-from explainaway.inference import HMC, MALA, GradientDescent, KeyedSource, Langevin
-from explainaway.inference.integrators import Phase, leapfrog
+from explainaway.inference import (
+    HMC,
+    MALA,
+    DynamicHMC,
+    GradientDescent,
+    KeyedSource,
+    Langevin,
+)
+from explainaway.inference.integrators import Phase, leapfrog, leapfrog_each
 from explainaway.inference.kernel import NonFiniteStartError
 
-KERNELS = [Langevin(0.1), GradientDescent(0.1), MALA(0.1), HMC(3, 0.1)]
+KERNELS = [
+    Langevin(0.1),
+    GradientDescent(0.1),
+    MALA(0.1),
+    HMC(3, 0.1),
+    DynamicHMC(path_length=0.3, step_size=0.1),
+]
 
 
 class Counted:
@@ -113,39 +126,95 @@ def test_mala_is_hmc_with_one_leapfrog_step() -> None:
     assert 0 < float(a.acceptance_rate.mean()) < 1
 
 
-def test_leapfrog_reverses() -> None:
+def _scale(kind: str, n: int, d: int) -> Tensor:
+    if kind == "unit":
+        return torch.ones(n, 1, dtype=torch.double)
+    diagonal = 0.5 + torch.rand(n, d, dtype=torch.double)
+    if kind == "diagonal":
+        return diagonal
+    return torch.diag_embed(diagonal) + 0.3 * torch.randn(n, d, d, dtype=torch.double).tril(-1)
+
+
+SCALES = pytest.mark.parametrize("kind", ["unit", "diagonal", "dense"])
+
+
+@SCALES
+def test_leapfrog_reverses(kind: str) -> None:
     position, momentum = torch.randn(2, 50, 3, dtype=torch.double)
     start = Phase(position, momentum, *Counted()(position))
-    step = torch.full((50,), 0.1, dtype=torch.double)
-    end = leapfrog(start, step, 20, Counted())
-    back = leapfrog(end._replace(momentum=-end.momentum), step, 20, Counted())
+    step, scale = torch.full((50,), 0.1, dtype=torch.double), _scale(kind, 50, 3)
+    end = leapfrog(start, step, 20, Counted(), scale)
+    back = leapfrog(end._replace(momentum=-end.momentum), step, 20, Counted(), scale)
     torch.testing.assert_close(back.position, position, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(back.momentum, -momentum, rtol=1e-10, atol=1e-10)
 
 
-def test_leapfrog_keeps_volume() -> None:
+@SCALES
+def test_leapfrog_keeps_volume(kind: str) -> None:
+    scale = _scale(kind, 1, 2)
+
     def flow(point: Tensor) -> Tensor:
         phase = Phase(point[None, :2], point[None, 2:], *Counted()(point[None, :2]))
-        end = leapfrog(phase, torch.full((1,), 0.3, dtype=torch.double), 7, Counted())
+        end = leapfrog(phase, torch.full((1,), 0.3, dtype=torch.double), 7, Counted(), scale)
         return torch.cat([end.position[0], end.momentum[0]])
 
     jacobian = torch.autograd.functional.jacobian(flow, torch.randn(4, dtype=torch.double))
     assert float(torch.linalg.det(jacobian)) == pytest.approx(1.0, abs=1e-10)
 
 
-def test_leapfrogs_energy_error_is_of_second_order() -> None:
+@SCALES
+def test_leapfrogs_energy_error_is_of_second_order(kind: str) -> None:
     position, momentum = torch.randn(2, 100, 3, dtype=torch.double)
     start = Phase(position, momentum, *Counted()(position))
+    scale = _scale(kind, 100, 3)
 
     def error(step: float) -> float:
         steps = torch.full((100,), step, dtype=torch.double)
-        end = leapfrog(start, steps, round(1 / step), Counted())
+        end = leapfrog(start, steps, round(1 / step), Counted(), scale)
         change = end.energy - start.energy + 0.5 * (end.momentum**2 - momentum**2).sum(1)
         return float(change.abs().mean())
 
     # Halving the step divides the error by four, up to terms of fourth order.
     for step in (0.02, 0.01):
         assert error(step) / error(step / 2) == pytest.approx(4.0, rel=0.02)
+
+
+@SCALES
+def test_a_scale_is_a_change_of_coordinates(kind: str) -> None:
+    """HMC with inverse mass LLᵀ on E(z) is HMC with unit mass on E(Lx): same noise, z = Lx."""
+    scale = _scale(kind, 40, 3)
+    full = torch.diag_embed(scale.expand(40, 3)) if scale.dim() == 2 else scale
+
+    def whitened(x: Tensor) -> tuple[Tensor, Tensor]:
+        energy, gradient = Counted()((full @ x[:, :, None])[:, :, 0])
+        return energy, (full.mT @ gradient[:, :, None])[:, :, 0]
+
+    x = torch.randn(40, 3, dtype=torch.double)
+    for kernel in (HMC(4, 0.4), MALA(0.7)):
+        there = kernel.init((full @ x[:, :, None])[:, :, 0], Counted())._replace(scale=scale)
+        here = kernel.init(x, whitened)
+        for step in range(3):
+            there, a = kernel.step(there, Counted(), _generator(step))
+            here, b = kernel.step(here, whitened, _generator(step))
+            torch.testing.assert_close(a.energy_error, b.energy_error)
+        torch.testing.assert_close(there.position, (full @ here.position[:, :, None])[:, :, 0])
+
+
+def test_trajectories_of_different_length_equal_those_run_alone() -> None:
+    position, momentum = torch.randn(2, 4, 3, dtype=torch.double)
+    start = Phase(position, momentum, *Counted()(position))
+    step, lengths = torch.full((4,), 0.1, dtype=torch.double), torch.tensor([1, 7, 3, 7])
+    scale = _scale("diagonal", 4, 3)
+    potential = Counted()
+    ends, num_gradients = leapfrog_each(start, step, lengths, potential, scale)
+    assert num_gradients == potential.count == 7
+    for row, length in enumerate(lengths.tolist()):
+        one = slice(row, row + 1)
+        alone = leapfrog(
+            Phase(*(field[one] for field in start)), step[one], length, Counted(), scale[one]
+        )
+        for field, other in zip(ends, alone, strict=True):
+            torch.testing.assert_close(field[one], other)
 
 
 def test_jitter_is_each_examples_own() -> None:

@@ -5,12 +5,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
+from pyro.infer import Predictive
+from pyro.infer.autoguide import AutoNormal
+from pyro.infer.autoguide.initialization import init_to_value
 from torch import Tensor
 
-from explainaway.inference import HMC, MALA, Posterior, bind, sample_posterior, summarise
+from explainaway.inference import (
+    HMC,
+    MALA,
+    DynamicHMC,
+    Langevin,
+    Posterior,
+    bind,
+    sample_posterior,
+    summarise,
+)
+from explainaway.inference.arviz import az
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
+
+from ..conftest import linear_gaussian
 
 
 def _model() -> GeneratorModel:
@@ -115,15 +133,15 @@ WARMUP_SCRIPT = """
 import signal, sys, torch
 sys.path.insert(0, sys.argv[2])
 from tests.inference.test_sampling import _sample
-from explainaway.inference import sampling
-advance, count = sampling._Run.advance, 0
+from explainaway.inference.sampling_run import SamplingRun
+advance, count = SamplingRun.advance, 0
 def stopping(self):
     global count
     count += 1
     if count == 37:
         signal.raise_signal(signal.SIGINT)
     return advance(self)
-sampling._Run.advance = stopping
+SamplingRun.advance = stopping
 try:
     _sample(warmup_steps=100, checkpoint=sys.argv[1])
 except KeyboardInterrupt as stop:
@@ -194,3 +212,180 @@ def test_nothing_to_compare_is_nan_not_fine() -> None:
 def test_divergences_are_counted_and_located() -> None:
     with pytest.warns(UserWarning, match=r"proposals diverged, in \d of 5 examples"):
         _sample(kernel=HMC(10, step_size=5.0), warmup_steps=0)
+
+
+def test_an_extended_run_is_the_longer_run(tmp_path: Path) -> None:
+    model = _model()
+    accumulate = {"image": model.decode}
+    for kernel in (HMC(3), DynamicHMC()):
+        whole = _sample(num_samples=50, warmup_steps=60, accumulate=accumulate, kernel=kernel)
+        part = _sample(num_samples=20, warmup_steps=60, accumulate=accumulate, kernel=kernel)
+        _assert_same(part.extend(30, progress=False), whole)
+    part.save(tmp_path / "part.pt")
+    loaded = Posterior.load(
+        tmp_path / "part.pt", bind(_model(), _data()), DynamicHMC(), accumulate=accumulate
+    )
+    extended = loaded.extend(10, progress=False).extend(20, progress=False)
+    _assert_same(extended, whole)
+    assert extended.position.shape == (3, 50, 5, 2)
+
+
+def test_a_posterior_that_cannot_be_extended_says_why(tmp_path: Path) -> None:
+    model = _model()
+    posterior = sample_posterior(model, _data(), num_samples=10, warmup_steps=0, progress=False)
+    posterior.save(tmp_path / "draws.pt")
+    with pytest.raises(ValueError, match="loaded without its model"):
+        Posterior.load(tmp_path / "draws.pt").extend(5)
+    with pytest.raises(ValueError, match="kernel must be the one that the draws were made with"):
+        Posterior.load(tmp_path / "draws.pt", bind(model, _data()), MALA())
+    with torch.no_grad():
+        model.network[0].bias.add_(1.0)
+    with pytest.raises(ValueError, match="parameters have changed"):
+        posterior.extend(5)
+
+
+def test_chunks_give_the_draws_of_the_whole() -> None:
+    """Up to rounding, so the chains are kept short; 2 examples of 3 chains at a time."""
+    model = _model()
+    short: dict[str, Any] = {"warmup_steps": 0, "num_samples": 8, "kernel": MALA(0.05)}
+    whole = _sample(**short, accumulate={"image": model.decode})
+    for chunk_size in (1, 7):
+        parts = _sample(**short, accumulate={"image": model.decode}, chunk_size=chunk_size)
+        torch.testing.assert_close(parts.position, whole.position, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(
+            parts.accumulated["image"].mean, whole.accumulated["image"].mean, rtol=1e-3, atol=1e-3
+        )
+        assert parts.num_gradients == whole.num_gradients
+    extended = parts.extend(4, progress=False)
+    assert extended.position.shape == (3, 12, 5, 2)
+
+
+def test_chunks_stopped_and_resumed_give_the_same_bits(tmp_path: Path) -> None:
+    """Ctrl-C in the second of three chunks: 30 draws each, so after 30 + 12."""
+    settings: dict[str, Any] = {"chunk_size": 6}
+    whole = _sample(accumulate={"z": _StopAt(-1)}, **settings)
+    with pytest.raises(KeyboardInterrupt, match="stopped after step 82 of 150"):
+        _sample(accumulate={"z": _StopAt(42)}, checkpoint=tmp_path / "run.pt", **settings)
+    resumed = _sample(accumulate={"z": _StopAt(-1)}, checkpoint=tmp_path / "run.pt", **settings)
+    _assert_same(resumed, whole)
+    again = _sample(accumulate={"z": _StopAt(1)}, checkpoint=tmp_path / "run.pt", **settings)
+    _assert_same(again, whole)
+
+
+def test_thinning_keeps_every_kth_draw_of_the_same_chain() -> None:
+    every = _sample(num_samples=30)
+    third = _sample(num_samples=10, thinning=3)
+    assert torch.equal(third.position, every.position[:, 2::3])
+    assert third.num_gradients == every.num_gradients
+
+
+def test_thinning_lowers_the_correlation_as_it_should() -> None:
+    """Case 7 (tensorflow/probability#1031): Langevin, s² = .2, thinned by 10: .9^10 = .349."""
+    linear = linear_gaussian(torch.zeros(1, 1))
+    posterior = sample_posterior(
+        linear.model,
+        torch.zeros(2000, 1),
+        kernel=Langevin(0.2**0.5),
+        num_chains=1,
+        warmup_steps=50,
+        num_samples=20,
+        thinning=10,
+        progress=False,
+    )
+    z = posterior.position[0, :, :, 0]
+    correlation = float((z[1:] * z[:-1]).mean() / (z**2).mean())
+    # 2,000 independent chains of 19 pairs: standard error below 1/sqrt(2,000) = .022; five.
+    assert correlation == pytest.approx(0.349, abs=0.11)
+
+
+def test_a_warmed_up_tuning_serves_again_and_on_other_examples() -> None:
+    warm = _sample(warmup_steps=200, kernel=HMC(5))
+    again = _sample(warmup_steps=0, kernel=HMC(5), tuning=warm.tuning, seed=3)
+    assert torch.equal(again.tuning["scale"], warm.tuning["scale"])
+    assert torch.equal(again.sample_stats["step_size"], warm.sample_stats["step_size"])
+    others = _sample(
+        y=_data(9), warmup_steps=0, num_samples=100, kernel=HMC(5), tuning=warm.typical_tuning()
+    )
+    assert (others.sample_stats["step_size"] == warm.tuning["step_size"].median()).all()
+    assert float(others.sample_stats["acceptance_rate"].mean()) > 0.5
+    with pytest.raises(ValueError, match=r"tuning\['step_size'\] must lead with the 9 examples"):
+        _sample(y=_data(9), tuning=warm.tuning)
+    with pytest.raises(ValueError, match="'scale', which Langevin does not adapt"):
+        _sample(kernel=Langevin(0.1), tuning=warm.tuning)
+
+
+def test_a_dense_tuning_for_other_examples_is_their_mean() -> None:
+    warm = _sample(warmup_steps=100, kernel=HMC(5, mass="dense"))
+    typical = warm.typical_tuning()["scale"]
+    expected = (warm.tuning["scale"] @ warm.tuning["scale"].mT).mean(0)
+    torch.testing.assert_close((typical @ typical.mT)[0], expected)
+
+
+def _two_sites(y: Tensor) -> None:
+    with pyro.plate("rows", len(y)):
+        rate = pyro.sample("rate", dist.Gamma(torch.tensor(3.0), torch.tensor(1.0)))
+        shift = pyro.sample("shift", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        mean = rate[:, None] + shift.cumsum(-1)
+        pyro.sample("y", dist.Normal(mean, 0.5).to_event(1), obs=y)
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_draws_on_disk_are_those_in_memory(tmp_path: Path, two: bool) -> None:
+    model, y = (_two_sites, torch.rand(5, 2)) if two else (_model(), _data())
+    settings: dict[str, Any] = {"warmup_steps": 20, "num_samples": 30, "progress": False}
+    memory = sample_posterior(model, y, **settings)
+    disk = sample_posterior(model, y, draws_file=tmp_path / "draws.nc", chunk_size=8, **settings)
+    assert disk.position.shape == memory.position.shape
+    assert set(disk.samples) == set(memory.samples)
+    opened = az.from_netcdf(str(tmp_path / "draws.nc"))
+    for name, value in disk.samples.items():
+        assert opened["posterior"][name].dims[:3] == ("chain", "draw", "example")
+        np.testing.assert_array_equal(opened["posterior"][name].values, value.numpy())
+    np.testing.assert_array_equal(
+        opened["sample_stats"]["lp"].values, disk.sample_stats["lp"].numpy()
+    )
+    whole = sample_posterior(model, y, draws_file=tmp_path / "whole.nc", **settings)
+    _assert_same(whole, memory)
+    for name, value in memory.samples.items():
+        assert torch.equal(whole.samples[name], value)
+    with pytest.raises(ValueError, match="exists already"):
+        sample_posterior(model, y, draws_file=tmp_path / "whole.nc", **settings)
+
+
+def test_draws_on_disk_stopped_and_resumed_give_the_same_bits(tmp_path: Path) -> None:
+    files = {"draws_file": tmp_path / "draws.nc", "checkpoint": tmp_path / "run.pt"}
+    with pytest.raises(KeyboardInterrupt):
+        _sample(accumulate={"z": _StopAt(11)}, **files)
+    resumed = _sample(accumulate={"z": _StopAt(-1)}, **files)
+    _assert_same(resumed, _sample(accumulate={"z": _StopAt(-1)}))
+    size = (tmp_path / "run.pt").stat().st_size
+    assert size < 30 * 3 * 5 * 2 * 4 + 30_000
+
+
+def test_a_guide_places_the_chains() -> None:
+    model, y = _model(), _data().nan_to_num()
+    guide = AutoNormal(poutine.block(model, hide=["y"]))
+    guide(y)
+    posterior = sample_posterior(
+        model,
+        y,
+        num_samples=4,
+        warmup_steps=0,
+        kernel=MALA(1e-6),
+        init_strategy=init_to_value(values=guide.median(y)),
+        progress=False,
+    )
+    torch.testing.assert_close(
+        posterior.position[:, 0], guide.median(y)["z"].expand(4, 5, 2), rtol=0, atol=1e-4
+    )
+
+
+def test_draws_serve_pyros_predictive() -> None:
+    model = _model()
+    posterior = _sample()
+    predictive = Predictive(model, posterior_samples=posterior.get_samples(), return_sites=("y",))
+    drawn = predictive(num_examples=5)["y"]
+    assert drawn.shape == (90, 5, 3, 4)
+    mean = model.decode(posterior.get_samples()["z"]).detach()
+    # σ = .3, 5,400 cells: the mean square of the noise has standard error .09 √(2/5,400); six.
+    assert float(((drawn.detach() - mean) ** 2).mean()) == pytest.approx(0.09, abs=0.011)

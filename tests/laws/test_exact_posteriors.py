@@ -86,7 +86,7 @@ def test_the_state_follows_the_target() -> None:
     assert float(-stale.energy) == pytest.approx(-2.337877, abs=1e-6)
     with torch.no_grad():
         linear.model.network[0].weight.fill_(3.0)
-    fresh = MALA(0.1).init(stale.position, potential, stale.step_size)
+    fresh = MALA(0.1).init(stale.position, potential)
     assert float(-fresh.energy) == pytest.approx(-4.337877, abs=1e-6)
     energy, gradient = potential(z)
     assert torch.equal(fresh.energy, energy)

@@ -1,0 +1,199 @@
+"""The chains of some examples on their way through warmup and sampling."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .adaptation import DualAveraging
+from .kernel import Info, Kernel, tuning_of
+from .mass import MassEstimate
+from .moments import Moments, merge
+from .noise import KeyedSource
+from .path_length import PathLengthAdaptation
+from .potential import Potential
+from .warmup import WarmupState, adapt, start_warmup
+
+Accumulator = Callable[[Any], Tensor]
+
+STATS = ("lp", "acceptance_rate", "energy_error", "diverging")
+
+
+class Schedule(NamedTuple):
+    """How long a run is: warmup steps, then ``thinning`` steps for each draw that is kept."""
+
+    warmup_steps: int
+    num_samples: int
+    thinning: int
+
+    @property
+    def num_steps(self) -> int:
+        """All steps of a run."""
+        return self.warmup_steps + self.num_samples * self.thinning
+
+
+class SamplingRun:
+    """c chains of each of some examples, rows chain-major, and where their draws go.
+
+    Parameters
+    ----------
+    potential : Potential
+        Of the examples, once each.
+    kernel : Kernel
+        Moves the chains.
+    start : Tensor, (n, c, d)
+        Where they start.
+    schedule : Schedule
+        Of the run.
+    seed : int
+        Of the noise.
+    first_example : int
+        Number of the first of these examples among all: part of the noise's key.
+    first_step : int
+        Steps that the chains had made before this run: another part.
+    buffers : mapping of Tensor
+        ``position`` (c, draws, n, d) and the statistics (c, draws, n), to be filled.
+    accumulate : mapping of callable
+        As in ``sample_posterior``.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        kernel: Kernel[Any],
+        start: Float[Tensor, "n c d"],
+        schedule: Schedule,
+        seed: int,
+        first_example: int,
+        first_step: int,
+        buffers: Mapping[str, Tensor],
+        accumulate: Mapping[str, Accumulator],
+    ) -> None:
+        n, c, d = start.shape
+        self.step = 0
+        self.num_chains, self.num_examples = c, n
+        self.schedule = schedule
+        self.moments: dict[str, Moments] = {}
+        self.num_gradients = 0
+        self.num_diverging = 0
+        self._copies = potential.on(potential.data.repeat(c))
+        self._kernel = kernel
+        self._first_step = first_step
+        self._buffers = buffers
+        self._accumulate = accumulate
+        example = first_example + torch.arange(n, device=start.device)
+        self._source = KeyedSource.of_chains(seed, example, c)
+        self.state: Any = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
+        self._warmup = start_warmup(kernel, self.state, c)
+
+    def tune(self, tuning: Mapping[str, Tensor]) -> None:
+        """Take over what an earlier warmup found: each tensor (n, ...), or (1, ...) for all."""
+        known = tuning_of(self.state)
+        for name in tuning:
+            if name not in known:
+                raise ValueError(
+                    f"tuning holds {name!r}, which {type(self._kernel).__name__} does not adapt: "
+                    f"it has {sorted(known)}"
+                )
+        rows = {
+            name: value.expand(self.num_examples, *value.shape[1:])
+            .repeat(self.num_chains, *[1] * (value.dim() - 1))
+            .to(known[name])
+            for name, value in tuning.items()
+        }
+        self.state = self.state._replace(**rows)
+        self._warmup = start_warmup(self._kernel, self.state, self.num_chains)
+
+    def advance(self) -> Info:
+        """Make one step of every chain; adapt in warmup, keep every ``thinning``-th draw after."""
+        warmup_steps, _, thinning = self.schedule
+        source = self._source.at(self._first_step + self.step)
+        self.state, info = self._kernel.step(self.state, self._copies, source)
+        self.step += 1
+        if self.step <= warmup_steps:
+            self.state, self._warmup = adapt(
+                self._kernel,
+                self.state,
+                self._warmup,
+                info,
+                self.num_chains,
+                self.step - 1,
+                warmup_steps,
+            )
+            return info
+        self.num_gradients += info.num_gradients
+        self.num_diverging += int(info.diverging.sum())
+        draw, rest = divmod(self.step - warmup_steps, thinning)
+        if rest == 0:
+            self._keep(draw - 1, info)
+        return info
+
+    def _keep(self, draw: int, info: Info) -> None:
+        c, n = self.num_chains, self.num_examples
+        position = self.state.position.reshape(c, n, -1)
+        self._buffers["position"][:, draw] = position
+        self._buffers["lp"][:, draw] = -info.potential_energy.reshape(c, n)
+        for name in STATS[1:]:
+            self._buffers[name][:, draw] = getattr(info, name).reshape(c, n)
+        if not self._accumulate:
+            return
+        latents = self.constrained(position)
+        argument = next(iter(latents.values())) if len(latents) == 1 else latents
+        with torch.no_grad():
+            for name, function in self._accumulate.items():
+                self.moments[name] = merge(self.moments.get(name), function(argument))
+
+    def constrained(self, position: Float[Tensor, "c n d"]) -> dict[str, Tensor]:
+        """Return constrained latents by site, (c, n, ...)."""
+        latents = self._copies.unflatten(position.flatten(0, 1))
+        return {name: v.reshape(*position.shape[:2], *v.shape[1:]) for name, v in latents.items()}
+
+    @property
+    def num_drawn(self) -> int:
+        """Draws kept so far."""
+        return max(self.step - self.schedule.warmup_steps, 0) // self.schedule.thinning
+
+    def state_by_chain(self) -> dict[str, Tensor]:
+        """Return the kernel's state, (c, n, ...)."""
+        return {
+            name: value.reshape(self.num_chains, self.num_examples, *value.shape[1:])
+            for name, value in self.state._asdict().items()
+        }
+
+    def restore_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state of :meth:`state_by_chain`."""
+        self.state = self.state._replace(**{k: v.flatten(0, 1) for k, v in state.items()})
+
+    def tuning(self) -> dict[str, Tensor]:
+        """Return what warmup has found, one for each example, (n, ...)."""
+        return {name: v[: self.num_examples] for name, v in tuning_of(self.state).items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything that going on takes but the draws; the noise is keyed."""
+        warmup = self._warmup
+        return {
+            "step": self.step,
+            "state": self.state_by_chain(),
+            "warmup": {k: None if v is None else v._asdict() for k, v in warmup._asdict().items()},
+            "moments": {name: value._asdict() for name, value in self.moments.items()},
+            "num_gradients": self.num_gradients,
+            "num_diverging": self.num_diverging,
+        }
+
+    def restore(self, content: Mapping[str, Any]) -> None:
+        """Go on from :meth:`to_dict`."""
+        self.step = content["step"]
+        self.restore_state(content["state"])
+        warmup = content["warmup"]
+        self._warmup = WarmupState(
+            DualAveraging(**warmup["step_size"]),
+            None if warmup["moments"] is None else MassEstimate(**warmup["moments"]),
+            None
+            if warmup["path_length"] is None
+            else PathLengthAdaptation(**warmup["path_length"]),
+        )
+        self.moments = {name: Moments(**value) for name, value in content["moments"].items()}
+        self.num_gradients = content["num_gradients"]
+        self.num_diverging = content["num_diverging"]

@@ -1,0 +1,170 @@
+"""Warmup: step sizes, masses and path lengths adapt together, each example for itself."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .adaptation import DualAveraging, pool_chains, start_dual_averaging, update_dual_averaging
+from .kernel import Info, Kernel
+from .mass import (
+    Mass,
+    MassEstimate,
+    estimated_scale,
+    start_mass_estimate,
+    update_mass_estimate,
+    whitened,
+)
+from .path_length import (
+    PathLengthAdaptation,
+    average_path_length,
+    start_path_length,
+    update_path_length,
+)
+
+FIRST_WINDOW = 25
+STEP_SIZE_AFTER_MASS = 1.0
+"""The posterior has about unit scale then; from 2 on a step would be unstable."""
+
+
+class WarmupState(NamedTuple):
+    """What warmup has learned so far; None for what the kernel does not adapt.
+
+    The moments serve the mass and the path length both, whichever is adapted.
+    """
+
+    step_size: DualAveraging
+    moments: MassEstimate | None
+    path_length: PathLengthAdaptation | None
+
+
+def mass_windows(num_steps: int) -> list[int]:
+    """Return the steps at which the windows of mass adaptation begin and end.
+
+    Stan's plan: a first part, at most 75 steps, for the step size alone, then windows of 25, 50,
+    100, ... steps, each with a fresh estimate, and at most 50 steps for the step size at the end.
+    Shorter warmups keep the proportions 15 : 75 : 10, with at least 10 steps at the end; below 40
+    steps the mass is left alone.
+
+    References
+    ----------
+    Stan reference manual, "HMC algorithm parameters: automatic parameter tuning".
+    """
+    if num_steps < 40:
+        return []
+    begin, tail = min(75, round(0.15 * num_steps)), min(50, max(10, round(0.1 * num_steps)))
+    last = num_steps - tail
+    edges, window = [begin], min(FIRST_WINDOW, last - begin)
+    while edges[-1] < last:
+        # A window that could not be followed by one of twice its size takes what is left.
+        following = edges[-1] + window
+        edges.append(following if following + 2 * window <= last else last)
+        window *= 2
+    return edges
+
+
+def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupState:
+    """Return the adaptation before the first step; ``state`` has chain-major rows."""
+    n = state.position.shape[0] // num_chains
+    learns_length = getattr(kernel, "path_length", None) == "auto"
+    learns_moments = _adapts_mass(kernel) or learns_length
+    return WarmupState(
+        start_dual_averaging(state.step_size[:n]),
+        start_mass_estimate(state.position[:n], _mass(kernel)) if learns_moments else None,
+        start_path_length(state.path_length[:n]) if learns_length else None,
+    )
+
+
+def adapt(
+    kernel: Kernel[Any],
+    state: Any,
+    warmup: WarmupState,
+    info: Info,
+    num_chains: int,
+    step: int,
+    num_steps: int,
+) -> tuple[Any, WarmupState]:
+    """Return the state tuned by the warmup step that has just been made, and the adaptation.
+
+    ``state`` has chain-major rows, ``num_chains`` for each example. After the last of the
+    ``num_steps`` steps everything is frozen at its average.
+    """
+    edges = mass_windows(num_steps)
+    last = step == num_steps - 1
+    if edges and step >= edges[1]:
+        state, warmup = _adapt_path_length(state, warmup, info, num_chains, last)
+    if kernel.step_size == "auto":
+        rate = pool_chains(info.acceptance_rate, num_chains)
+        averaging = update_dual_averaging(warmup.step_size, rate, kernel.target_acceptance)
+        log_step = averaging.log_average if last else averaging.log_step_size
+        state = state._replace(step_size=log_step.exp().repeat(num_chains))
+        warmup = warmup._replace(step_size=averaging)
+    if warmup.moments is not None and edges and edges[0] <= step < edges[-1]:
+        state, warmup = _adapt_mass(kernel, state, warmup, num_chains, edges, step)
+    return state, warmup
+
+
+def _mass(kernel: Kernel[Any]) -> Mass:
+    mass: Mass = getattr(kernel, "mass", "identity")
+    return mass
+
+
+def _adapts_mass(kernel: Kernel[Any]) -> bool:
+    return kernel.step_size == "auto" and _mass(kernel) != "identity"
+
+
+def _adapt_mass(
+    kernel: Kernel[Any],
+    state: Any,
+    warmup: WarmupState,
+    num_chains: int,
+    edges: list[int],
+    step: int,
+) -> tuple[Any, WarmupState]:
+    """Add the present positions to the window; at its end put the mass that they give in place."""
+    assert warmup.moments is not None
+    n = state.position.shape[0] // num_chains
+    moments = warmup.moments
+    if step in edges:
+        moments = start_mass_estimate(state.position[:n], _mass(kernel))
+    moments = update_mass_estimate(
+        moments, _by_chain(state.position, num_chains), _by_chain(state.gradient, num_chains)
+    )
+    if step + 1 in edges and _adapts_mass(kernel):
+        scale = estimated_scale(moments)
+        step_size = warmup.step_size.log_average.exp()
+        if step + 1 == edges[1]:
+            step_size = torch.full_like(step_size, STEP_SIZE_AFTER_MASS)
+        state = state._replace(
+            scale=scale.repeat(num_chains, *[1] * (scale.dim() - 1)),
+            step_size=step_size.repeat(num_chains),
+        )
+        averaging = start_dual_averaging(step_size, optimism=1.0)
+        warmup = warmup._replace(step_size=averaging)
+    return state, warmup._replace(moments=moments)
+
+
+def _adapt_path_length(
+    state: Any, warmup: WarmupState, info: Info, num_chains: int, last: bool
+) -> tuple[Any, WarmupState]:
+    """Adapt it once a first window has made the posterior about round and its mean known."""
+    if warmup.path_length is None or warmup.moments is None:
+        return state, warmup
+    mean = warmup.moments.mean.repeat(num_chains, 1)
+    adaptation = update_path_length(
+        warmup.path_length,
+        _by_chain(whitened(state.scale, state.previous - mean), num_chains),
+        _by_chain(whitened(state.scale, state.proposal - mean), num_chains),
+        _by_chain(state.last_momentum, num_chains),
+        _by_chain(state.share, num_chains),
+        _by_chain(info.acceptance_rate, num_chains),
+    )
+    length = average_path_length(adaptation) if last else adaptation.log_length.exp()
+    return (
+        state._replace(path_length=length.repeat(num_chains)),
+        warmup._replace(path_length=adaptation),
+    )
+
+
+def _by_chain(value: Tensor, num_chains: int) -> Tensor:
+    return value.reshape(num_chains, -1, *value.shape[1:])
