@@ -8,6 +8,7 @@ from .alternating import AlternatingBackProp
 from .diagnostics import Summary, summarise
 from .dynamic_hmc import DynamicHMC
 from .fit_run import Fit, StepRecord
+from .gauss_newton import GaussNewton
 from .gradient_descent import GradientDescent
 from .hmc import HMC
 from .kernel import Info, Kernel, NonFiniteStartError
@@ -17,7 +18,9 @@ from .noise import KeyedGenerator, KeyedSource
 from .posterior import Posterior
 from .potential import Potential, bind
 from .pyro_kernel import PyroKernel
+from .riemannian import RiemannianMALA
 from .sampling import sample_posterior
+from .tempering import ParallelTempering
 
 __all__ = [
     "HMC",
@@ -25,6 +28,7 @@ __all__ = [
     "AlternatingBackProp",
     "DynamicHMC",
     "Fit",
+    "GaussNewton",
     "GradientDescent",
     "Info",
     "Kernel",
@@ -32,9 +36,11 @@ __all__ = [
     "KeyedSource",
     "Langevin",
     "NonFiniteStartError",
+    "ParallelTempering",
     "Posterior",
     "Potential",
     "PyroKernel",
+    "RiemannianMALA",
     "StepRecord",
     "Summary",
     "bind",

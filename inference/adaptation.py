@@ -3,6 +3,7 @@
 Both rules pool over the chains of one example only: a batch mate never matters.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -53,9 +54,14 @@ def start_dual_averaging(step_size: Float[Tensor, " n"], optimism: float = 10.0)
 
 
 def update_dual_averaging(
-    state: DualAveraging, acceptance_rate: Float[Tensor, " n"], target: float
+    state: DualAveraging,
+    acceptance_rate: Float[Tensor, " n"],
+    target: float,
+    largest: float = math.inf,
 ) -> DualAveraging:
     """Return the state after one more step; where the rate is NaN, the state as it was.
+
+    No step size is larger than ``largest``.
 
     References
     ----------
@@ -67,6 +73,7 @@ def update_dual_averaging(
     weight = 1 / (count + 10)
     error_sum = (1 - weight) * state.error_sum + weight * (target - acceptance_rate)
     log_step = state.shrinkage_point - error_sum * count.sqrt() / 0.1
+    log_step = log_step.clamp(max=math.log(largest))
     forget = count.pow(-0.75)
     log_average = forget * log_step + (1 - forget) * state.log_average
     new = DualAveraging(log_step, log_average, error_sum, state.shrinkage_point, count)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from .adaptation import online_step_size, pool_chains
-from .kernel import Kernel, NonFiniteStartError, full_step_size
+from .kernel import Kernel, NonFiniteStartError, full_step_size, largest_step_size
 from .noise import KeyedSource
 from .potential import Potential
 
@@ -130,7 +130,7 @@ def visit(
         if kernel.step_size == "auto":
             step_size = online_step_size(
                 step_size, pool_chains(info.acceptance_rate, c), kernel.target_acceptance, time
-            )
+            ).clamp(max=largest_step_size(kernel))
             state = state._replace(step_size=step_size.repeat(c))
         time = time + 1
     chains.position[index] = state.position.reshape(c, b, -1).transpose(0, 1)

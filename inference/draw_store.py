@@ -94,13 +94,8 @@ def allocate(
         }
     else:
         held = _map(path, variables)
-    position = (
-        held[f"posterior/{sites[0].name}"].flatten(3)
-        if in_place
-        else held["unconstrained_posterior/position"]
-    )
-    if position.dim() == 3:
-        position = position[..., None]
+    name = f"posterior/{sites[0].name}" if in_place else "unconstrained_posterior/position"
+    position = held[name].reshape(*shape, d)
     samples = {
         site.name: (
             position[..., site.start : site.stop].reshape(*shape, *site.shape)

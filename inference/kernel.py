@@ -123,13 +123,19 @@ def check_settings(step_size: StepSize, target_acceptance: float) -> None:
         raise ValueError(f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}")
 
 
-TUNED = ("step_size", "scale", "path_length")
+TUNED = ("step_size", "scale", "path_length", "replica_step_size", "replica_scale", "beta")
 """Fields of a state that warmup adapts; a kernel has those of them that it needs."""
 
 
 def tuning_of(state: State) -> dict[str, Tensor]:
     """Return what warmup has adapted: with it ``_replace(**tuning)`` tunes another state."""
     return {name: getattr(state, name) for name in TUNED if hasattr(state, name)}
+
+
+def largest_step_size(kernel: Kernel[Any]) -> float:
+    """Return a kernel's ``max_step_size``, infinite where it has none."""
+    largest: float = getattr(kernel, "max_step_size", float("inf"))
+    return largest
 
 
 def full_step_size(setting: StepSize, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:

@@ -51,9 +51,9 @@ class KeyedGenerator:
         angle = (words & 0xFFFFFFFF).to(dtype) * (2.0 * math.pi * 2.0**-32)
         return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :size]
 
-    def uniform(self, dtype: torch.dtype) -> Float[Tensor, " n"]:
-        """Return one uniform number in [0, 1) for each row, (n,)."""
-        return _shift(self._words(1)[:, 0], 40).to(dtype) * 2.0**-24
+    def uniform(self, size: int, dtype: torch.dtype) -> Float[Tensor, "n size"]:
+        """Return uniform numbers in [0, 1), (n, size)."""
+        return _shift(self._words(size), 40).to(dtype) * 2.0**-24
 
 
 class KeyedSource:
@@ -99,8 +99,8 @@ def standard_normal(generator: Generator, like: Float[Tensor, "n d"]) -> Float[T
     return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 
-def uniform(generator: Generator, like: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    """Return uniform numbers in [0, 1) of the shape, dtype and device of ``like``."""
+def uniform(generator: Generator, like: Float[Tensor, "n *k"]) -> Float[Tensor, "n *k"]:
+    """Return uniform numbers in [0, 1) of the shape, (n,) or (n, k), and dtype of ``like``."""
     if isinstance(generator, KeyedGenerator):
-        return generator.uniform(like.dtype)
+        return generator.uniform(like[0].numel(), like.dtype).reshape(like.shape)
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)

@@ -2,8 +2,8 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,26 @@ from torch.distributions import kl_divergence
 
 from .data import ExampleData
 from .trace import Layout, LogDensity, Model, Substitute, read_layout, run, seeded
+
+
+class Parts(NamedTuple):
+    """Energies of the prior and of the likelihood, nats, with their gradients.
+
+    Shapes are (...) for energies and (..., d) for gradients.
+    """
+
+    prior: Tensor
+    prior_gradient: Tensor
+    likelihood: Tensor
+    likelihood_gradient: Tensor
+
+    def energy(self, beta: Tensor) -> Tensor:
+        """Return ``-log p(z) - β log p(y | z)``."""
+        return self.prior + beta * self.likelihood
+
+    def gradient(self, beta: Tensor) -> Tensor:
+        """Return its gradient."""
+        return self.prior_gradient + beta[..., None] * self.likelihood_gradient
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,9 @@ class Potential:
     data: ExampleData
     layout: Layout
     beta: Tensor | None = None
+    _repeats: dict[int, "Potential"] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def num_examples(self) -> int:
@@ -42,6 +65,33 @@ class Potential:
     def on(self, data: ExampleData) -> "Potential":
         """Return the potential of other examples of the same model."""
         return dataclasses.replace(self, data=data)
+
+    def repeated(self, times: int) -> "Potential":
+        """Return the potential of all examples ``times`` times over, made once and kept."""
+        if times not in self._repeats:
+            beta = None if self.beta is None else self.beta.repeat(times)
+            self._repeats[times] = dataclasses.replace(
+                self, data=self.data.repeat(times), beta=beta
+            )
+        return self._repeats[times]
+
+    def parts(self, position: Float[Tensor, "n d"]) -> Parts:
+        """Return the energies of the prior and of the likelihood and their gradients, detached."""
+        position = position.detach().requires_grad_()
+        with torch.enable_grad():
+            density = self._density(position)
+            likelihood = density.likelihood if self.beta is None else self.beta * density.likelihood
+            energies = -density.prior, -likelihood
+            gradients = [
+                torch.autograd.grad(
+                    energy.sum(), position, retain_graph=True, materialize_grads=True
+                )[0]
+                if energy.requires_grad
+                else torch.zeros_like(position)
+                for energy in energies
+            ]
+        prior, likelihood = (energy.detach() for energy in energies)
+        return Parts(prior, gradients[0], likelihood, gradients[1])
 
     def _density(self, position: Float[Tensor, "n d"]) -> LogDensity:
         if position.shape != (self.num_examples, self.latent_dim):
@@ -259,10 +309,13 @@ def _hessians(value: Tensor, position: Tensor) -> Tensor:
     )
     if not gradient.requires_grad:
         return position.new_zeros(n, d, d)
-    rows = [
-        torch.autograd.grad(
-            gradient[:, j].sum(), position, retain_graph=True, materialize_grads=True
-        )[0]
-        for j in range(d)
-    ]
-    return torch.stack(rows, 1).detach()
+    each = torch.eye(d, dtype=position.dtype, device=position.device)
+    (rows,) = torch.autograd.grad(
+        gradient,
+        position,
+        each[:, None, :].expand(d, n, d),
+        is_grads_batched=True,
+        materialize_grads=True,
+    )
+    hessians: Tensor = rows.transpose(0, 1).detach()
+    return hessians

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .adaptation import DualAveraging
 from .kernel import Info, Kernel, tuning_of
+from .ladder import LadderEstimate
 from .mass import MassEstimate
 from .moments import Moments, merge
 from .noise import KeyedSource
@@ -193,6 +194,7 @@ class SamplingRun:
             None
             if warmup["path_length"] is None
             else PathLengthAdaptation(**warmup["path_length"]),
+            None if warmup["ladder"] is None else LadderEstimate(**warmup["ladder"]),
         )
         self.moments = {name: Moments(**value) for name, value in content["moments"].items()}
         self.num_gradients = content["num_gradients"]

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from .adaptation import DualAveraging, pool_chains, start_dual_averaging, update_dual_averaging
-from .kernel import Info, Kernel
+from .kernel import Info, Kernel, largest_step_size
+from .ladder import LadderEstimate, respaced, start_ladder_estimate, update_ladder_estimate
 from .mass import (
     Mass,
     MassEstimate,
@@ -21,6 +22,7 @@ from .path_length import (
     start_path_length,
     update_path_length,
 )
+from .tempering import ParallelTempering, ParallelTemperingState
 
 FIRST_WINDOW = 25
 STEP_SIZE_AFTER_MASS = 1.0
@@ -36,6 +38,7 @@ class WarmupState(NamedTuple):
     step_size: DualAveraging
     moments: MassEstimate | None
     path_length: PathLengthAdaptation | None
+    ladder: LadderEstimate | None
 
 
 def mass_windows(num_steps: int) -> list[int]:
@@ -65,6 +68,10 @@ def mass_windows(num_steps: int) -> list[int]:
 
 def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupState:
     """Return the adaptation before the first step; ``state`` has chain-major rows."""
+    if isinstance(kernel, ParallelTempering):
+        n = state.position.shape[0] // num_chains
+        inner = start_warmup(*kernel.adapted(state), num_chains)
+        return inner._replace(ladder=start_ladder_estimate(state.beta[:n]))
     n = state.position.shape[0] // num_chains
     learns_length = getattr(kernel, "path_length", None) == "auto"
     learns_moments = _adapts_mass(kernel) or learns_length
@@ -72,6 +79,7 @@ def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupStat
         start_dual_averaging(state.step_size[:n]),
         start_mass_estimate(state.position[:n], _mass(kernel)) if learns_moments else None,
         start_path_length(state.path_length[:n]) if learns_length else None,
+        None,
     )
 
 
@@ -89,19 +97,50 @@ def adapt(
     ``state`` has chain-major rows, ``num_chains`` for each example. After the last of the
     ``num_steps`` steps everything is frozen at its average.
     """
+    if isinstance(kernel, ParallelTempering):
+        return _adapt_tempering(kernel, state, warmup, info, num_chains, step, num_steps)
     edges = mass_windows(num_steps)
     last = step == num_steps - 1
     if edges and step >= edges[1]:
         state, warmup = _adapt_path_length(state, warmup, info, num_chains, last)
     if kernel.step_size == "auto":
         rate = pool_chains(info.acceptance_rate, num_chains)
-        averaging = update_dual_averaging(warmup.step_size, rate, kernel.target_acceptance)
+        averaging = update_dual_averaging(
+            warmup.step_size, rate, kernel.target_acceptance, largest_step_size(kernel)
+        )
         log_step = averaging.log_average if last else averaging.log_step_size
         state = state._replace(step_size=log_step.exp().repeat(num_chains))
         warmup = warmup._replace(step_size=averaging)
     if warmup.moments is not None and edges and edges[0] <= step < edges[-1]:
         state, warmup = _adapt_mass(kernel, state, warmup, num_chains, edges, step)
     return state, warmup
+
+
+def _adapt_tempering(
+    kernel: ParallelTempering,
+    state: ParallelTemperingState,
+    warmup: WarmupState,
+    info: Info,
+    num_chains: int,
+    step: int,
+    num_steps: int,
+) -> tuple[ParallelTemperingState, WarmupState]:
+    """Adapt every replica as an example of its own, and the ladder at the ends of windows."""
+    inner, rows = kernel.adapted(state)
+    info = info._replace(acceptance_rate=state.acceptance_rate.flatten())
+    rows, warmup = adapt(inner, rows, warmup, info, num_chains, step, num_steps)
+    state = kernel.with_adapted(state, rows)
+    edges = mass_windows(num_steps)
+    if kernel.step_size != "auto" or not edges or not edges[0] <= step < edges[-1]:
+        return state, warmup
+    assert warmup.ladder is not None
+    ladder = update_ladder_estimate(warmup.ladder, _by_chain(state.swap_rate, num_chains))
+    if step + 1 in edges:
+        n = state.beta.shape[0] // num_chains
+        beta = respaced(state.beta[:n], ladder)
+        state = state._replace(beta=beta.repeat(num_chains, 1))
+        ladder = start_ladder_estimate(beta)
+    return state, warmup._replace(ladder=ladder)
 
 
 def _mass(kernel: Kernel[Any]) -> Mass:
