@@ -6,7 +6,6 @@ move chains, :func:`bind` makes the potential energy they see.
 
 from .alternating import AlternatingBackProp
 from .diagnostics import Summary, summarise
-from .dynamic_hmc import DynamicHMC
 from .fit_run import Fit, StepRecord
 from .gauss_newton import GaussNewton
 from .gradient_descent import GradientDescent
@@ -26,7 +25,6 @@ __all__ = [
     "HMC",
     "MALA",
     "AlternatingBackProp",
-    "DynamicHMC",
     "Fit",
     "GaussNewton",
     "GradientDescent",

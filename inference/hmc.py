@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .integrators import Phase, leapfrog
+from .integrators import Phase, leapfrog, leapfrog_each
 from .kernel import (
     EnergyAndGradient,
     Info,
@@ -18,7 +18,10 @@ from .kernel import (
     metropolis,
 )
 from .mass import Mass, check_mass, unit_scale
-from .noise import Generator, standard_normal, uniform
+from .noise import Generator, common_uniform, standard_normal, uniform
+
+PATH_LENGTH = 1.6
+"""A little over π/2, a quarter of a unit normal's period: half-way, a draw forgets its start."""
 
 
 class HMCState(NamedTuple):
@@ -33,48 +36,71 @@ class HMCState(NamedTuple):
 
 @dataclass(frozen=True)
 class HMC:
-    """Hamiltonian Monte Carlo with a fixed number of leapfrog steps.
+    """Hamiltonian Monte Carlo, by default with trajectories of a given length.
+
+    A trajectory of path length T takes ``ceil(u T / s)`` leapfrog steps, s the example's step size
+    and u in (0, 2) from the van der Corput sequence, the same for all chains, so that they arrive
+    at about the same time; those that have arrived leave the batch. Stiff posteriors with a small s
+    so get the many steps that they need, and others do not. With ``num_leapfrog`` every trajectory
+    has that many steps instead.
 
     Parameters
     ----------
-    num_leapfrog : int, default 10
+    num_leapfrog : int, optional
         Leapfrog steps, and gradients, of each proposal.
+    path_length : float, optional
+        Mean length T of a trajectory, in coordinates in which warmup has given the posterior about
+        unit scale; 1.6 unless ``num_leapfrog`` is given.
+    max_leapfrog : int, default 64
+        Most leapfrog steps that a path length may take.
     step_size : float or "auto", default "auto"
         Of the leapfrog integrator; ``"auto"`` adapts one for each example.
     jitter : float, default 0.3
         Each chain draws its step size anew from ``step_size * [1 - jitter, 1 + jitter]`` at every
-        proposal. Without it a trajectory can be periodic: the chain then returns to where it was,
-        or to its mirror image, and looks converged (Neal 2011, section 3.2).
+        proposal. Without it a fixed trajectory can be periodic: the chain then returns to where it
+        was, or to its mirror image, and looks converged (Neal 2011, section 3.2).
     target_acceptance : float, default 0.8
         What ``"auto"`` aims at.
-    mass : "identity", "diagonal" or "dense", default "diagonal"
-        What warmup adapts to the posterior of each example; with a fixed ``step_size`` nothing is
-        adapted and the mass is the identity.
+    mass : "auto", "identity", "diagonal" or "dense", default "auto"
+        What warmup adapts to the posterior of each example: ``"auto"`` is dense up to 64 latents,
+        else diagonal. With a fixed ``step_size`` nothing is adapted, the mass is the identity.
 
     Raises
     ------
     ValueError
-        If a setting is out of its range.
+        If a setting is out of its range, or both lengths are given.
 
     References
     ----------
     Duane, Kennedy, Pendleton & Roweth, "Hybrid Monte Carlo" (1987); Neal, "MCMC using Hamiltonian
-    dynamics" (2011).
+    dynamics" (2011); Hoffman, Radul & Sountsov, "An Adaptive-MCMC Scheme for Setting Trajectory
+    Lengths in Hamiltonian Monte Carlo" (2021), for lengths that all chains share.
     """
 
-    num_leapfrog: int = 10
+    num_leapfrog: int | None = None
     step_size: StepSize = "auto"
     jitter: float = 0.3
     target_acceptance: float = 0.8
-    mass: Mass = "diagonal"
+    mass: Mass = "auto"
+    path_length: float | None = None
+    max_leapfrog: int = 64
 
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
         check_mass(self.mass)
-        if not isinstance(self.num_leapfrog, int) or self.num_leapfrog < 1:
-            raise ValueError(f"num_leapfrog must be a positive integer, got {self.num_leapfrog!r}")
+        for name, value in (
+            ("num_leapfrog", self.num_leapfrog),
+            ("max_leapfrog", self.max_leapfrog),
+        ):
+            if value is not None and (not isinstance(value, int) or value < 1):
+                raise ValueError(f"{name} must be a positive integer, got {value!r}")
         if not 0 <= self.jitter < 1:
             raise ValueError(f"jitter must lie in [0, 1), got {self.jitter!r}")
+        if self.path_length is not None:
+            if self.num_leapfrog is not None:
+                raise ValueError("give num_leapfrog or path_length, not both")
+            if not 0 < self.path_length < float("inf"):
+                raise ValueError(f"path_length must be positive, got {self.path_length!r}")
 
     def init(self, position: Tensor, potential: EnergyAndGradient) -> HMCState:
         """Return the state at a position."""
@@ -95,13 +121,21 @@ class HMC:
         position, energy, gradient, step_size, scale = state
         momentum = standard_normal(generator, position)
         accept_below = uniform(generator, energy)
-        jittered = step_size
+        wiggle = torch.ones_like(energy)
         if self.jitter > 0:
-            jittered = step_size * (1 + self.jitter * (2 * uniform(generator, energy) - 1))
+            wiggle = 1 + self.jitter * (2 * uniform(generator, energy) - 1)
         start = Phase(position, momentum, energy, gradient)
-        end = leapfrog(start, jittered, self.num_leapfrog, potential, scale)
+        if self.num_leapfrog is not None:
+            end = leapfrog(start, step_size * wiggle, self.num_leapfrog, potential, scale)
+            num_gradients: float = self.num_leapfrog
+        else:
+            length = 2 * common_uniform(generator, energy) * (self.path_length or PATH_LENGTH)
+            count = (length / step_size).ceil().clamp(1, self.max_leapfrog)
+            # At most the adapted step size, and such that the last one ends at the length.
+            even = torch.minimum(length / count, step_size)
+            end, num_gradients = leapfrog_each(start, even * wiggle, count.long(), potential, scale)
         error = end.energy - energy + 0.5 * ((end.momentum**2).sum(1) - (momentum**2).sum(1))
-        info = metropolis(energy, error, accept_below, num_gradients=self.num_leapfrog)
+        info = metropolis(energy, error, accept_below, num_gradients)
         accepted = info.accepted[:, None]
         chosen_energy = torch.where(info.accepted, end.energy, energy)
         return (

@@ -47,31 +47,65 @@ def leapfrog(
     return Phase(position, momentum, energy, gradient)
 
 
+COMPACTED_FROM = 0.8
+"""Share of rows still on their way below which the others are taken out of the batch."""
+
+
 def leapfrog_each(
     phase: Phase,
     step_size: Float[Tensor, " n"],
     num_steps: Int64[Tensor, " n"],
     potential: EnergyAndGradient,
     scale: Tensor,
-) -> tuple[Phase, int]:
+) -> tuple[Phase, float]:
     """Follow trajectories of different length, each for its own number of leapfrog steps.
 
-    All run together until the longest is done; one that has arrived rests. Returns where they end
-    and the number of gradients that took.
+    A row that has arrived rests, and is taken out of the batch together with others if the
+    potential has ``rows(index)``, the potential of some of its rows. Returns where they end and
+    the mean number of gradients evaluated for a row.
     """
-    longest = int(num_steps.max())
-    s = step_size[:, None]
-    for step in range(longest):
-        position, momentum, _, gradient = phase
-        half = momentum - 0.5 * s * scaled_back(scale, gradient)
-        new_position = position + s * scaled(scale, half)
-        energy, gradient = potential(new_position)
-        moved = Phase(new_position, half - 0.5 * s * scaled_back(scale, gradient), energy, gradient)
-        going = step < num_steps
-        phase = Phase(
-            *(
-                torch.where(going if new.dim() == 1 else going[:, None], new, old)
-                for new, old in zip(moved, phase, strict=True)
+    lengths = num_steps.tolist()
+    num_rows, evaluated = len(lengths), 0
+    compacts = hasattr(potential, "rows")
+    end, going = phase, torch.arange(num_rows, device=num_steps.device)
+    work = _Work(phase, step_size, num_steps, potential, scale)
+    for step in range(max(lengths)):
+        left = sum(length > step for length in lengths)
+        if compacts and left <= COMPACTED_FROM * len(going):
+            end = _put(end, going, work.phase)
+            going = going[work.num_steps > step]
+            work = _Work(
+                Phase(*(field[going] for field in end)),
+                step_size[going],
+                num_steps[going],
+                potential.rows(going),  # type: ignore[attr-defined]
+                scale[going],
             )
+        evaluated += len(going)
+        work = work.advanced(step)
+    return _put(end, going, work.phase), evaluated / num_rows
+
+
+class _Work(NamedTuple):
+    """The rows that are on their way."""
+
+    phase: Phase
+    step_size: Float[Tensor, " n"]
+    num_steps: Int64[Tensor, " n"]
+    potential: EnergyAndGradient
+    scale: Tensor
+
+    def advanced(self, step: int) -> "_Work":
+        moved = leapfrog(self.phase, self.step_size, 1, self.potential, self.scale)
+        going = step < self.num_steps
+        chosen = (
+            torch.where(going if new.dim() == 1 else going[:, None], new, old)
+            for new, old in zip(moved, self.phase, strict=True)
         )
-    return phase, longest
+        return self._replace(phase=Phase(*chosen))
+
+
+def _put(phase: Phase, index: Int64[Tensor, " k"], part: Phase) -> Phase:
+    return Phase(
+        *(whole.index_copy(0, index, some) for whole, some in zip(phase, part, strict=True))
+    )

@@ -37,8 +37,8 @@ class Info(NamedTuple):
     potential_energy : Tensor, (n,)
         -log p(y, z) where the chain is after the step, in nats; before it for kernels that do not
         adjust, which evaluate nothing after their move.
-    num_gradients : int
-        Evaluations of the gradient, each of the whole batch.
+    num_gradients : float
+        Evaluations of the gradient for each row, their mean.
     """
 
     acceptance_rate: Float[Tensor, " n"]
@@ -46,7 +46,7 @@ class Info(NamedTuple):
     diverging: Bool[Tensor, " n"]
     energy_error: Float[Tensor, " n"]
     potential_energy: Float[Tensor, " n"]
-    num_gradients: int
+    num_gradients: float
 
 
 class State(Protocol):
@@ -123,7 +123,7 @@ def check_settings(step_size: StepSize, target_acceptance: float) -> None:
         raise ValueError(f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}")
 
 
-TUNED = ("step_size", "scale", "path_length", "replica_step_size", "replica_scale", "beta")
+TUNED = ("step_size", "scale", "replica_step_size", "replica_scale", "beta")
 """Fields of a state that warmup adapts; a kernel has those of them that it needs."""
 
 
@@ -148,7 +148,7 @@ def metropolis(
     energy: Float[Tensor, " n"],
     energy_error: Float[Tensor, " n"],
     uniform: Float[Tensor, " n"],
-    num_gradients: int,
+    num_gradients: float,
 ) -> Info:
     """Accept with probability ``min(1, exp(-energy_error))``; never what is not finite.
 

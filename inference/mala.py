@@ -43,7 +43,7 @@ class MALA:
         s of the paper; ``"auto"`` adapts one for each example.
     target_acceptance : float, default 0.574
         What ``"auto"`` aims at: the optimum for many dimensions.
-    mass : "identity", "diagonal" or "dense", default "identity"
+    mass : "identity", "diagonal", "dense" or "auto", default "identity"
         What warmup adapts to the posterior of each example; with a fixed ``step_size`` nothing is
         adapted and the mass is the identity.
 

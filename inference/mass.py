@@ -11,13 +11,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Mass = Literal["identity", "diagonal", "dense"]
+Mass = Literal["auto", "identity", "diagonal", "dense"]
+
+DENSE_UP_TO = 64
+"""Latents of an example up to which an ``"auto"`` mass is dense: (d, d) numbers for each."""
 
 
 def check_mass(mass: Mass) -> None:
-    """Raise ValueError unless it is one of the three."""
-    if mass not in ("identity", "diagonal", "dense"):
-        raise ValueError(f'mass must be "identity", "diagonal" or "dense", got {mass!r}')
+    """Raise ValueError unless it is one of the four."""
+    if mass not in ("auto", "identity", "diagonal", "dense"):
+        raise ValueError(f'mass must be "auto", "identity", "diagonal" or "dense", got {mass!r}')
+
+
+def resolved_mass(mass: Mass, latent_dim: int) -> Mass:
+    """Return what ``"auto"`` stands for."""
+    if mass != "auto":
+        return mass
+    return "dense" if latent_dim <= DENSE_UP_TO else "diagonal"
 
 
 def unit_scale(position: Float[Tensor, "n d"]) -> Float[Tensor, "n 1"]:
@@ -37,14 +47,6 @@ def scaled_back(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n
     if scale.dim() == 2:
         return scale * vector
     return (scale.mT @ vector[:, :, None])[:, :, 0]
-
-
-def whitened(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """Return ``L⁻¹ v``: from latent to whitened coordinates."""
-    if scale.dim() == 2:
-        return vector / scale
-    solved: Tensor = torch.linalg.solve_triangular(scale, vector[:, :, None], upper=False)
-    return solved[:, :, 0]
 
 
 class MassEstimate(NamedTuple):

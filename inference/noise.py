@@ -34,7 +34,8 @@ class KeyedGenerator:
     Made by :meth:`KeyedSource.at`. Like a ``torch.Generator`` it goes on with every draw.
     """
 
-    def __init__(self, key: Int64[Tensor, " n"]) -> None:
+    def __init__(self, key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> None:
+        self.step = step
         self._key = key
         self._drawn = 0
 
@@ -86,7 +87,7 @@ class KeyedSource:
     def at(self, step: Int64[Tensor, " n"] | int) -> KeyedGenerator:
         """Return the generator of a step, which may differ between rows."""
         time = torch.as_tensor(step, device=self._key.device)
-        return KeyedGenerator(_mix(self._key ^ (time + 1) * _GAMMA))
+        return KeyedGenerator(_mix(self._key ^ (time + 1) * _GAMMA), time)
 
 
 Generator = torch.Generator | KeyedGenerator
@@ -104,3 +105,19 @@ def uniform(generator: Generator, like: Float[Tensor, "n *k"]) -> Float[Tensor, 
     if isinstance(generator, KeyedGenerator):
         return generator.uniform(like[0].numel(), like.dtype).reshape(like.shape)
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
+
+
+def common_uniform(generator: Generator, like: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return a number in (0, 1) that all rows at the same step share.
+
+    From a keyed generator it is the step's number in the van der Corput sequence, 1/2, 1/4, 3/4,
+    1/8, ...: no row depends on another, and yet chains that run in step have the same.
+    """
+    if not isinstance(generator, KeyedGenerator):
+        drawn = torch.rand((), generator=generator, dtype=like.dtype, device=like.device)
+        return drawn.clamp(min=2.0**-24).expand_as(like)
+    remaining, value, weight = generator.step + 1, torch.zeros_like(like), 0.5
+    for _ in range(24):
+        value = value + weight * (remaining % 2)
+        remaining, weight = remaining // 2, weight / 2
+    return value

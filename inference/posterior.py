@@ -74,8 +74,8 @@ class Posterior:
     num_gradients : float
         Gradient evaluations of each chain for these draws, warmup not included.
     tuning : dict of Tensor
-        What warmup found for each example, (n, ...): ``step_size`` and, if the kernel has them,
-        ``scale`` (root of the inverse mass) and ``path_length``.
+        What warmup found for each example, (n, ...): ``step_size`` and, if the kernel has it,
+        ``scale``, the root of the inverse mass.
     potential : Potential or None
         What was sampled; needed for predictive draws and likelihoods, not kept in a file.
     continuation : Continuation or None
@@ -174,8 +174,7 @@ class Posterior:
     def typical_tuning(self) -> dict[str, Tensor]:
         """Return a tuning for other examples, (1, ...): hand it to ``sample_posterior(tuning=)``.
 
-        Step sizes and path lengths are medians over the examples. A scale is the square root of the
-        mean of ``L Lᵀ``.
+        A step size is the median over the examples, a scale the root of the mean of ``L Lᵀ``.
         """
         typical = {}
         for name, value in self.tuning.items():

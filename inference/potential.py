@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
@@ -65,6 +65,11 @@ class Potential:
     def on(self, data: ExampleData) -> "Potential":
         """Return the potential of other examples of the same model."""
         return dataclasses.replace(self, data=data)
+
+    def rows(self, index: Int64[Tensor, " k"]) -> "Potential":
+        """Return the potential of some of the examples, in the order of ``index``."""
+        beta = None if self.beta is None else self.beta[index]
+        return dataclasses.replace(self, data=self.data.select(index), beta=beta)
 
     def repeated(self, times: int) -> "Potential":
         """Return the potential of all examples ``times`` times over, made once and kept."""

@@ -31,14 +31,14 @@ class Finished(NamedTuple):
         What warmup found, (n, ...).
     moments : dict of Moments
         What was accumulated.
-    num_gradients : int
-        Evaluations for the draws, warmup not included.
+    num_gradients : float
+        Evaluations for each chain's draws, warmup not included.
     """
 
     state: dict[str, Tensor]
     tuning: dict[str, Tensor]
     moments: dict[str, Moments]
-    num_gradients: int
+    num_gradients: float
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,8 @@ def sample_posterior(
     num_chains : int, default 4
         Chains of each example, from dispersed starts.
     warmup_steps : int, default 300
-        Steps that are thrown away; in them the kernel adapts its step size, mass and path length,
-        for each example by itself, pooled over its chains. Frozen afterwards.
+        Steps that are thrown away; in them the kernel adapts its step size and mass, for each
+        example by itself, pooled over its chains. Frozen afterwards.
     num_samples : int, default 500
         Draws of each chain that are kept.
     thinning : int, default 1

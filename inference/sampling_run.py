@@ -13,7 +13,6 @@ from .ladder import LadderEstimate
 from .mass import MassEstimate
 from .moments import Moments, merge
 from .noise import KeyedSource
-from .path_length import PathLengthAdaptation
 from .potential import Potential
 from .warmup import WarmupState, adapt, start_warmup
 
@@ -77,7 +76,7 @@ class SamplingRun:
         self.num_chains, self.num_examples = c, n
         self.schedule = schedule
         self.moments: dict[str, Moments] = {}
-        self.num_gradients = 0
+        self.num_gradients = 0.0
         self.num_diverging = 0
         self._copies = potential.on(potential.data.repeat(c))
         self._kernel = kernel
@@ -191,9 +190,6 @@ class SamplingRun:
         self._warmup = WarmupState(
             DualAveraging(**warmup["step_size"]),
             None if warmup["moments"] is None else MassEstimate(**warmup["moments"]),
-            None
-            if warmup["path_length"] is None
-            else PathLengthAdaptation(**warmup["path_length"]),
             None if warmup["ladder"] is None else LadderEstimate(**warmup["ladder"]),
         )
         self.moments = {name: Moments(**value) for name, value in content["moments"].items()}

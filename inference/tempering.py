@@ -101,7 +101,7 @@ class ParallelTempering:
     step_size: StepSize = "auto"
     jitter: float = 0.3
     target_acceptance: float = 0.8
-    mass: Mass = "diagonal"
+    mass: Mass = "auto"
 
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
@@ -116,7 +116,11 @@ class ParallelTempering:
     def replica_kernel(self) -> HMC:
         """What moves each replica."""
         return HMC(
-            self.num_leapfrog, self.step_size, self.jitter, self.target_acceptance, self.mass
+            self.num_leapfrog,
+            step_size=self.step_size,
+            jitter=self.jitter,
+            target_acceptance=self.target_acceptance,
+            mass=self.mass,
         )
 
     def init(self, position: Tensor, potential: TemperablePotential) -> ParallelTemperingState:

@@ -1,4 +1,4 @@
-"""Warmup: step sizes, masses and path lengths adapt together, each example for itself."""
+"""Warmup: step sizes and masses adapt together, each example for itself."""
 
 from typing import Any, NamedTuple
 
@@ -12,15 +12,9 @@ from .mass import (
     Mass,
     MassEstimate,
     estimated_scale,
+    resolved_mass,
     start_mass_estimate,
     update_mass_estimate,
-    whitened,
-)
-from .path_length import (
-    PathLengthAdaptation,
-    average_path_length,
-    start_path_length,
-    update_path_length,
 )
 from .tempering import ParallelTempering, ParallelTemperingState
 
@@ -30,14 +24,10 @@ STEP_SIZE_AFTER_MASS = 1.0
 
 
 class WarmupState(NamedTuple):
-    """What warmup has learned so far; None for what the kernel does not adapt.
-
-    The moments serve the mass and the path length both, whichever is adapted.
-    """
+    """What warmup has learned so far; None for what the kernel does not adapt."""
 
     step_size: DualAveraging
     moments: MassEstimate | None
-    path_length: PathLengthAdaptation | None
     ladder: LadderEstimate | None
 
 
@@ -73,12 +63,11 @@ def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupStat
         inner = start_warmup(*kernel.adapted(state), num_chains)
         return inner._replace(ladder=start_ladder_estimate(state.beta[:n]))
     n = state.position.shape[0] // num_chains
-    learns_length = getattr(kernel, "path_length", None) == "auto"
-    learns_moments = _adapts_mass(kernel) or learns_length
+    first = state.position[:n]
+    mass = _mass(kernel, first.shape[1])
     return WarmupState(
         start_dual_averaging(state.step_size[:n]),
-        start_mass_estimate(state.position[:n], _mass(kernel)) if learns_moments else None,
-        start_path_length(state.path_length[:n]) if learns_length else None,
+        None if mass == "identity" else start_mass_estimate(first, mass),
         None,
     )
 
@@ -101,8 +90,6 @@ def adapt(
         return _adapt_tempering(kernel, state, warmup, info, num_chains, step, num_steps)
     edges = mass_windows(num_steps)
     last = step == num_steps - 1
-    if edges and step >= edges[1]:
-        state, warmup = _adapt_path_length(state, warmup, info, num_chains, last)
     if kernel.step_size == "auto":
         rate = pool_chains(info.acceptance_rate, num_chains)
         averaging = update_dual_averaging(
@@ -143,13 +130,11 @@ def _adapt_tempering(
     return state, warmup._replace(ladder=ladder)
 
 
-def _mass(kernel: Kernel[Any]) -> Mass:
-    mass: Mass = getattr(kernel, "mass", "identity")
-    return mass
-
-
-def _adapts_mass(kernel: Kernel[Any]) -> bool:
-    return kernel.step_size == "auto" and _mass(kernel) != "identity"
+def _mass(kernel: Kernel[Any], latent_dim: int) -> Mass:
+    """Return the mass that warmup adapts; with a fixed step size none."""
+    if kernel.step_size != "auto":
+        return "identity"
+    return resolved_mass(getattr(kernel, "mass", "identity"), latent_dim)
 
 
 def _adapt_mass(
@@ -165,11 +150,11 @@ def _adapt_mass(
     n = state.position.shape[0] // num_chains
     moments = warmup.moments
     if step in edges:
-        moments = start_mass_estimate(state.position[:n], _mass(kernel))
+        moments = start_mass_estimate(state.position[:n], _mass(kernel, state.position.shape[1]))
     moments = update_mass_estimate(
         moments, _by_chain(state.position, num_chains), _by_chain(state.gradient, num_chains)
     )
-    if step + 1 in edges and _adapts_mass(kernel):
+    if step + 1 in edges:
         scale = estimated_scale(moments)
         step_size = warmup.step_size.log_average.exp()
         if step + 1 == edges[1]:
@@ -181,28 +166,6 @@ def _adapt_mass(
         averaging = start_dual_averaging(step_size, optimism=1.0)
         warmup = warmup._replace(step_size=averaging)
     return state, warmup._replace(moments=moments)
-
-
-def _adapt_path_length(
-    state: Any, warmup: WarmupState, info: Info, num_chains: int, last: bool
-) -> tuple[Any, WarmupState]:
-    """Adapt it once a first window has made the posterior about round and its mean known."""
-    if warmup.path_length is None or warmup.moments is None:
-        return state, warmup
-    mean = warmup.moments.mean.repeat(num_chains, 1)
-    adaptation = update_path_length(
-        warmup.path_length,
-        _by_chain(whitened(state.scale, state.previous - mean), num_chains),
-        _by_chain(whitened(state.scale, state.proposal - mean), num_chains),
-        _by_chain(state.last_momentum, num_chains),
-        _by_chain(state.share, num_chains),
-        _by_chain(info.acceptance_rate, num_chains),
-    )
-    length = average_path_length(adaptation) if last else adaptation.log_length.exp()
-    return (
-        state._replace(path_length=length.repeat(num_chains)),
-        warmup._replace(path_length=adaptation),
-    )
 
 
 def _by_chain(value: Tensor, num_chains: int) -> Tensor:

@@ -9,7 +9,6 @@ from torch import Tensor
 from explainaway.inference import (
     HMC,
     MALA,
-    DynamicHMC,
     GradientDescent,
     KeyedSource,
     Langevin,
@@ -22,7 +21,7 @@ KERNELS = [
     GradientDescent(0.1),
     MALA(0.1),
     HMC(3, 0.1),
-    DynamicHMC(path_length=0.3, step_size=0.1),
+    HMC(path_length=0.3, step_size=0.1),
 ]
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from explainaway.inference import (
     HMC,
     MALA,
-    DynamicHMC,
     Langevin,
     Posterior,
     bind,
@@ -217,13 +216,13 @@ def test_divergences_are_counted_and_located() -> None:
 def test_an_extended_run_is_the_longer_run(tmp_path: Path) -> None:
     model = _model()
     accumulate = {"image": model.decode}
-    for kernel in (HMC(3), DynamicHMC()):
+    for kernel in (HMC(3), HMC()):
         whole = _sample(num_samples=50, warmup_steps=60, accumulate=accumulate, kernel=kernel)
         part = _sample(num_samples=20, warmup_steps=60, accumulate=accumulate, kernel=kernel)
         _assert_same(part.extend(30, progress=False), whole)
     part.save(tmp_path / "part.pt")
     loaded = Posterior.load(
-        tmp_path / "part.pt", bind(_model(), _data()), DynamicHMC(), accumulate=accumulate
+        tmp_path / "part.pt", bind(_model(), _data()), HMC(), accumulate=accumulate
     )
     extended = loaded.extend(10, progress=False).extend(20, progress=False)
     _assert_same(extended, whole)

@@ -72,7 +72,9 @@ def test_a_swap_has_the_weight_it_should() -> None:
 def test_chains_cross_between_modes() -> None:
     """z² seen with σ = .1: modes at ± 1.2 with a barrier of 112 nats between them."""
     y = torch.tensor([1.5, 1.5, 1.5])
-    stuck = sample_posterior(_square, y, kernel=HMC(), num_samples=400, progress=False)
+    stuck = sample_posterior(
+        _square, y, kernel=HMC(10, mass="diagonal"), num_samples=400, progress=False
+    )
     crossing = sample_posterior(
         _square, y, kernel=ParallelTempering(6), num_samples=1000, progress=False
     )

@@ -17,7 +17,6 @@ from torch import Tensor
 from explainaway.inference import (
     HMC,
     MALA,
-    DynamicHMC,
     Langevin,
     ParallelTempering,
     RiemannianMALA,
@@ -68,7 +67,7 @@ OBSERVATIONS = [Masked(Gaussian(0.5, torch.tanh)), Masked(Gaussian(1.0)), Masked
 KERNELS = {
     MALA(0.8): 5,
     HMC(4, 0.5): 5,
-    DynamicHMC(path_length=1.2, step_size=0.5): 5,
+    HMC(path_length=1.2, step_size=0.5): 5,
     RiemannianMALA(0.9): 5,
     ParallelTempering(num_replicas=3, num_leapfrog=3, step_size=0.5): 5,
 }
@@ -87,7 +86,7 @@ def test_adjusted_kernels_leave_the_posterior_invariant(
 
 @pytest.mark.parametrize(
     "kernel",
-    [MALA(0.8), HMC(4, 0.5), DynamicHMC(path_length=1.2, step_size=0.5)],
+    [MALA(0.8), HMC(4, 0.5), HMC(path_length=1.2, step_size=0.5)],
     ids=lambda kernel: type(kernel).__name__,
 )
 @pytest.mark.parametrize("mass", ["diagonal", "dense"])
