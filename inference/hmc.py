@@ -51,7 +51,7 @@ class HMC:
     path_length : float, optional
         Mean length T of a trajectory, in coordinates in which warmup has given the posterior about
         unit scale; 1.6 unless ``num_leapfrog`` is given.
-    max_leapfrog : int, default 64
+    max_leapfrog : int, default 32
         Most leapfrog steps that a path length may take.
     step_size : float or "auto", default "auto"
         Of the leapfrog integrator; ``"auto"`` adapts one for each example.
@@ -83,7 +83,7 @@ class HMC:
     target_acceptance: float = 0.8
     mass: Mass = "auto"
     path_length: float | None = None
-    max_leapfrog: int = 64
+    max_leapfrog: int = 32
 
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)

@@ -27,7 +27,7 @@ def sample_posterior(
     kernel: Kernel[Any] | None = None,
     num_chains: int = 4,
     warmup_steps: int = 300,
-    num_samples: int = 500,
+    num_samples: int = 1000,
     thinning: int = 1,
     seed: int = 0,
     mask: Any = None,
@@ -58,7 +58,7 @@ def sample_posterior(
     warmup_steps : int, default 300
         Steps that are thrown away; in them the kernel adapts its step size and mass, for each
         example by itself, pooled over its chains. Frozen afterwards.
-    num_samples : int, default 500
+    num_samples : int, default 1000
         Draws of each chain that are kept.
     thinning : int, default 1
         Steps for each draw that is kept.
