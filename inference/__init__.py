@@ -5,6 +5,7 @@ move chains, :func:`bind` makes the potential energy they see.
 """
 
 from .alternating import AlternatingBackProp
+from .convergence import nested_rhat
 from .diagnostics import Summary, summarise
 from .fit_run import Fit, StepRecord
 from .gauss_newton import GaussNewton
@@ -18,7 +19,7 @@ from .posterior import Posterior
 from .potential import Potential, bind
 from .pyro_kernel import PyroKernel
 from .riemannian import RiemannianMALA
-from .sampling import sample_posterior
+from .sampling import SamplingWarning, sample_posterior
 from .tempering import ParallelTempering
 
 __all__ = [
@@ -39,9 +40,11 @@ __all__ = [
     "Potential",
     "PyroKernel",
     "RiemannianMALA",
+    "SamplingWarning",
     "StepRecord",
     "Summary",
     "bind",
+    "nested_rhat",
     "sample_posterior",
     "summarise",
 ]

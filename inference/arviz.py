@@ -19,7 +19,14 @@ __all__ = ["az", "to_arviz"]
 # Asked by version: 1.x still answers to the name InferenceData, with a warning.
 _IS_0_X = int(az.__version__.split(".")[0]) < 1
 
-_SAMPLED = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats")
+_SAMPLED = (
+    "posterior",
+    "posterior_predictive",
+    "log_likelihood",
+    "sample_stats",
+    "prior",
+    "prior_predictive",
+)
 
 
 def to_arviz(
@@ -37,7 +44,7 @@ def to_arviz(
     ----------
     groups : mapping of mapping of Tensor
         Variables by group; (chain, draw, example, ...) in sampled groups, (example, ...) in
-        ``observed_data``.
+        ``observed_data`` and ``constant_data``.
     num_examples : int
         Number of examples, n.
     examples, coords, dims, example_labels

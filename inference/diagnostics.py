@@ -1,14 +1,28 @@
 """Convergence of many short posteriors at once; chains that cannot be trusted named apart."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .arviz import az
+from .convergence import rhat_and_ess
+
+LARGEST_RHAT = 1.01
+SMALLEST_ESS = 100
+"""For each chain, as ArviZ and Stan advise."""
+
+
+class WorstExample(NamedTuple):
+    """One example's diagnostics: the worst over its components and its energy."""
+
+    example: int
+    rhat: float
+    ess: float
+    num_diverging: int
 
 
 @dataclass(frozen=True)
@@ -21,6 +35,13 @@ class Summary:
         Rank-normalised split r-hat over the chains that move, NaN where fewer than two are left.
     ess : array, (n, d)
         Bulk effective sample size of the same chains, NaN where none is left.
+    rhat_lp, ess_lp : array, (n,)
+        The same of ``lp``: a chain that only mirrors itself mixes in z and not in its energy. NaN
+        where no ``lp`` was given.
+    num_diverging : array, (n,)
+        Divergent proposals.
+    num_chains, num_draws : int
+        What was looked at.
     frozen : list of (example, chain)
         Chains that never moved. ArviZ gives them the full sample size.
     copied : list of (example, chain, chain)
@@ -36,6 +57,11 @@ class Summary:
 
     rhat: NDArray[np.float64]
     ess: NDArray[np.float64]
+    rhat_lp: NDArray[np.float64]
+    ess_lp: NDArray[np.float64]
+    num_diverging: NDArray[np.int64]
+    num_chains: int
+    num_draws: int
     frozen: list[tuple[int, int]]
     copied: list[tuple[int, int, int]]
     not_finite: list[tuple[int, int]]
@@ -50,6 +76,57 @@ class Summary:
         """Smallest effective sample size over examples and components."""
         return float(np.nanmin(self.ess)) if np.isfinite(self.ess).any() else float("nan")
 
+    def worst(self, count: int = 10) -> list[WorstExample]:
+        """Return the examples that have mixed least: by r-hat, the energy's included."""
+        rhat = _worst_of(np.fmax, self.rhat, self.rhat_lp)
+        ess = _worst_of(np.fmin, self.ess, self.ess_lp)
+        # An example without any r-hat is worse than all others.
+        order = np.argsort(-np.where(np.isnan(rhat), np.inf, rhat), kind="stable")[:count]
+        return [
+            WorstExample(int(i), float(rhat[i]), float(ess[i]), int(self.num_diverging[i]))
+            for i in order
+        ]
+
+    def problems(self) -> list[str]:
+        """Return a sentence for each thing that is wrong, with its remedy; none if all is well."""
+        found = []
+        for what, chains in (
+            ("never moved", self.frozen),
+            ("are copies of another", self.copied),
+            ("hold NaN or infinity", self.not_finite),
+        ):
+            if chains:
+                found.append(
+                    f"{len(chains)} chains {what}, (example, chain) {chains[:5]}: they are left "
+                    "out of r-hat and ESS; look at their examples' data and step sizes"
+                )
+        if self.num_diverging.any():
+            worst = int(self.num_diverging.argmax())
+            found.append(
+                f"{int(self.num_diverging.sum())} proposals diverged, in "
+                f"{int((self.num_diverging > 0).sum())} of {len(self.num_diverging)} examples "
+                f"(most in example {worst}: {int(self.num_diverging[worst])}): warm up longer, or "
+                "raise the kernel's target_acceptance"
+            )
+        rhat = _worst_of(np.fmax, self.rhat, self.rhat_lp)
+        high = rhat > LARGEST_RHAT
+        if high.any():
+            worst = int(np.nanargmax(rhat))
+            found.append(
+                f"r-hat is above {LARGEST_RHAT} in {int(high.sum())} of {len(rhat)} examples (worst"
+                f" {rhat[worst]:.3f} in example {worst}): more warmup and draws (extend), or, if "
+                "chains sit in different modes, ParallelTempering"
+            )
+        ess = _worst_of(np.fmin, self.ess, self.ess_lp)
+        low = ess < SMALLEST_ESS * self.num_chains
+        if low.any():
+            worst = int(np.nanargmin(ess))
+            found.append(
+                f"ESS is below {SMALLEST_ESS} a chain in {int(low.sum())} of {len(ess)} examples "
+                f"(worst {ess[worst]:.0f} in example {worst}): more draws"
+            )
+        return found
+
     def __str__(self) -> str:
         """Return a few lines with the worst of everything, and its remedy."""
         n, d = self.rhat.shape
@@ -61,33 +138,42 @@ class Summary:
                 f"99th percentile {np.nanpercentile(self.rhat, 99):.3f}, "
                 f"median {np.nanmedian(self.rhat):.3f}"
             )
-        lines = [f"{n} examples, {d} latent components each", worst]
+            if np.isfinite(self.rhat_lp).any():
+                worst += f"; of the energy: worst {np.nanmax(self.rhat_lp):.3f}"
+        lines = [
+            f"{n} examples, {d} latent components each, {self.num_chains} chains of "
+            f"{self.num_draws} draws",
+            worst,
+        ]
         if np.isfinite(self.ess).any():
             median = np.nanmedian(self.ess)
             lines.append(f"ESS: smallest {self.smallest_ess:.0f}, median {median:.0f}")
-        for what, found in (
-            ("frozen", self.frozen),
-            ("copied", self.copied),
-            ("not finite", self.not_finite),
-        ):
-            if found:
-                lines.append(
-                    f"{len(found)} chains {what}, left out above: (example, chain) {found[:5]}"
-                )
-        if self.worst_rhat > 1.01:
-            lines.append(
-                "some chains have not mixed: more warmup and draws, or longer trajectories"
-            )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.problems()])
 
 
-def summarise(draws: Float[Tensor, "chains draws n d"]) -> Summary:
+def _worst_of(
+    pick: np.ufunc, by_component: NDArray[np.float64], of_energy: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return each example's worst value, NaN only where all are."""
+    worst: NDArray[np.float64] = pick(pick.reduce(by_component, axis=1), of_energy)
+    return worst
+
+
+def summarise(
+    draws: Float[Tensor, "chains draws n d"],
+    lp: Float[Tensor, "chains draws n"] | None = None,
+    diverging: Bool[Tensor, "chains draws n"] | None = None,
+) -> Summary:
     """Return r-hat and effective sample sizes, with chains that cannot be trusted left out.
 
     Parameters
     ----------
     draws : Tensor, (chains, draws, n, d)
         At least 4 draws of each chain.
+    lp : Tensor, (chains, draws, n), optional
+        Log density of each draw.
+    diverging : bool Tensor, (chains, draws, n), optional
+        Whether its proposal diverged.
 
     Raises
     ------
@@ -97,7 +183,7 @@ def summarise(draws: Float[Tensor, "chains draws n d"]) -> Summary:
     chains, num_draws, n, d = draws.shape
     if num_draws < 4:
         raise ValueError(f"draws must hold at least 4 draws of each chain, got {num_draws}")
-    draws = draws.detach().cpu()
+    draws = draws.detach()
     finite = draws.isfinite().all(3).all(1)
     moved = (draws != draws[:, :1]).any(1).any(-1)
     usable = finite & moved
@@ -107,31 +193,32 @@ def summarise(draws: Float[Tensor, "chains draws n d"]) -> Summary:
             same = (draws[first] == draws[second]).all(0).all(-1) & usable[first] & usable[second]
             copied += [(int(i), first, second) for i in torch.nonzero(same)[:, 0]]
             usable[second] &= ~same
-    rhat = np.full((n, d), np.nan)
-    ess = np.full((n, d), np.nan)
-    values = draws.double().numpy()
-    patterns = usable.T.unique(dim=0)
-    for pattern in patterns:
-        examples = (pattern == usable.T).all(1).numpy()
-        kept = pattern.numpy()
-        if kept.any():
-            some = values[kept][:, :, examples].reshape(kept.sum(), num_draws, -1)
-            ess[examples] = _statistic("ess", some).reshape(-1, d)
-            if kept.sum() > 1:
-                rhat[examples] = _statistic("rhat", some).reshape(-1, d)
+    values = draws if lp is None else torch.cat([draws, lp.detach()[..., None]], 3)
+    rhat = np.full((n, values.shape[3]), np.nan)
+    ess = np.full((n, values.shape[3]), np.nan)
+    for pattern in usable.T.unique(dim=0):
+        if not pattern.any():
+            continue
+        examples = (pattern == usable.T).all(1)
+        found = rhat_and_ess(values[pattern][:, :, examples])
+        chosen = examples.cpu().numpy()
+        ess[chosen] = found[1].cpu().numpy()
+        if pattern.sum() > 1:
+            rhat[chosen] = found[0].cpu().numpy()
+    without = np.full(n, np.nan)
+    counts = torch.zeros(n, dtype=torch.int64) if diverging is None else diverging.sum((0, 1)).cpu()
     return Summary(
-        rhat,
-        ess,
+        rhat[:, :d],
+        ess[:, :d],
+        without if lp is None else rhat[:, d],
+        without if lp is None else ess[:, d],
+        counts.numpy(),
+        chains,
+        num_draws,
         frozen=_pairs(finite & ~moved),
         copied=copied,
         not_finite=_pairs(~finite),
     )
-
-
-def _statistic(name: str, values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Apply ArviZ's r-hat or ESS to each of the last dimension's variables, (chain, draw, k)."""
-    function = getattr(az, name)
-    return np.array([float(function(values[:, :, k])) for k in range(values.shape[2])])
 
 
 def _pairs(flags: Tensor) -> list[tuple[int, int]]:

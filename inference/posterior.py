@@ -66,7 +66,9 @@ class Posterior:
     accumulated : dict of Moments
         Posterior mean and variance, over draws and chains, of what ``accumulate`` asked for.
     observed : dict of Tensor
-        The data by argument name, NaN where not observed.
+        The data that the model explains, by name, NaN where not observed.
+    constant : dict of Tensor
+        Other tensors that the model was given, by argument name.
     position : Tensor, (chains, draws, n, d)
         The draws in flat unconstrained space.
     seconds : float
@@ -86,6 +88,7 @@ class Posterior:
     sample_stats: dict[str, Tensor]
     accumulated: dict[str, Moments]
     observed: dict[str, Tensor]
+    constant: dict[str, Tensor]
     position: Float[Tensor, "chains draws n d"]
     seconds: float
     num_gradients: float
@@ -163,6 +166,7 @@ class Posterior:
             },
             accumulated=outcome.moments,
             observed=self.observed,
+            constant=self.constant,
             position=torch.cat([self.position, further.position], 1),
             seconds=self.seconds + outcome.seconds,
             num_gradients=self.num_gradients + outcome.num_gradients,
@@ -200,7 +204,7 @@ class Posterior:
 
     def summary(self) -> Summary:
         """Return r-hat and ESS of each example and component; frozen, copied, NaN chains apart."""
-        return summarise(self.position)
+        return summarise(self.position, self.sample_stats["lp"], self.sample_stats["diverging"])
 
     def to_arviz(
         self,
@@ -209,6 +213,7 @@ class Posterior:
         dims: Mapping[str, Sequence[str]] | None = None,
         example_labels: Sequence[Any] | None = None,
         predictive_draws: int = 100,
+        prior_draws: int = 100,
         seed: int = 0,
     ) -> Any:
         """Return the draws as ArviZ's ``InferenceData`` (0.x) or ``DataTree`` (1.x).
@@ -227,14 +232,18 @@ class Posterior:
         predictive_draws : int, default 100
             Draws of each chain for the groups ``posterior_predictive`` and ``log_likelihood``,
             spread evenly; at most all. 0 leaves these groups out.
+        prior_draws : int, default 100
+            Draws for the groups ``prior`` and ``prior_predictive``; 0 leaves them out.
         seed : int, default 0
-            Of the predictive draws.
+            Of the predictive and prior draws.
 
         Returns
         -------
         InferenceData or DataTree
-            Groups posterior, sample_stats, observed_data and, where the model is at hand,
-            posterior_predictive and log_likelihood.
+            Groups posterior, sample_stats, observed_data, constant_data (what else the model was
+            given) and, where the model is at hand, posterior_predictive, log_likelihood, prior and
+            prior_predictive. ``energy`` in sample_stats is the potential energy, -lp: the momentum
+            is drawn anew at every step.
 
         Notes
         -----
@@ -245,14 +254,27 @@ class Posterior:
             "posterior": self.samples,
             "sample_stats": {
                 name: value.expand(*self.position.shape[:3]) if value.dim() == 1 else value
-                for name, value in self.sample_stats.items()
+                for name, value in {
+                    **self.sample_stats,
+                    "energy": -self.sample_stats["lp"],
+                }.items()
             },
             "observed_data": self.observed,
         }
+        if self.constant:
+            groups["constant_data"] = self.constant
         if self.potential is not None and predictive_draws > 0:
             predictive, likelihood = self._predict(predictive_draws, seed)
             groups["posterior_predictive"] = predictive
             groups["log_likelihood"] = likelihood
+        if self.potential is not None and prior_draws > 0:
+            with evaluation_mode(self.potential.model):
+                drawn = [self.potential.draw_prior(seed + i) for i in range(prior_draws)]
+            for group, index in (("prior", 0), ("prior_predictive", 1)):
+                groups[group] = {
+                    name: torch.stack([one[index][name] for one in drawn])[None]
+                    for name in drawn[0][index]
+                }
         return _arviz.to_arviz(
             groups,
             self.position.shape[2],
@@ -299,6 +321,7 @@ class Posterior:
                 "sample_stats": self.sample_stats,
                 "accumulated": {k: m._asdict() for k, m in self.accumulated.items()},
                 "observed": self.observed,
+                "constant": self.constant,
                 "position": self.position,
                 "seconds": self.seconds,
                 "num_gradients": self.num_gradients,
@@ -345,6 +368,7 @@ class Posterior:
             "sample_stats",
             "accumulated",
             "observed",
+            "constant",
             "position",
             "seconds",
             "num_gradients",
@@ -391,6 +415,7 @@ def made_posterior(plan: Plan, store: DrawStore, outcome: Outcome) -> Posterior:
     """Return the posterior of a run that has filled its store."""
     if not store.samples_are_views:
         _fill_samples(plan, store)
+    observed, constant = split_data(plan.potential)
     return Posterior(
         samples=store.samples,
         sample_stats={
@@ -399,7 +424,8 @@ def made_posterior(plan: Plan, store: DrawStore, outcome: Outcome) -> Posterior:
             "step_size": outcome.tuning["step_size"],
         },
         accumulated=outcome.moments,
-        observed=observed_data(plan.potential),
+        observed=observed,
+        constant=constant,
         position=store.position,
         seconds=outcome.seconds,
         num_gradients=outcome.num_gradients,
@@ -432,16 +458,22 @@ def _fill_samples(plan: Plan, store: DrawStore) -> None:
                     place.copy_(value.reshape(place.shape))
 
 
-def observed_data(potential: Potential) -> dict[str, Tensor]:
-    """Return the data under the names that ArviZ shows; a mask is written into them as NaN.
+def split_data(potential: Potential) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return what the model was given as what it explains and the rest, under ArviZ's names.
 
-    The first argument bears the name of the observed site, where there is only one.
+    With one observed site the first argument is what it explains, and bears its name; a mask is
+    written into it as NaN. With several, all arguments are.
     """
     data, sites = potential.data, potential.layout.observed
     first = sites[0] if len(sites) == 1 else "data_0"
     named = {f"data_{i}" if i else first: v for i, v in enumerate(data.args) if torch.is_tensor(v)}
-    named |= {k: v for k, v in data.kwargs.items() if torch.is_tensor(v) and k != "mask"}
-    mask = data.kwargs.get("mask")
+    others = dict(data.kwargs)
+    mask = others.pop("mask", None)
     if mask is not None and first in named:
         named[first] = torch.where(mask, named[first], torch.nan)
-    return named
+    context = others.pop("context", None) or {}
+    rest = {name: v for name, v in {**others, **context}.items() if torch.is_tensor(v)}
+    if len(sites) == 1:
+        rest |= {name: value for name, value in named.items() if name != first}
+        named = {name: value for name, value in named.items() if name == first}
+    return named, rest

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from .data import ExampleData
-from .trace import Layout, LogDensity, Model, Substitute, read_layout, run, seeded
+from .trace import Layout, LogDensity, Model, Record, Substitute, read_layout, run, seeded
 
 
 class Parts(NamedTuple):
@@ -219,6 +219,16 @@ class Potential:
         with torch.no_grad(), seeded(seed):
             run(self.model, self.data, handler)
         return handler.predicted
+
+    def draw_prior(self, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return one draw of the latents from the prior and of the observed sites given it."""
+        record = Substitute({}, predict=True)
+        latents = Record()
+        with torch.no_grad(), seeded(seed), latents:
+            run(self.model, self.data, record)
+        names = {site.name for site in self.layout.sites}
+        drawn = {site["name"]: site["value"] for site in latents.sites if site["name"] in names}
+        return drawn, record.predicted
 
 
 def bind(

@@ -248,11 +248,13 @@ def _stage(run: SamplingRun, chunk: int, num_chunks: int) -> str:
 
 
 def _postfix(run: SamplingRun, info: Info) -> dict[str, str]:
-    return {
+    shown = {
         "acceptance": f"{float(info.acceptance_rate.nanmean()):.2f}",
         "step": f"{float(run.state.step_size.median()):.3g}",
         "divergences": str(run.num_diverging),
     }
+    worst = run.worst_rhat()
+    return shown if worst is None else {**shown, "worst r-hat": f"{worst:.2f}"}
 
 
 def _how_to_go_on(checkpoint: Path | None, step: int, total: int) -> str:

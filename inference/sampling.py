@@ -110,8 +110,9 @@ def sample_posterior(
 
     Warns
     -----
-    UserWarning
-        If proposals diverged after warmup: how many, in which examples, and the remedy.
+    SamplingWarning
+        If chains did not move or mix, proposals diverged or step sizes collapsed: one message with
+        the worst examples and the remedies. ``posterior.summary()`` tells the same.
     """
     check_positive("num_chains", num_chains)
     check_positive("num_samples", num_samples)
@@ -144,7 +145,7 @@ def sample_posterior(
     store = allocate(potential, latents, num_chains, num_samples, file)
     outcome = sample(plan, store, path, checkpoint_seconds, progress)
     posterior = made_posterior(plan, store, outcome)
-    _warn_of_divergences(posterior.sample_stats["diverging"])
+    _warn_of_problems(posterior)
     return posterior
 
 
@@ -157,14 +158,24 @@ def _check_tuning(tuning: Mapping[str, Tensor] | None, num_examples: int) -> Non
             )
 
 
-def _warn_of_divergences(diverging: Tensor) -> None:
-    counts = diverging.sum((0, 1))
-    if int(counts.sum()) > 0:
-        worst = int(counts.argmax())
+class SamplingWarning(UserWarning):
+    """Draws that should not be trusted as they are; the message names what is wrong."""
+
+
+def _warn_of_problems(posterior: Posterior) -> None:
+    if posterior.position.shape[1] < 4:
+        return
+    problems = posterior.summary().problems()
+    collapsed = posterior.sample_stats["step_size"] < 1e-5
+    if bool(collapsed.any()):
+        problems.append(
+            f"the step size fell below 1e-5 in {int(collapsed.sum())} examples (first: "
+            f"{int(torch.nonzero(collapsed)[0])}): a latent's scale is far from 1, or the "
+            "likelihood has a kink or a wall there; rescale the data or the prior"
+        )
+    if problems:
         warnings.warn(
-            f"{int(counts.sum())} of {diverging.numel()} proposals diverged, in "
-            f"{int((counts > 0).sum())} of {len(counts)} examples (most in example {worst}: "
-            f"{int(counts[worst])}): their energy error was over 1000 nats or not finite. Warm up "
-            "longer, or raise the kernel's target_acceptance",
+            "the draws cannot be trusted yet:\n- " + "\n- ".join(problems),
+            SamplingWarning,
             stacklevel=3,
         )

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .adaptation import DualAveraging
+from .convergence import split_rhat
 from .kernel import Info, Kernel, tuning_of
 from .ladder import LadderEstimate
 from .mass import MassEstimate
@@ -154,6 +155,18 @@ class SamplingRun:
     def num_drawn(self) -> int:
         """Draws kept so far."""
         return max(self.step - self.schedule.warmup_steps, 0) // self.schedule.thinning
+
+    def worst_rhat(self, draws: int = 200, examples: int = 200) -> float | None:
+        """Return the largest split r-hat so far, None before there are draws to compare.
+
+        For a progress bar: of some draws and examples where there are many.
+        """
+        if self.num_drawn < 8:
+            return None
+        stride = -(-self.num_drawn // draws)
+        some = self._buffers["position"][:, : self.num_drawn : stride, :examples]
+        values = split_rhat(some)
+        return float(values[values.isfinite()].max()) if bool(values.isfinite().any()) else None
 
     def state_by_chain(self) -> dict[str, Tensor]:
         """Return the kernel's state, (c, n, ...)."""

@@ -1,7 +1,11 @@
 from pathlib import Path
 from typing import Any
 
+import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
 
@@ -83,3 +87,52 @@ def test_arviz_summarises_it() -> None:
 def test_what_does_not_fit_is_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         _posterior().to_arviz(predictive_draws=0, **arguments)
+
+
+def test_prior_groups_come_from_the_model() -> None:
+    tree = _posterior().to_arviz(prior_draws=200, predictive_draws=0)
+    assert tree["prior"]["z"].shape == (1, 200, 5, 2)
+    assert tree["prior_predictive"]["y"].shape == (1, 200, 5, 3, 4)
+    # 2,000 standard normals: mean and variance within five standard errors.
+    z = tree["prior"]["z"].values
+    assert abs(z.mean()) < 5 / 2000**0.5
+    assert abs(z.var() - 1) < 5 * (2 / 2000) ** 0.5
+    assert "prior" not in _posterior().to_arviz(prior_draws=0)
+
+
+def test_what_is_not_explained_is_constant_data() -> None:
+    def regression(y: torch.Tensor, exposure: torch.Tensor) -> None:
+        with pyro.plate("rows", len(y)):
+            rate = pyro.sample("rate", dist.Gamma(2.0, 1.0))
+            pyro.sample("y", dist.Poisson(rate * exposure), obs=y)
+
+    posterior = sample_posterior(
+        regression,
+        torch.tensor([1.0, 3.0]),
+        torch.tensor([1.0, 2.0]),
+        num_samples=10,
+        warmup_steps=10,
+        progress=False,
+    )
+    tree = posterior.to_arviz()
+    assert set(tree["observed_data"]) == {"y"}
+    np.testing.assert_array_equal(tree["constant_data"]["data_1"].values, [1.0, 2.0])
+    assert (tree["prior"]["rate"].values > 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:::arviz", "ignore:::xarray", "ignore:::matplotlib")
+@pytest.mark.filterwarnings("ignore:More chains", "ignore:.*deprecated:DeprecationWarning")
+def test_plots_take_it() -> None:
+    matplotlib.use("Agg")
+    posterior = _posterior()
+    tree = posterior.to_arviz(predictive_draws=10)
+    some = posterior.to_arviz(examples=[0, 1], predictive_draws=10)
+    az.plot_trace(some, var_names=["z"])
+    az.plot_rank(some, var_names=["z"])
+    az.plot_ppc(some, num_pp_samples=5)
+    one = posterior.to_arviz(examples=[2])
+    az.plot_energy(one)
+    az.plot_pair(one, var_names=["z"], divergences=True)
+    assert np.isfinite(az.bfmi(one)).all()
+    assert len(az.summary(tree, var_names=["z"])) == 10
+    plt.close("all")

@@ -1,6 +1,7 @@
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from explainaway.inference import (
     MALA,
     Langevin,
     Posterior,
+    SamplingWarning,
     bind,
     sample_posterior,
     summarise,
@@ -198,18 +200,18 @@ def test_frozen_copied_and_nan_chains_are_named() -> None:
     assert summary.worst_rhat == summary.rhat[4, 0] > 1.5
     # Three good chains of 1,000 independent draws each, not four.
     assert (np.abs(summary.ess[1:4, 0] - 3000) < 600).all()
-    assert "1 chains frozen" in str(summary)
+    assert "1 chains never moved, (example, chain) [(2, 2)]" in str(summary)
 
 
 def test_nothing_to_compare_is_nan_not_fine() -> None:
     summary = summarise(torch.ones(2, 10, 1, 1))
     assert np.isnan(summary.worst_rhat)
     assert summary.frozen == [(0, 0), (0, 1)]
-    assert "frozen" in str(summary)
+    assert "2 chains never moved" in str(summary)
 
 
 def test_divergences_are_counted_and_located() -> None:
-    with pytest.warns(UserWarning, match=r"proposals diverged, in \d of 5 examples"):
+    with pytest.warns(SamplingWarning, match=r"proposals diverged, in \d of 5 examples"):
         _sample(kernel=HMC(10, step_size=5.0), warmup_steps=0)
 
 
@@ -388,3 +390,42 @@ def test_draws_serve_pyros_predictive() -> None:
     mean = model.decode(posterior.get_samples()["z"]).detach()
     # σ = .3, 5,400 cells: the mean square of the noise has standard error .09 √(2/5,400); six.
     assert float(((drawn.detach() - mean) ** 2).mean()) == pytest.approx(0.09, abs=0.011)
+
+
+def test_what_is_wrong_is_said_in_one_message() -> None:
+    with pytest.warns(SamplingWarning) as caught:
+        _sample(kernel=MALA(0.01), warmup_steps=0)
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert "r-hat is above 1.01 in 5 of 5 examples" in message
+    assert "ESS is below 100 a chain" in message
+
+
+def test_good_draws_warn_of_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        posterior = _sample(warmup_steps=300, num_samples=1000, num_chains=4)
+    assert posterior.summary().problems() == []
+
+
+def test_a_mirrored_chain_is_found_out_by_its_energy() -> None:
+    """Case 3: x -> -x for ever: the mean's ESS is superb and x² never moves."""
+    start = torch.randn(4, 1, 1, 1)
+    sign = torch.tensor([1.0, -1.0]).repeat(100)[None, :, None, None]
+    draws = sign * start + 1e-4 * torch.randn(4, 200, 1, 1)
+    summary = summarise(draws, lp=-0.5 * draws[..., 0] ** 2)
+    assert summary.ess.min() > 800
+    assert summary.rhat_lp[0] > 2
+    assert "r-hat is above" in str(summary)
+
+
+def test_the_worst_examples_come_first() -> None:
+    draws = torch.randn(4, 200, 5, 2)
+    draws[0, :, 3] += 5
+    draws[0, :, 1, 0] += 1
+    diverging = torch.zeros(4, 200, 5, dtype=torch.bool)
+    diverging[0, :7, 3] = True
+    worst = summarise(draws, diverging=diverging).worst(2)
+    assert [one.example for one in worst] == [3, 1]
+    assert worst[0].num_diverging == 7
+    assert worst[0].rhat > worst[1].rhat > 1.01
