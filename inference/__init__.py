@@ -20,6 +20,7 @@ from .potential import Potential, bind
 from .pyro_kernel import PyroKernel
 from .riemannian import RiemannianMALA
 from .sampling import SamplingWarning, sample_posterior
+from .stopping import NoProgress
 from .tempering import ParallelTempering
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "KeyedGenerator",
     "KeyedSource",
     "Langevin",
+    "NoProgress",
     "NonFiniteStartError",
     "ParallelTempering",
     "Posterior",

@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from .averaging import ParameterAverage
 from .chains import Chains, visit
 from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
 from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled
@@ -28,10 +30,12 @@ from .interrupt import deferred_interrupt
 from .kernel import Kernel
 from .mala import MALA
 from .potential import Potential, dtype_and_device, validate
+from .snapshot import drop_snapshots, restore_snapshot, save_snapshot
 from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
 SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+StopRule = Callable[[Mapping[str, Sequence[float]]], bool]
 Batch = Tensor | tuple[Any, ...] | Mapping[str, Any] | ExampleData
 
 
@@ -67,6 +71,13 @@ class AlternatingBackProp:
     init_strategy : callable, optional
         Where chains start: one of ``pyro.infer.autoguide.initialization``. By default standard
         normal in unconstrained space.
+    average_from : int, optional
+        Epoch, counted from 0, from which the mean of θ over the iterations is kept
+        (Polyak-Ruppert): ``fit.averaged``, and :meth:`averaged` to use it. What is not learned by
+        the optimizer, such as running statistics, stays as it is.
+    chains_file : path, optional
+        A new file to keep the chains' positions in instead of memory, for many examples with many
+        latents; only a batch's own are read and written.
     example_plate : str, optional
         Name of the plate over examples, where it is not the only one.
 
@@ -74,6 +85,13 @@ class AlternatingBackProp:
     ------
     ValueError
         If a number is not positive.
+
+    Notes
+    -----
+    A second :meth:`fit` starts fresh chains and goes on from the parameters as they are. An
+    optimizer that was handed over goes on with its state, as everywhere in torch; one that is made
+    by a callable is made anew, and so is the scheduler. For Robbins-Monro rates give a scheduler
+    such as ``lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: (1 + epoch) ** -0.6)``.
 
     References
     ----------
@@ -93,6 +111,8 @@ class AlternatingBackProp:
         batch_size: int = 100,
         num_chains: int = 1,
         init_strategy: InitStrategy | None = None,
+        average_from: int | None = None,
+        chains_file: str | os.PathLike[str] | None = None,
         example_plate: str | None = None,
     ) -> None:
         if not callable(model):
@@ -103,14 +123,19 @@ class AlternatingBackProp:
             ("num_chains", num_chains),
         ):
             check_positive(name, value)
+        if average_from is not None and (not isinstance(average_from, int) or average_from < 0):
+            raise ValueError(f"average_from must be an epoch, 0 or later, got {average_from!r}")
         self.model = model
         self.kernel: Kernel[Any] = MALA() if kernel is None else kernel
         self.inference_steps = inference_steps
         self.batch_size = batch_size
         self.num_chains = num_chains
         self.init_strategy = init_strategy
+        self.average_from = average_from
+        self.chains_file = None if chains_file is None else Path(chains_file)
         self.example_plate = example_plate
         self.chains: Chains | None = None
+        self._average = ParameterAverage()
         self._optimizer_like = optimizer
         self._scheduler_like = scheduler
         self._optimizer: torch.optim.Optimizer | None = None
@@ -119,6 +144,7 @@ class AlternatingBackProp:
         self._potential: Potential | None = None
         self._seed = 0
         self._iteration = 0
+        self._averages = False
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -147,27 +173,45 @@ class AlternatingBackProp:
         """
         examples = self._examples((data, {"mask": mask, "context": context}))
         validate(self.model, examples)
-        self._start(examples, seed)
+        self._start(examples, seed, resumes=False)
 
     def _examples(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
         return ExampleData.of(*given, *dtype_and_device(self.model))
 
-    def _start(self, examples: ExampleData, seed: int) -> None:
+    def _start(self, examples: ExampleData, seed: int, resumes: bool) -> None:
         first = torch.arange(min(self.batch_size, examples.num_examples))
         first = first.to(examples.tensors()[0].device)
         head = examples.select(first)
         layout = read_layout(self.model, head, self.example_plate)
         self._potential = Potential(self.model, head, layout)
         self._parameters = parameters_of(self.model, head)
-        position = first_position(
-            self._potential.on(examples), self.num_chains, seed, self.init_strategy
-        )
-        check_uncoupled(self._potential, position[first, 0])
-        if self._optimizer is None:
-            self._make_optimizer(position[first, 0])
-        self.chains = Chains.start(position, self.kernel)
+        self.chains = self._first_chains(examples, seed, resumes)
+        check_uncoupled(self._potential, self.chains.position[first, 0])
+        if self._optimizer is None or not isinstance(self._optimizer_like, torch.optim.Optimizer):
+            self._make_optimizer(self.chains.position[first, 0])
+        elif self._scheduler_like is not None:
+            self._scheduler = self._scheduler_like(self._optimizer)
+        self._average = ParameterAverage()
         self._seed = seed
         self._iteration = 0
+
+    def _first_chains(self, examples: ExampleData, seed: int, resumes: bool) -> Chains:
+        assert self._potential is not None
+        potential, n, c = self._potential, examples.num_examples, self.num_chains
+        if self.chains_file is None:
+            position = first_position(potential.on(examples), c, seed, self.init_strategy)
+            return Chains.start(position, self.kernel)
+        check_folder(self.chains_file, "chains_file")
+        if self.chains_file.exists() and not resumes:
+            raise ValueError(
+                f"chains_file {str(self.chains_file)!r} exists already: give another file, or "
+                "delete it"
+            )
+        chains = Chains.mapped(self.chains_file, (n, c, potential.latent_dim), self.kernel)
+        for index in torch.arange(n).split(10_000):
+            some = potential.on(examples.select(index))
+            chains.position[index] = first_position(some, c, seed, self.init_strategy, index)
+        return chains
 
     def _make_optimizer(self, position: Tensor) -> None:
         assert self._potential is not None
@@ -228,6 +272,8 @@ class AlternatingBackProp:
             loss.backward()
         optimizer.step()
         self._iteration += 1
+        if self._averages:
+            self._average.add(self._parameters)
         return StepRecord(
             loss.detach(),
             moved.energy,
@@ -235,6 +281,24 @@ class AlternatingBackProp:
             self.chains.step_size[index].median(),
             moved.num_diverging,
         )
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the mean of θ into the model, and the last iterate back afterwards.
+
+        ``with abp.averaged(): torch.save(model.state_dict(), ...)``
+
+        Raises
+        ------
+        RuntimeError
+            If nothing has been averaged: ``average_from`` was not given, or not reached.
+        """
+        if self._average.count == 0:
+            raise RuntimeError(
+                f"nothing has been averaged yet: average_from is {self.average_from}"
+            )
+        with self._average.put_into(self._parameters):
+            yield
 
     def fit(
         self,
@@ -247,6 +311,7 @@ class AlternatingBackProp:
         checkpoint_seconds: float = 60.0,
         validation: Batch | None = None,
         callbacks: Iterable[Callable[["AlternatingBackProp", dict[str, float]], None]] = (),
+        stop: StopRule | None = None,
         progress: bool = True,
     ) -> Fit:
         """Learn from data.
@@ -274,6 +339,8 @@ class AlternatingBackProp:
             Held-out examples, as for :meth:`step`: their chains move along, θ does not see them.
         callbacks : iterable of callable
             Each is called after an epoch with this object and the epoch's record.
+        stop : callable, optional
+            From the history so far to whether to stop, asked after each epoch: ``NoProgress()``.
         progress : bool, default True
             Show a progress bar.
 
@@ -294,7 +361,7 @@ class AlternatingBackProp:
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         examples = self._examples((data, {"mask": mask, "context": context}))
         validate(self.model, examples)
-        self._start(examples, seed)
+        self._start(examples, seed, resumes=path is not None and path.exists())
         held_out = None
         if validation is not None:
             held_out = self._examples(_as_call(validation))
@@ -309,8 +376,9 @@ class AlternatingBackProp:
             bar = self._bar(run, epochs, examples.num_examples, progress)
             device = examples.tensors()[0].device
             batches: tuple[Tensor, ...] = ()
-            while run.epoch < epochs:
+            while run.epoch < epochs and not run.stopped:
                 began = time.monotonic()
+                self._averages = self.average_from is not None and run.epoch >= self.average_from
                 if run.batch == 0 or not batches:
                     order = epoch_order(examples.num_examples, seed, run.epoch).to(device)
                     batches = order.split(self.batch_size)
@@ -333,10 +401,11 @@ class AlternatingBackProp:
                     bar.set_postfix(postfix(epoch_record), refresh=False)
                     for callback in callbacks:
                         callback(self, epoch_record)
+                    run.stopped = stop is not None and stop(run.history)
                 else:
                     run.seconds += time.monotonic() - began
                 bar.update()
-                done = run.epoch == epochs
+                done = run.epoch == epochs or run.stopped
                 due = time.monotonic() - saved_at >= checkpoint_seconds
                 if path is not None and (done or due or interrupt.requested):
                     self._save(path, identity, run, held_out_chains)
@@ -346,7 +415,8 @@ class AlternatingBackProp:
                     raise KeyboardInterrupt(how_to_go_on(path, run.epoch, epochs))
             bar.close()
         warn_of_divergences(run.history)
-        return Fit(self._latents(examples), run.history)
+        averaged = dict(self._average.mean) if self._average.count else None
+        return Fit(self._latents(examples), run.history, averaged, run.stopped)
 
     def _bar(self, run: Progress, epochs: int, num_examples: int, progress: bool) -> Any:
         per_epoch = -(-num_examples // self.batch_size)
@@ -379,6 +449,12 @@ class AlternatingBackProp:
     def _latents(self, examples: ExampleData) -> Any:
         assert self._potential is not None
         assert self.chains is not None
+        sites = self._potential.layout.sites
+        if self.chains_file is not None and len(sites) == 1 and sites[0].is_real:
+            # A view of the file: what does not fit into memory shall not be loaded.
+            by_chain = self.chains.position.transpose(0, 1).unflatten(2, sites[0].shape or (1,))
+            by_chain = by_chain if sites[0].shape else by_chain[..., 0]
+            return by_chain[0] if self.num_chains == 1 else by_chain
         parts: list[dict[str, Tensor]] = []
         index = torch.arange(examples.num_examples, device=self.chains.position.device)
         with evaluation_mode(self.model):
@@ -408,12 +484,19 @@ class AlternatingBackProp:
             "batch size": self.batch_size,
             "number of chains": self.num_chains,
             "optimizer": type(self.optimizer).__name__,
+            "average from": self.average_from,
+            "chains in a file": self.chains_file is not None,
         }
 
     def _save(
         self, path: Path, identity: dict[str, Any], run: Progress, held_out: Chains | None
     ) -> None:
         assert self.chains is not None
+        chains = self.chains.to_dict()
+        snapshot = None
+        if self.chains_file is not None:
+            del chains["position"]
+            snapshot = save_snapshot(self.chains_file, path, self._iteration)
         save_checkpoint(
             path,
             {
@@ -423,10 +506,14 @@ class AlternatingBackProp:
                 "model": self._model_state(),
                 "optimizer": self.optimizer.state_dict(),
                 "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
-                "chains": self.chains.to_dict(),
+                "chains": chains,
+                "chains_snapshot": snapshot,
+                "average": {"mean": self._average.mean, "count": self._average.count},
                 "validation_chains": None if held_out is None else held_out.to_dict(),
             },
         )
+        if snapshot is not None:
+            drop_snapshots(path, but=snapshot)
 
     def _model_state(self) -> dict[str, Tensor]:
         state = {name: parameter.detach() for name, parameter in self._parameters.items()}
@@ -441,6 +528,8 @@ class AlternatingBackProp:
             "optimizer",
             "scheduler",
             "chains",
+            "chains_snapshot",
+            "average",
             "validation_chains",
         )
         content = load_checkpoint(path, "a fit", identity, required)
@@ -452,7 +541,14 @@ class AlternatingBackProp:
         self.optimizer.load_state_dict(content["optimizer"])
         if self._scheduler is not None:
             self._scheduler.load_state_dict(content["scheduler"])
-        self.chains = Chains(**{k: v.to(device) for k, v in content["chains"].items()})
+        tensors = {k: v.to(device) for k, v in content["chains"].items()}
+        if self.chains_file is not None:
+            assert self.chains is not None
+            restore_snapshot(path, content["chains_snapshot"], self.chains_file)
+            tensors["position"] = self.chains.position
+        self.chains = Chains(**tensors)
+        self._average.mean = {k: v.to(device) for k, v in content["average"]["mean"].items()}
+        self._average.count = content["average"]["count"]
         if held_out is not None:
             for name, value in (content["validation_chains"] or {}).items():
                 setattr(held_out, name, value.to(device))

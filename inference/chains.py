@@ -1,6 +1,8 @@
 """The warm-started chains of all examples, found by example index."""
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -39,6 +41,19 @@ class Chains:
             full_step_size(kernel.step_size, position[:, 0]),
             torch.zeros(position.shape[0], dtype=torch.int64, device=position.device),
         )
+
+    @staticmethod
+    def mapped(file: Path, shape: tuple[int, int, int], kernel: Kernel[Any]) -> "Chains":
+        """Return chains whose positions lie in a file that is mapped into memory.
+
+        A visit reads and writes the pages of its own examples; the others stay on disk. A file that
+        is there already is taken as it is.
+        """
+        size = math.prod(shape)
+        dtype = torch.get_default_dtype()
+        position = torch.from_file(str(file), shared=True, size=size, dtype=dtype).reshape(shape)
+        step_size = full_step_size(kernel.step_size, torch.empty(shape[0], 1))
+        return Chains(position, step_size, torch.zeros(shape[0], dtype=torch.int64))
 
     @property
     def num_chains(self) -> int:

@@ -47,10 +47,16 @@ class Fit:
         One entry for each epoch: ``loss`` and ``energy`` (nats per example), ``acceptance_rate``,
         ``step_size`` (median), ``num_diverging``, ``num_proposals``, ``seconds`` (since the
         start) and, where validation data were given, ``validation_energy``.
+    averaged : dict of Tensor or None
+        Mean of each parameter over the iterations since ``average_from``, by name.
+    stopped : bool
+        Whether the stop rule ended the run.
     """
 
     latents: Any
     history: dict[str, list[float]]
+    averaged: dict[str, Tensor] | None = None
+    stopped: bool = False
 
 
 @dataclass
@@ -61,6 +67,7 @@ class Progress:
     batch: int = 0
     iteration: int = 0
     seconds: float = 0.0
+    stopped: bool = False
     sums: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
 

@@ -7,7 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .kernel import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
+from .kernel import (
+    DIVERGENCE_THRESHOLD,
+    EnergyAndGradient,
+    Info,
+    StepSize,
+    check_settings,
+    full_step_size,
+)
 from .noise import Generator
 
 
@@ -64,19 +71,20 @@ class GradientDescent:
     def step(
         self, state: GradientDescentState, potential: EnergyAndGradient, generator: Generator
     ) -> tuple[GradientDescentState, Info]:
-        """Return the next state; the move before it is undone if its energy is not finite."""
+        """Return the next state; the move before it is undone if it has diverged."""
         energy, gradient = potential(state.position)
         finite = energy.isfinite() & gradient.isfinite().all(1)
-        position = torch.where(finite[:, None], state.position, state.last_position)
-        gradient = torch.where(finite[:, None], gradient, state.last_gradient)
         error = energy - state.last_energy
+        kept = finite & ~(error > DIVERGENCE_THRESHOLD)
+        position = torch.where(kept[:, None], state.position, state.last_position)
+        gradient = torch.where(kept[:, None], gradient, state.last_gradient)
         lowered = torch.where(error.isnan() & finite, torch.nan, (error <= 0).to(error.dtype))
         info = Info(
             acceptance_rate=torch.where(finite, lowered, 0.0),
-            accepted=finite,
-            diverging=~finite,
+            accepted=kept,
+            diverging=~kept,
             energy_error=error,
-            potential_energy=energy,
+            potential_energy=torch.where(kept, energy, state.last_energy),
             num_gradients=1,
         )
         return (
@@ -84,7 +92,7 @@ class GradientDescent:
                 position - 0.5 * state.step_size[:, None] ** 2 * gradient,
                 state.step_size,
                 position,
-                torch.where(finite, energy, state.last_energy),
+                torch.where(kept, energy, state.last_energy),
                 gradient,
             ),
             info,

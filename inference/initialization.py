@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from pyro.infer.autoguide.initialization import InitMessenger
 from torch import Tensor
 
@@ -18,9 +18,15 @@ InitStrategy = Callable[[dict[str, Any]], Tensor]
 
 
 def first_position(
-    potential: Potential, num_chains: int, seed: int, init_strategy: InitStrategy | None
+    potential: Potential,
+    num_chains: int,
+    seed: int,
+    init_strategy: InitStrategy | None,
+    examples: Int64[Tensor, " n"] | None = None,
 ) -> Float[Tensor, "n c d"]:
     """Return starting positions (n, chains, d), dispersed and reproducible.
+
+    ``examples`` are the numbers of the potential's examples among all, by default 0, 1, ...
 
     Without an ``init_strategy`` every unconstrained component starts standard normal, from noise
     that belongs to the example: for the prior N(0, I) that is a draw from it.
@@ -28,7 +34,8 @@ def first_position(
     n, d = potential.num_examples, potential.latent_dim
     dtype, device = dtype_and_device(potential.model)
     if init_strategy is None:
-        source = KeyedSource.of_chains(seed, torch.arange(n, device=device), num_chains)
+        numbers = torch.arange(n, device=device) if examples is None else examples
+        source = KeyedSource.of_chains(seed, numbers, num_chains)
         like = torch.empty(num_chains * n, d, dtype=dtype, device=device)
         # Step -1: no step of a chain has this key.
         position = standard_normal(source.at(-1), like)

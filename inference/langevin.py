@@ -38,7 +38,8 @@ class Langevin:
 
     Its stationary distribution is the posterior only as s goes to 0: on N(0, v) its variance is
     ``v / (1 - s²/(4 v))``. Each step reports the Metropolis ratio of the move *before* it, which
-    costs no further gradient; it is not applied, but ``step_size="auto"`` adapts to it.
+    costs no further gradient; it is not applied, but ``step_size="auto"`` adapts to it, and a move
+    that it shows to have diverged (an error of over 1000 nats) is undone.
 
     Parameters
     ----------
@@ -78,22 +79,24 @@ class Langevin:
     def step(
         self, state: LangevinState, potential: EnergyAndGradient, generator: Generator
     ) -> tuple[LangevinState, Info]:
-        """Return the next state and what happened; a position without finite energy is undone."""
+        """Return the next state and what happened; a divergent move is undone."""
         s = state.step_size[:, None]
         energy, gradient = potential(state.position)
         noise_back = state.last_noise - 0.5 * s * (state.last_gradient + gradient)
         error = energy - state.last_energy
         error = error + 0.5 * ((noise_back**2).sum(1) - (state.last_noise**2).sum(1))
         finite = energy.isfinite() & gradient.isfinite().all(1)
-        position = torch.where(finite[:, None], state.position, state.last_position)
-        gradient = torch.where(finite[:, None], gradient, state.last_gradient)
+        # Far out, where such a move ends, the dynamics is unstable and would not come back.
+        kept = finite & ~(error > DIVERGENCE_THRESHOLD)
+        position = torch.where(kept[:, None], state.position, state.last_position)
+        gradient = torch.where(kept[:, None], gradient, state.last_gradient)
         noise = standard_normal(generator, position)
         info = Info(
             acceptance_rate=torch.where(finite, (-error).clamp(max=0.0).exp(), 0.0),
-            accepted=finite,
-            diverging=~finite | (error > DIVERGENCE_THRESHOLD),
+            accepted=kept,
+            diverging=~kept,
             energy_error=error,
-            potential_energy=energy,
+            potential_energy=torch.where(kept, energy, state.last_energy),
             num_gradients=1,
         )
         return (
@@ -101,7 +104,7 @@ class Langevin:
                 position - 0.5 * s**2 * gradient + s * noise,
                 state.step_size,
                 position,
-                torch.where(finite, energy, state.last_energy),
+                torch.where(kept, energy, state.last_energy),
                 gradient,
                 noise,
             ),
