@@ -5,12 +5,13 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: help demo test test-slow lint environment clean
+.PHONY: help demo test test-slow test-all test-arviz-1 lint environment clean
 
 help:
 	@echo "make demo       learn from digits with 70 % of their pixels missing; results in demo/"
 	@echo "make test       run the test suite, slow tests left out, with coverage"
 	@echo "make test-slow  run the slow tests"
+	@echo "make test-all   both, and ArviZ 1.x on Python 3.12 or 3.13 where there is one"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove the environment and what was built"
 
@@ -31,10 +32,30 @@ test: $(STAMP)
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow
 
+test-all: test test-slow test-arviz-1
+
+# ArviZ 1.x needs Python 3.12, where torch's wheel may be the CUDA build of gigabytes: what writes
+# ArviZ's structures does without torch, and is tested alone.
+PYTHON_1X ?= $(shell for v in 3.13 3.12; do \
+	for p in $$(command -v python$$v) $$HOME/.pyenv/versions/$$v*/bin/python; do \
+	$$p --version >/dev/null 2>&1 && echo $$p && exit; done; done)
+
+test-arviz-1:
+ifeq ($(PYTHON_1X),)
+	@echo "== ArviZ 1.x is not tested: neither python3.12 nor python3.13 was found"
+else
+	@echo "== ArviZ 1.x with $(PYTHON_1X)"
+	test -d $(VENV)-arviz-1 || { $(PYTHON_1X) -m venv $(VENV)-arviz-1 && \
+	$(VENV)-arviz-1/bin/python -m pip install --quiet --disable-pip-version-check \
+	"arviz>=1.0" "arviz-base[h5netcdf]" "arviz-stats[xarray]" "arviz-plots[matplotlib]" pytest; }
+	MPLBACKEND=Agg $(VENV)-arviz-1/bin/python -m pytest -c /dev/null --rootdir=tests \
+	-p no:cacheprovider --noconftest tests/arviz_1x
+endif
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) build dist demo .pytest_cache .mypy_cache .ruff_cache .coverage
+	rm -rf $(VENV) $(VENV)-arviz-1 build dist demo .pytest_cache .mypy_cache .ruff_cache .coverage

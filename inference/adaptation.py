@@ -16,6 +16,11 @@ def pool_chains(rate: Float[Tensor, " rows"], num_chains: int) -> Float[Tensor, 
     return rate.reshape(num_chains, -1).nanmean(0)
 
 
+def online_gain(num_steps: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return ``max(0.02, (1 + t)^-0.6)``, t the steps that each example has made."""
+    return (1.0 + num_steps.double()).pow(-0.6).clamp(min=0.02)
+
+
 def online_step_size(
     step_size: Float[Tensor, " n"],
     acceptance_rate: Float[Tensor, " n"],
@@ -31,7 +36,7 @@ def online_step_size(
     ----------
     Robbins & Monro (1951); Andrieu & Thoms, "A tutorial on adaptive MCMC" (2008), algorithm 4.
     """
-    gain = (1.0 + num_steps.to(step_size.dtype)).pow(-0.6).clamp(min=0.02)
+    gain = online_gain(num_steps).to(step_size)
     shift = (gain * (acceptance_rate - target)).nan_to_num(nan=0.0)
     return step_size * shift.exp()
 

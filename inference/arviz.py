@@ -1,11 +1,14 @@
-"""Draws as ArviZ's data structure, by the same call for ArviZ 0.x and 1.x."""
+"""Draws as ArviZ's data structure, by the same call for ArviZ 0.x and 1.x.
+
+Nothing here needs torch, so that it can be tested with ArviZ 1.x alone.
+"""
 
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from numpy.typing import NDArray
 
 with warnings.catch_warnings():
     # ArviZ 0.23 announces its successor to everybody who imports it, and so to our users.
@@ -30,7 +33,7 @@ _SAMPLED = (
 
 
 def to_arviz(
-    groups: Mapping[str, Mapping[str, Tensor]],
+    groups: Mapping[str, Mapping[str, NDArray[Any]]],
     num_examples: int,
     *,
     examples: Sequence[int] | None = None,
@@ -42,7 +45,7 @@ def to_arviz(
 
     Parameters
     ----------
-    groups : mapping of mapping of Tensor
+    groups : mapping of mapping of array
         Variables by group; (chain, draw, example, ...) in sampled groups, (example, ...) in
         ``observed_data`` and ``constant_data``.
     num_examples : int
@@ -75,7 +78,7 @@ def to_arviz(
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         names: dict[str, list[str]] = {}
         for name, value in variables.items():
-            array = np.take(value.detach().cpu().numpy(), chosen, axis=axis)
+            array = np.take(value, chosen, axis=axis)
             arrays[name] = array.squeeze(axis) if single else array
             # A likelihood bears the name of what was observed, but has one value an example.
             given = None if group == "log_likelihood" else (dims or {}).get(name)

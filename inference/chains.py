@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from .adaptation import online_step_size, pool_chains
+from .adaptation import online_gain, online_step_size, pool_chains
 from .kernel import Kernel, NonFiniteStartError, full_step_size, largest_step_size
 from .noise import KeyedSource
 from .potential import Potential
+from .warmup import adapted_mass
 
 
 @dataclass
@@ -27,11 +28,15 @@ class Chains:
         One for all chains of an example.
     num_steps : int64 Tensor, (n,)
         Steps that each example's chains have made: the time in its random stream.
+    curvature : Tensor, (n, d) or (n, 0)
+        Running mean of the squared gradient, whose inverse root is the scale of the next visit;
+        empty for kernels without a mass.
     """
 
     position: Float[Tensor, "n c d"]
     step_size: Float[Tensor, " n"]
     num_steps: Int64[Tensor, " n"]
+    curvature: Float[Tensor, "n k"]
 
     @staticmethod
     def start(position: Float[Tensor, "n c d"], kernel: Kernel[Any]) -> "Chains":
@@ -40,6 +45,7 @@ class Chains:
             position,
             full_step_size(kernel.step_size, position[:, 0]),
             torch.zeros(position.shape[0], dtype=torch.int64, device=position.device),
+            torch.ones_like(position[:, 0, : _num_curvatures(kernel, position.shape[2])]),
         )
 
     @staticmethod
@@ -53,7 +59,8 @@ class Chains:
         dtype = torch.get_default_dtype()
         position = torch.from_file(str(file), shared=True, size=size, dtype=dtype).reshape(shape)
         step_size = full_step_size(kernel.step_size, torch.empty(shape[0], 1))
-        return Chains(position, step_size, torch.zeros(shape[0], dtype=torch.int64))
+        curvature = torch.ones(shape[0], _num_curvatures(kernel, shape[2]))
+        return Chains(position, step_size, torch.zeros(shape[0], dtype=torch.int64), curvature)
 
     @property
     def num_chains(self) -> int:
@@ -66,7 +73,12 @@ class Chains:
             "position": self.position,
             "step_size": self.step_size,
             "num_steps": self.num_steps,
+            "curvature": self.curvature,
         }
+
+
+def _num_curvatures(kernel: Kernel[Any], latent_dim: int) -> int:
+    return 0 if adapted_mass(kernel, latent_dim) == "identity" else latent_dim
 
 
 class Visit(NamedTuple):
@@ -109,7 +121,9 @@ def visit(
     potential : Potential
         Of c·b rows, chain-major: all examples for the first chain, then for the second.
     kernel : Kernel
-        Its ``"auto"`` step size goes on adapting.
+        Its ``"auto"`` step size goes on adapting, and so does a mass, which is diagonal here:
+        ``1 / E[(∇E)²]``. In the posterior the mean squared gradient is the mean curvature, so this
+        is the diagonal Gauss-Newton preconditioner without a further evaluation.
     num_steps : int
         Steps to make.
     seed : int
@@ -119,6 +133,10 @@ def visit(
     ------
     NonFiniteStartError
         If an energy is not finite where a chain stands; names the example.
+
+    References
+    ----------
+    Titsias, "Optimal preconditioning and Fisher adaptive Langevin sampling" (2023), for the mass.
     """
     c, b = chains.num_chains, index.shape[0]
     position = chains.position[index].transpose(0, 1).reshape(c * b, -1)
@@ -136,7 +154,12 @@ def visit(
             "produced",
             error.rows,
         ) from None
+    curvature = chains.curvature[index]
+    preconditioned = curvature.shape[1] > 0
+    if preconditioned:
+        state = state._replace(scale=_scale(curvature, time, c).repeat(c, 1))
     rates = []
+    squares = torch.zeros_like(curvature)
     diverging = torch.zeros((), dtype=torch.int64, device=index.device)
     for _ in range(num_steps):
         state, info = kernel.step(state, potential, source.at(time.repeat(c)))
@@ -147,7 +170,16 @@ def visit(
                 step_size, pool_chains(info.acceptance_rate, c), kernel.target_acceptance, time
             ).clamp(max=largest_step_size(kernel))
             state = state._replace(step_size=step_size.repeat(c))
+        if preconditioned:
+            squares = squares + (state.gradient**2).reshape(c, b, -1).mean(0) / num_steps
         time = time + 1
+    if preconditioned:
+        gain = online_gain(time - num_steps)[:, None].to(curvature)
+        # A gradient of zero, by rounding, must not give an infinite scale.
+        chains.curvature[index] = torch.lerp(curvature, squares, gain).clamp(min=1e-8)
+        # The same steps as before in the typical direction: what changes is their proportions.
+        growth = chains.curvature[index].mean(1) / curvature.mean(1)
+        step_size = step_size * growth.sqrt()
     chains.position[index] = state.position.reshape(c, b, -1).transpose(0, 1)
     chains.step_size[index] = step_size
     chains.num_steps[index] = time
@@ -157,3 +189,17 @@ def visit(
         torch.stack(rates).nanmean(),
         diverging,
     )
+
+
+SHRINKAGE = 10
+"""Squared gradients' worth of belief that all latents of an example are equally stiff."""
+
+
+def _scale(
+    curvature: Float[Tensor, "b d"], time: Int64[Tensor, " b"], num_chains: int
+) -> Float[Tensor, "b d"]:
+    """Return the inverse root of the curvature, drawn towards its mean while it is uncertain."""
+    # The gain is at least .02: no more than about 50 steps' worth is remembered.
+    seen = (num_chains * time.clamp(max=50)).to(curvature)[:, None]
+    mean = curvature.mean(1, keepdim=True)
+    return ((seen * curvature + SHRINKAGE * mean) / (seen + SHRINKAGE)).rsqrt()

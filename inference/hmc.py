@@ -129,7 +129,9 @@ class HMC:
             end = leapfrog(start, step_size * wiggle, self.num_leapfrog, potential, scale)
             num_gradients: float = self.num_leapfrog
         else:
-            length = 2 * common_uniform(generator, energy) * (self.path_length or PATH_LENGTH)
+            # A larger step size says that the scale is too small yet: then it leads.
+            mean_length = step_size.clamp(min=self.path_length or PATH_LENGTH)
+            length = 2 * common_uniform(generator, energy) * mean_length
             count = (length / step_size).ceil().clamp(1, self.max_leapfrog)
             # At most the adapted step size, and such that the last one ends at the length.
             even = torch.minimum(length / count, step_size)

@@ -276,7 +276,10 @@ class Posterior:
                     for name in drawn[0][index]
                 }
         return _arviz.to_arviz(
-            groups,
+            {
+                group: {name: value.detach().cpu().numpy() for name, value in variables.items()}
+                for group, variables in groups.items()
+            },
             self.position.shape[2],
             examples=examples,
             coords=coords,

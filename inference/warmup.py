@@ -64,7 +64,7 @@ def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupStat
         return inner._replace(ladder=start_ladder_estimate(state.beta[:n]))
     n = state.position.shape[0] // num_chains
     first = state.position[:n]
-    mass = _mass(kernel, first.shape[1])
+    mass = adapted_mass(kernel, first.shape[1])
     return WarmupState(
         start_dual_averaging(state.step_size[:n]),
         None if mass == "identity" else start_mass_estimate(first, mass),
@@ -130,8 +130,8 @@ def _adapt_tempering(
     return state, warmup._replace(ladder=ladder)
 
 
-def _mass(kernel: Kernel[Any], latent_dim: int) -> Mass:
-    """Return the mass that warmup adapts; with a fixed step size none."""
+def adapted_mass(kernel: Kernel[Any], latent_dim: int) -> Mass:
+    """Return the mass that is adapted; with a fixed step size none."""
     if kernel.step_size != "auto":
         return "identity"
     return resolved_mass(getattr(kernel, "mass", "identity"), latent_dim)
@@ -150,7 +150,9 @@ def _adapt_mass(
     n = state.position.shape[0] // num_chains
     moments = warmup.moments
     if step in edges:
-        moments = start_mass_estimate(state.position[:n], _mass(kernel, state.position.shape[1]))
+        moments = start_mass_estimate(
+            state.position[:n], adapted_mass(kernel, state.position.shape[1])
+        )
     moments = update_mass_estimate(
         moments, _by_chain(state.position, num_chains), _by_chain(state.gradient, num_chains)
     )

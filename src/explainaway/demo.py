@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,23 @@ from torch import Tensor, nn
 from . import baselines
 from .data import Digits, digits
 from .evaluation import RecoveryError, recovery_error
-from .inference import HMC, MALA, AlternatingBackProp, Langevin, Posterior, sample_posterior
+from .inference import (
+    HMC,
+    MALA,
+    AlternatingBackProp,
+    Langevin,
+    Posterior,
+    SamplingWarning,
+    sample_posterior,
+)
+from .inference.arviz import az
 from .models import Bernoulli, Gaussian, GeneratorModel, Masked, Normal, mlp
 from .plots import save_panels, tile
 
 LATENT_DIM = 16
 NOISE = 0.35
 SHOWN = 24
+CHECKED = 32
 
 
 @dataclass(frozen=True)
@@ -124,11 +135,12 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     )
     ratios = _ratios(errors)
     _print_errors(errors, ratios, settings.missing)
-    _print_diagnostics(recovered["T3"].posterior)
+    checked = _sample_well(model, test, settings)
+    _print_diagnostics(checked)
 
     new = model.generate(2 * SHOWN, seed=settings.seed + 1).detach().numpy()
     picture = _draw(settings, data, recovered, new, low)
-    shown = recovered["T3"].posterior.to_arviz(seed=settings.seed, predictive_draws=20)
+    shown = checked.to_arviz(seed=settings.seed, predictive_draws=20)
     posterior_file = settings.output / "posterior.nc"
     shown.to_netcdf(str(posterior_file))
     seconds["pictures and files"] = time.monotonic() - began - sum(seconds.values())
@@ -180,22 +192,24 @@ class _Recovery:
     mean: NDArray[np.float32]
     median: NDArray[np.float32]
     spread: NDArray[np.float32]
-    posterior: Posterior
 
 
 def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) -> _Recovery:
     """Sample each image's latent from scratch, given its observed pixels, weights fixed."""
-    posterior = sample_posterior(
-        model,
-        incomplete,
-        kernel=HMC(num_leapfrog=8),
-        num_chains=4,
-        warmup_steps=settings.warmup_steps,
-        num_samples=settings.num_samples,
-        seed=settings.seed,
-        accumulate={"image": model.decode},
-        progress=settings.progress,
-    )
+    with warnings.catch_warnings():
+        # Enough draws for a mean and a median, not for the tails of r-hat: no news here.
+        warnings.simplefilter("ignore", SamplingWarning)
+        posterior = sample_posterior(
+            model,
+            incomplete,
+            kernel=HMC(num_leapfrog=8),
+            num_chains=4,
+            warmup_steps=settings.warmup_steps,
+            num_samples=settings.num_samples,
+            seed=settings.seed,
+            accumulate={"image": model.decode},
+            progress=settings.progress,
+        )
     image = posterior.accumulated["image"]
     draws = posterior.get_samples()["z"][::4]
     with torch.no_grad():
@@ -204,8 +218,20 @@ def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) 
         image.mean.numpy(),
         torch.cat(median).numpy(),
         image.variance.sqrt().numpy(),
-        posterior,
     )
+
+
+def _sample_well(model: GeneratorModel, test: Tensor, settings: DemoSettings) -> Posterior:
+    """Sample some test digits as one would for their own sake: every setting the default."""
+    few: dict[str, Any] = (
+        {"warmup_steps": 10, "num_samples": 10} if settings.warmup_steps < 40 else {}
+    )
+    with warnings.catch_warnings():
+        # What is wrong is printed with the diagnostics.
+        warnings.simplefilter("ignore", SamplingWarning)
+        return sample_posterior(
+            model, test[:CHECKED], seed=settings.seed, progress=settings.progress, **few
+        )
 
 
 def _parts(count: int, size: int = 200) -> list[slice]:
@@ -280,12 +306,16 @@ def _print_errors(
 
 def _print_diagnostics(posterior: Posterior) -> None:
     summary = posterior.summary()
-    chains, draws = posterior.position.shape[:2]
-    print(f"\nchains of the test digits ({chains} chains, {draws} draws each, by ArviZ)")
+    chains, draws, count = posterior.position.shape[:3]
+    print(f"\nconvergence of {count} test digits ({chains} chains of {draws} draws)")
     print(summary)
     ess = np.nanmedian(summary.ess)
     rate = ess * summary.ess.size / posterior.seconds
     print(f"ESS per second: {rate:,.0f} in all, over {summary.ess.size} latent components")
+    worst = summary.worst(1)[0].example
+    one = posterior.to_arviz(examples=[worst], predictive_draws=0, prior_draws=0)
+    print(f"the least mixed digit, number {worst}, by ArviZ:")
+    print(az.summary(one, var_names=["z"], kind="diagnostics"))
 
 
 def _draw(

@@ -227,3 +227,32 @@ def test_stopped_with_chains_in_a_file_and_resumed_gives_the_same_bits(tmp_path:
         _abp(_model(), **settings).fit(
             _data(), epochs=5, checkpoint=tmp_path / "run.pt", progress=False
         )
+
+
+def test_the_loops_mass_follows_the_curvature() -> None:
+    """Latents of prior variance 1, one of them seen with precision 10,000: curvatures 1 and 1e4."""
+    network = torch.nn.Linear(2, 1, bias=False)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([[1.0, 0.0]]))
+    model = GeneratorModel(Normal(2), network, Gaussian(0.01))
+    y = torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
+    chains = {}
+    for mass in ("diagonal", "identity"):
+        kernel = HMC(4, mass=mass)  # type: ignore[arg-type]
+        abp = _abp(
+            model,
+            kernel=kernel,
+            optimizer=torch.optim.SGD(model.parameters(), lr=0.0),
+            batch_size=40,
+            num_chains=4,
+        )
+        abp.fit(y, epochs=100, progress=False)
+        assert abp.chains is not None
+        chains[mass] = abp.chains
+    curvature = chains["diagonal"].curvature
+    assert chains["identity"].curvature.shape == (40, 0)
+    # A running mean of some 50 steps of 4 chains, over 40 examples: within a fifth.
+    torch.testing.assert_close(curvature.mean(0), torch.tensor([10_001.0, 1.0]), rtol=0.2, atol=0.0)
+    # In coordinates of about unit scale the step size is of order one; else of the smallest scale.
+    assert float(chains["diagonal"].step_size.median()) > 0.5
+    assert float(chains["identity"].step_size.median()) < 0.02

@@ -6,7 +6,7 @@ import pytest
 import scipy.stats
 import torch
 
-from explainaway.inference import HMC, MALA, sample_posterior
+from explainaway.inference import HMC, MALA, ParallelTempering, RiemannianMALA, sample_posterior
 from explainaway.models import Bernoulli, Gaussian, GeneratorModel, Masked, Normal, mlp
 
 NUM, KEPT, THIN = 2000, 19, 20
@@ -14,7 +14,11 @@ NUM, KEPT, THIN = 2000, 19, 20
 
 @pytest.mark.slow
 @pytest.mark.parametrize("observation", [Gaussian(0.5, torch.tanh), Bernoulli()], ids=["g", "b"])
-@pytest.mark.parametrize("kernel", [MALA(), HMC(5)], ids=repr)
+@pytest.mark.parametrize(
+    "kernel",
+    [MALA(), HMC(5), HMC(), RiemannianMALA(), ParallelTempering(3, num_leapfrog=4)],
+    ids=["mala", "hmc-5", "hmc", "riemannian", "tempering"],
+)
 def test_ranks_of_the_truth_are_uniform(kernel: Any, observation: Any) -> None:
     """Two chi-square tests of 2,000 ranks in 20 bins each: false failure 2e-6."""
     model = GeneratorModel(Normal(2), mlp(2, (4,), hidden=(8,)), Masked(observation))
