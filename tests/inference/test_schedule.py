@@ -235,7 +235,7 @@ def test_the_loops_mass_follows_the_curvature() -> None:
     with torch.no_grad():
         network.weight.copy_(torch.tensor([[1.0, 0.0]]))
     model = GeneratorModel(Normal(2), network, Gaussian(0.01))
-    y = torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
+    y = 0.3 * torch.randn(40, 1, generator=torch.Generator().manual_seed(0))
     chains = {}
     for mass in ("diagonal", "identity"):
         kernel = HMC(4, mass=mass)  # type: ignore[arg-type]
