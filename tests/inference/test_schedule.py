@@ -246,7 +246,7 @@ def test_the_loops_mass_follows_the_curvature() -> None:
             batch_size=40,
             num_chains=4,
         )
-        abp.fit(y, epochs=100, progress=False)
+        abp.fit(y, epochs=150, progress=False)
         assert abp.chains is not None
         chains[mass] = abp.chains
     curvature = chains["diagonal"].curvature
