@@ -29,8 +29,8 @@ class Chains:
     num_steps : int64 Tensor, (n,)
         Steps that each example's chains have made: the time in its random stream.
     curvature : Tensor, (n, d) or (n, 0)
-        Running mean of the squared gradient, whose inverse root is the scale of the next visit;
-        empty for kernels without a mass.
+        Running geometric mean of the squared gradient, whose inverse root is the scale of the next
+        visit; empty for kernels without a mass.
     """
 
     position: Float[Tensor, "n c d"]
@@ -175,8 +175,13 @@ def visit(
         time = time + 1
     if preconditioned:
         gain = online_gain(time - num_steps)[:, None].to(curvature)
+        # In logarithms, so that the huge gradients of the first steps are soon forgotten. Fewer
+        # squares have a lower mean logarithm: of m normal ones by ψ(m/2) - log(m/2).
+        m = torch.tensor(c * num_steps / 2, dtype=torch.double)
+        expected = float(torch.digamma(m) - m.log())
         # A gradient of zero, by rounding, must not give an infinite scale.
-        chains.curvature[index] = torch.lerp(curvature, squares, gain).clamp(min=1e-8)
+        seen = squares.clamp(min=1e-8).log() - expected
+        chains.curvature[index] = torch.lerp(curvature.log(), seen, gain).exp()
         # The same steps as before in the typical direction: what changes is their proportions.
         growth = chains.curvature[index].mean(1) / curvature.mean(1)
         step_size = step_size * growth.sqrt()
