@@ -50,14 +50,17 @@ def scaled_back(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n
 
 
 class MassEstimate(NamedTuple):
-    """Running moments of an example's positions and gradients, pooled over its chains.
+    """Moments of positions and gradients around each chain's own mean, pooled over the chains.
+
+    Chains that sit in different modes, or have not met yet, so give the scale of a mode and not the
+    distance between them.
 
     Attributes
     ----------
     num_values : Tensor, (n,)
-        Values seen.
-    mean, gradient_mean : Tensor, (n, d)
-        Of positions and of gradients.
+        Values seen of each chain.
+    mean, gradient_mean : Tensor, (n, c, d)
+        Of each chain.
     squares : Tensor, (n, d) or (n, d, d)
         Sum of squared deviations of the positions, or of their outer products for a dense mass.
     gradient_squares : Tensor, (n, d)
@@ -65,18 +68,21 @@ class MassEstimate(NamedTuple):
     """
 
     num_values: Float[Tensor, " n"]
-    mean: Float[Tensor, "n d"]
+    mean: Float[Tensor, "n c d"]
     squares: Tensor
-    gradient_mean: Float[Tensor, "n d"]
+    gradient_mean: Float[Tensor, "n c d"]
     gradient_squares: Float[Tensor, "n d"]
 
 
-def start_mass_estimate(position: Float[Tensor, "n d"], mass: Mass) -> MassEstimate:
+def start_mass_estimate(
+    position: Float[Tensor, "n d"], num_chains: int, mass: Mass
+) -> MassEstimate:
     """Return the estimate before any value."""
     n, d = position.shape
     zeros = torch.zeros_like(position)
     squares = position.new_zeros(n, d, d) if mass == "dense" else zeros
-    return MassEstimate(position.new_zeros(n), zeros, squares, zeros, zeros)
+    means = position.new_zeros(n, num_chains, d)
+    return MassEstimate(position.new_zeros(n), means, squares, means, zeros)
 
 
 def update_mass_estimate(
@@ -84,17 +90,22 @@ def update_mass_estimate(
 ) -> MassEstimate:
     """Return the estimate with the present values of an example's c chains added."""
     num_values, mean, squares, gradient_mean, gradient_squares = estimate
-    for z, g in zip(position, gradient, strict=True):
-        num_values = num_values + 1
-        before, share = z - mean, 1 / num_values[:, None]
-        mean = mean + before * share
-        after = z - mean
-        outer = before[:, :, None] * after[:, None, :] if squares.dim() == 3 else before * after
-        squares = squares + outer
-        change = g - gradient_mean
-        gradient_mean = gradient_mean + change * share
-        gradient_squares = gradient_squares + change * (g - gradient_mean)
-    return MassEstimate(num_values, mean, squares, gradient_mean, gradient_squares)
+    z, g = position.transpose(0, 1), gradient.transpose(0, 1)
+    num_values = num_values + 1
+    share = 1 / num_values[:, None, None]
+    before = z - mean
+    mean = mean + before * share
+    after = z - mean
+    change = g - gradient_mean
+    gradient_mean = gradient_mean + change * share
+    products = before.mT @ after if squares.dim() == 3 else (before * after).sum(1)
+    return MassEstimate(
+        num_values,
+        mean,
+        squares + products,
+        gradient_mean,
+        gradient_squares + (change * (g - gradient_mean)).sum(1),
+    )
 
 
 def estimated_scale(estimate: MassEstimate) -> Tensor:
@@ -110,8 +121,10 @@ def estimated_scale(estimate: MassEstimate) -> Tensor:
     Seyboldt, Carlson & Carpenter, "Preconditioning Hamiltonian Monte Carlo by minimizing Fisher
     divergence" (arXiv 2603.18845, 2026), for the diagonal.
     """
-    count, _, squares, _, gradient_squares = estimate
-    d = gradient_squares.shape[1]
+    num_values, mean, squares, _, gradient_squares = estimate
+    chains, d = mean.shape[1:]
+    # Each chain's own mean takes a degree of freedom.
+    count = chains * (num_values - 1).clamp(min=1)
     dense = squares.dim() == 3
     position_squares = squares.diagonal(dim1=1, dim2=2) if dense else squares
     tiny = torch.finfo(squares.dtype).tiny ** 0.5
@@ -122,7 +135,7 @@ def estimated_scale(estimate: MassEstimate) -> Tensor:
     if not dense:
         return variance.sqrt()
     weight = (count / (count + d + 5))[:, None, None]
-    covariance = squares / (count[:, None, None] - 1).clamp(min=1)
+    covariance = squares / count[:, None, None]
     mixed = weight * covariance + (1 - weight) * torch.diag_embed(variance)
     mixed = mixed + weight * torch.diag_embed((~known).to(mixed))
     factor, failed = torch.linalg.cholesky_ex(mixed)

@@ -61,6 +61,8 @@ class Plan:
         Most chains at once; an example's chains stay together.
     accumulate : mapping
         As in ``sample_posterior``.
+    anneal : bool
+        Whether the chains start at the prior and are led to the posterior.
     tuning : mapping of Tensor, optional
         What an earlier warmup found.
     state : mapping of Tensor, optional
@@ -77,6 +79,7 @@ class Plan:
     start: Tensor
     chunk_size: int
     accumulate: Mapping[str, Accumulator]
+    anneal: bool = False
     tuning: Mapping[str, Tensor] | None = None
     state: Mapping[str, Tensor] | None = None
     moments: Mapping[str, Moments] | None = None
@@ -104,6 +107,7 @@ class Plan:
             self.first_step,
             store.buffers(examples),
             self.accumulate,
+            self.anneal,
         )
         if self.tuning is not None:
             run.tune({k: v[examples] if len(v) == n else v for k, v in self.tuning.items()})

@@ -15,9 +15,12 @@ from .mass import MassEstimate
 from .moments import Moments, merge
 from .noise import KeyedSource
 from .potential import Potential
-from .warmup import WarmupState, adapt, start_warmup
+from .warmup import WarmupState, adapt, mass_windows, start_warmup
 
 Accumulator = Callable[[Any], Tensor]
+
+ANNEALING_POWER = 4
+"""The likelihood's weight rises as this power of the share of steps made."""
 
 STATS = ("lp", "acceptance_rate", "energy_error", "diverging")
 
@@ -58,6 +61,8 @@ class SamplingRun:
         ``position`` (c, draws, n, d) and the statistics (c, draws, n), to be filled.
     accumulate : mapping of callable
         As in ``sample_posterior``.
+    anneal : bool
+        Let the likelihood's weight rise from nothing in the first part of warmup.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class SamplingRun:
         first_step: int,
         buffers: Mapping[str, Tensor],
         accumulate: Mapping[str, Accumulator],
+        anneal: bool,
     ) -> None:
         n, c, d = start.shape
         self.step = 0
@@ -88,6 +94,10 @@ class SamplingRun:
         self._source = KeyedSource.of_chains(seed, example, c)
         self.state: Any = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._warmup = start_warmup(kernel, self.state, c)
+        # Kernels that accept or reject, and whose step size can follow the changing target.
+        follows = kernel.step_size == "auto" and hasattr(self.state, "energy")
+        edges = mass_windows(schedule.warmup_steps)
+        self._num_annealed = edges[0] if anneal and follows and edges else 0
 
     def tune(self, tuning: Mapping[str, Tensor]) -> None:
         """Take over what an earlier warmup found: each tensor (n, ...), or (1, ...) for all."""
@@ -111,8 +121,13 @@ class SamplingRun:
         """Make one step of every chain; adapt in warmup, keep every ``thinning``-th draw after."""
         warmup_steps, _, thinning = self.schedule
         source = self._source.at(self._first_step + self.step)
-        self.state, info = self._kernel.step(self.state, self._copies, source)
+        potential = self._annealed()
+        if self.step < self._num_annealed:
+            self._restart(potential)
+        self.state, info = self._kernel.step(self.state, potential, source)
         self.step += 1
+        if self.step == self._num_annealed:
+            self._restart(self._copies)
         if self.step <= warmup_steps:
             self.state, self._warmup = adapt(
                 self._kernel,
@@ -130,6 +145,21 @@ class SamplingRun:
         if rest == 0:
             self._keep(draw - 1, info)
         return info
+
+    def _annealed(self) -> Potential:
+        """Return the target of the next step: the posterior, or what leads to it from the prior.
+
+        Chains that begin at draws from the prior and meet the whole likelihood at once end in the
+        nearest of its modes; slowly, they find the better ones.
+        """
+        if self.step >= self._num_annealed:
+            return self._copies
+        beta = ((self.step + 1) / self._num_annealed) ** ANNEALING_POWER
+        return self._copies.tempered(torch.full_like(self.state.energy, beta))
+
+    def _restart(self, potential: Potential) -> None:
+        tuning = tuning_of(self.state)
+        self.state = self._kernel.init(self.state.position, potential)._replace(**tuning)
 
     def _keep(self, draw: int, info: Info) -> None:
         c, n = self.num_chains, self.num_examples

@@ -67,7 +67,7 @@ def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupStat
     mass = adapted_mass(kernel, first.shape[1])
     return WarmupState(
         start_dual_averaging(state.step_size[:n]),
-        None if mass == "identity" else start_mass_estimate(first, mass),
+        None if mass == "identity" else start_mass_estimate(first, num_chains, mass),
         None,
     )
 
@@ -150,9 +150,8 @@ def _adapt_mass(
     n = state.position.shape[0] // num_chains
     moments = warmup.moments
     if step in edges:
-        moments = start_mass_estimate(
-            state.position[:n], adapted_mass(kernel, state.position.shape[1])
-        )
+        mass = adapted_mass(kernel, state.position.shape[1])
+        moments = start_mass_estimate(state.position[:n], num_chains, mass)
     moments = update_mass_estimate(
         moments, _by_chain(state.position, num_chains), _by_chain(state.gradient, num_chains)
     )
