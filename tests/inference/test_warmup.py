@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from explainaway.inference import HMC, MALA, KeyedSource
+from explainaway.inference import (
+    HMC,
+    MALA,
+    KeyedSource,
+    Langevin,
+    RiemannianMALA,
+    sample_posterior,
+)
 from explainaway.inference.mass import (
     estimated_scale,
     scaled,
@@ -16,6 +23,7 @@ from explainaway.inference.mass import (
     update_mass_estimate,
 )
 from explainaway.inference.warmup import adapt, mass_windows, start_warmup
+from explainaway.models import Gaussian, GeneratorModel, Normal, mlp
 
 
 @pytest.mark.parametrize("num_steps", [40, 57, 100, 300, 1000, 5000])
@@ -144,3 +152,27 @@ def test_chains_in_different_modes_give_the_scale_of_a_mode(mass: Any) -> None:
     found = scale if mass == "diagonal" else (scale @ scale.mT).diagonal(dim1=1, dim2=2).sqrt()
     # 8,000 draws: a standard deviation to within .8 %; five of that.
     torch.testing.assert_close(found, sd[None], rtol=0.04, atol=0.0)
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize(
+    "kernel",
+    [Langevin(), MALA(), MALA(mass="auto"), HMC(), HMC(6), RiemannianMALA()],
+    ids=["langevin", "mala", "mala-dense", "hmc", "hmc-6", "riemannian"],
+)
+def test_auto_serves_from_a_fine_noise_to_a_coarse_one(kernel: Any, scale: float) -> None:
+    torch.manual_seed(1)
+    model = GeneratorModel(Normal(3), mlp(3, (8,), hidden=(8,)), Gaussian(scale, torch.tanh))
+    y = model.generate(30, seed=2, noise=True)
+    posterior = sample_posterior(
+        model, y, kernel=kernel, warmup_steps=400, num_samples=200, seed=0, progress=False
+    )
+    rate = posterior.sample_stats["acceptance_rate"].mean((0, 1))
+    # A full step of the Riemannian kernel may be accepted more often than asked for.
+    target = kernel.target_acceptance
+    above = 1.0 if isinstance(kernel, RiemannianMALA) else 0.15
+    inside = (rate > target - 0.2) & (rate < target + above)
+    # Over draws of one example the rate varies, over thirty examples little does.
+    assert float(inside.float().mean()) > 0.9
+    assert posterior.summary().frozen == []
+    assert posterior.sample_stats["lp"].isfinite().all()
