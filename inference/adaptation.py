@@ -16,6 +16,33 @@ def pool_chains(rate: Float[Tensor, " rows"], num_chains: int) -> Float[Tensor, 
     return rate.reshape(num_chains, -1).nanmean(0)
 
 
+def update_chain_rate(
+    chain_rate: Float[Tensor, "c n"], rate: Float[Tensor, " rows"]
+) -> Float[Tensor, "c n"]:
+    """Return each chain's running acceptance rate with the last step's added; NaN changes nothing.
+
+    Over about ten steps.
+    """
+    new = rate.reshape(chain_rate.shape)
+    return torch.where(new.isnan(), chain_rate, 0.9 * chain_rate + 0.1 * new)
+
+
+def pool_fairly(
+    rate: Float[Tensor, " rows"], chain_rate: Float[Tensor, "c n"]
+) -> Float[Tensor, " n"]:
+    """Return the mean over each example's chains, weighted by the inverse of their running rate.
+
+    A chain in a narrow place, where the step size that suits the others is never accepted, would
+    stay there for good under a plain mean; so it has the louder voice. The weights come from
+    earlier steps: they do not bias the rate of chains that are alike.
+    """
+    new = rate.reshape(chain_rate.shape)
+    weight = torch.where(new.isnan(), 0.0, 1 / chain_rate.clamp(min=0.01))
+    return (weight * new.nan_to_num()).sum(0) / torch.where(
+        new.isnan().all(0), torch.nan, weight.sum(0)
+    )
+
+
 def online_gain(num_steps: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
     """Return ``max(0.02, (1 + t)^-0.6)``, t the steps that each example has made."""
     return (1.0 + num_steps.double()).pow(-0.6).clamp(min=0.02)

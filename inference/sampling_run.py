@@ -219,7 +219,10 @@ class SamplingRun:
         return {
             "step": self.step,
             "state": self.state_by_chain(),
-            "warmup": {k: None if v is None else v._asdict() for k, v in warmup._asdict().items()},
+            "warmup": {
+                name: value._asdict() if hasattr(value, "_asdict") else value
+                for name, value in warmup._asdict().items()
+            },
             "moments": {name: value._asdict() for name, value in self.moments.items()},
             "num_gradients": self.num_gradients,
             "num_diverging": self.num_diverging,
@@ -232,6 +235,7 @@ class SamplingRun:
         warmup = content["warmup"]
         self._warmup = WarmupState(
             DualAveraging(**warmup["step_size"]),
+            warmup["chain_rate"],
             None if warmup["moments"] is None else MassEstimate(**warmup["moments"]),
             None if warmup["ladder"] is None else LadderEstimate(**warmup["ladder"]),
         )

@@ -3,9 +3,16 @@
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from .adaptation import DualAveraging, pool_chains, start_dual_averaging, update_dual_averaging
+from .adaptation import (
+    DualAveraging,
+    pool_fairly,
+    start_dual_averaging,
+    update_chain_rate,
+    update_dual_averaging,
+)
 from .kernel import Info, Kernel, largest_step_size
 from .ladder import LadderEstimate, respaced, start_ladder_estimate, update_ladder_estimate
 from .mass import (
@@ -24,9 +31,13 @@ STEP_SIZE_AFTER_MASS = 1.0
 
 
 class WarmupState(NamedTuple):
-    """What warmup has learned so far; None for what the kernel does not adapt."""
+    """What warmup has learned so far; None for what the kernel does not adapt.
+
+    ``chain_rate`` (c, n) is each chain's running acceptance rate.
+    """
 
     step_size: DualAveraging
+    chain_rate: Float[Tensor, "c n"]
     moments: MassEstimate | None
     ladder: LadderEstimate | None
 
@@ -67,6 +78,7 @@ def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupStat
     mass = adapted_mass(kernel, first.shape[1])
     return WarmupState(
         start_dual_averaging(state.step_size[:n]),
+        torch.full_like(state.step_size, kernel.target_acceptance).reshape(num_chains, n),
         None if mass == "identity" else start_mass_estimate(first, num_chains, mass),
         None,
     )
@@ -91,13 +103,14 @@ def adapt(
     edges = mass_windows(num_steps)
     last = step == num_steps - 1
     if kernel.step_size == "auto":
-        rate = pool_chains(info.acceptance_rate, num_chains)
+        rate = pool_fairly(info.acceptance_rate, warmup.chain_rate)
+        chain_rate = update_chain_rate(warmup.chain_rate, info.acceptance_rate)
         averaging = update_dual_averaging(
             warmup.step_size, rate, kernel.target_acceptance, largest_step_size(kernel)
         )
         log_step = averaging.log_average if last else averaging.log_step_size
         state = state._replace(step_size=log_step.exp().repeat(num_chains))
-        warmup = warmup._replace(step_size=averaging)
+        warmup = warmup._replace(step_size=averaging, chain_rate=chain_rate)
     if warmup.moments is not None and edges and edges[0] <= step < edges[-1]:
         state, warmup = _adapt_mass(kernel, state, warmup, num_chains, edges, step)
     return state, warmup
