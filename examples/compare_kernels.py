@@ -322,6 +322,23 @@ def line(row: Row) -> str:
     )
 
 
+def table(rows: list[Row]) -> str:
+    """Return the rows as a Markdown table."""
+    head = (
+        "| posterior | kernel | acceptance | gradients a draw | ESS per 1,000 gradients | "
+        "worst 1 % | ESS per second | r-hat, 99 % | bias | sd ratio | lp - reference |"
+    )
+    lines = [head, "|" + "---|" * 11]
+    for r in rows:
+        lines.append(
+            f"| {r.posterior} | {r.kernel} | {r.acceptance:.2f} | {r.gradients_per_draw:.1f} | "
+            f"{r.ess_per_1000_gradients:.1f} | {r.ess_per_1000_gradients_worst:.1f} | "
+            f"{r.ess_per_second:,.0f} | {r.rhat_99:.2f} | {r.bias:.3f} | {r.sd_ratio:.2f} | "
+            f"{r.energy:.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def picture(rows: list[Row], path: Path) -> None:
     """Write a figure: effective draws for each thousand gradients, by kernel and posterior."""
     posteriors = list(dict.fromkeys(row.posterior for row in rows))
@@ -372,8 +389,9 @@ def main() -> None:
     output = options.output or Path(__file__).resolve().parent / "results"
     output.mkdir(parents=True, exist_ok=True)
     settings = {"gradients": gradients, "seed": options.seed, "chains": CHAINS}
-    table = {"settings": settings, "rows": [asdict(row) for row in rows]}
-    (output / "compare_kernels.json").write_text(json.dumps(table, indent=1) + "\n")
+    numbers = {"settings": settings, "rows": [asdict(row) for row in rows]}
+    (output / "compare_kernels.json").write_text(json.dumps(numbers, indent=1) + "\n")
+    (output / "compare_kernels.md").write_text(table(rows))
     picture(rows, output / "compare_kernels.png")
 
 

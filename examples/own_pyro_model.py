@@ -22,7 +22,7 @@ from pyro.distributions import constraints
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from explainaway.inference import HMC, MALA, AlternatingBackProp, sample_posterior
+from explainaway.inference import MALA, AlternatingBackProp, sample_posterior
 from explainaway.plots import save_panels, tile
 
 NUM_PARTS = 12
@@ -52,7 +52,7 @@ def main() -> None:
     torch.manual_seed(0)
     pyro.clear_param_store()
     images = torch.tensor(load_digits().images, dtype=torch.float32).flatten(1)
-    train, test = (images[:200], images[-20:]) if options.smoke else (images[:1437], images[1437:])
+    train, test = images[: 200 if options.smoke else 1437], images[1437:1477]
 
     abp = AlternatingBackProp(
         ink_and_parts,
@@ -67,10 +67,8 @@ def main() -> None:
     posterior = sample_posterior(
         ink_and_parts,
         test,
-        kernel=HMC(num_leapfrog=10),
-        num_chains=4,
-        warmup_steps=20 if options.smoke else 200,
-        num_samples=20 if options.smoke else 200,
+        warmup_steps=20 if options.smoke else 500,
+        num_samples=20 if options.smoke else 1000,
         seed=1,
     )
     print(posterior.summary())
