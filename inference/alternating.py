@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from .averaging import ParameterAverage
 from .chains import Chains, visit
-from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
+from .checkpoint import check_folder, fingerprint
 from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled
 from .data import ExampleData
+from .fit_checkpoint import FitState
 from .fit_run import (
     Fit,
     Progress,
@@ -30,7 +31,6 @@ from .interrupt import deferred_interrupt
 from .kernel import Kernel
 from .mala import MALA
 from .potential import Potential, dtype_and_device, validate
-from .snapshot import drop_snapshots, restore_snapshot, save_snapshot
 from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
@@ -370,7 +370,8 @@ class AlternatingBackProp:
         identity = self._identity(examples, seed) if path is not None else {}
         held_out_chains = None if held_out is None else self._start_validation(held_out, seed)
         if path is not None and path.exists():
-            run = self._resume(path, identity, held_out_chains)
+            run = self._state(held_out_chains).resume(path, identity)
+            self._iteration = run.iteration
         with deferred_interrupt() as interrupt:
             saved_at = time.monotonic()
             bar = self._bar(run, epochs, examples.num_examples, progress)
@@ -408,7 +409,7 @@ class AlternatingBackProp:
                 done = run.epoch == epochs or run.stopped
                 due = time.monotonic() - saved_at >= checkpoint_seconds
                 if path is not None and (done or due or interrupt.requested):
-                    self._save(path, identity, run, held_out_chains)
+                    self._state(held_out_chains).save(path, identity, run)
                     saved_at = time.monotonic()
                 if interrupt.requested and not done:
                     bar.close()
@@ -488,73 +489,18 @@ class AlternatingBackProp:
             "chains in a file": self.chains_file is not None,
         }
 
-    def _save(
-        self, path: Path, identity: dict[str, Any], run: Progress, held_out: Chains | None
-    ) -> None:
+    def _state(self, held_out: Chains | None) -> FitState:
         assert self.chains is not None
-        chains = self.chains.to_dict()
-        snapshot = None
-        if self.chains_file is not None:
-            del chains["position"]
-            snapshot = save_snapshot(self.chains_file, path, self._iteration)
-        save_checkpoint(
-            path,
-            {
-                "kind": "a fit",
-                "identity": identity,
-                "progress": vars(run),
-                "model": self._model_state(),
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": None if self._scheduler is None else self._scheduler.state_dict(),
-                "chains": chains,
-                "chains_snapshot": snapshot,
-                "average": {"mean": self._average.mean, "count": self._average.count},
-                "validation_chains": None if held_out is None else held_out.to_dict(),
-            },
+        return FitState(
+            self.model,
+            self._parameters,
+            self.optimizer,
+            self._scheduler,
+            self.chains,
+            self.chains_file,
+            self._average,
+            held_out,
         )
-        if snapshot is not None:
-            drop_snapshots(path, but=snapshot)
-
-    def _model_state(self) -> dict[str, Tensor]:
-        state = {name: parameter.detach() for name, parameter in self._parameters.items()}
-        if isinstance(self.model, nn.Module):
-            state.update(self.model.state_dict())
-        return state
-
-    def _resume(self, path: Path, identity: dict[str, Any], held_out: Chains | None) -> Progress:
-        required = (
-            "progress",
-            "model",
-            "optimizer",
-            "scheduler",
-            "chains",
-            "chains_snapshot",
-            "average",
-            "validation_chains",
-        )
-        content = load_checkpoint(path, "a fit", identity, required)
-        device = dtype_and_device(self.model)[1]
-        current = self._model_state()
-        with torch.no_grad():
-            for name, value in current.items():
-                value.copy_(content["model"][name])
-        self.optimizer.load_state_dict(content["optimizer"])
-        if self._scheduler is not None:
-            self._scheduler.load_state_dict(content["scheduler"])
-        tensors = {k: v.to(device) for k, v in content["chains"].items()}
-        if self.chains_file is not None:
-            assert self.chains is not None
-            restore_snapshot(path, content["chains_snapshot"], self.chains_file)
-            tensors["position"] = self.chains.position
-        self.chains = Chains(**tensors)
-        self._average.mean = {k: v.to(device) for k, v in content["average"]["mean"].items()}
-        self._average.count = content["average"]["count"]
-        if held_out is not None:
-            for name, value in (content["validation_chains"] or {}).items():
-                setattr(held_out, name, value.to(device))
-        run = Progress(**content["progress"])
-        self._iteration = run.iteration
-        return run
 
 
 def _default_optimizer(parameters: list[Tensor]) -> torch.optim.Optimizer:
