@@ -61,17 +61,16 @@ class MassEstimate(NamedTuple):
         Values seen of each chain.
     mean, gradient_mean : Tensor, (n, c, d)
         Of each chain.
-    squares : Tensor, (n, d) or (n, d, d)
-        Sum of squared deviations of the positions, or of their outer products for a dense mass.
-    gradient_squares : Tensor, (n, d)
-        Sum of squared deviations of the gradients.
+    squares, gradient_squares : Tensor, (n, d) or (n, d, d)
+        Sums of squared deviations of positions and of gradients, or of their outer products for a
+        dense mass.
     """
 
     num_values: Float[Tensor, " n"]
     mean: Float[Tensor, "n c d"]
     squares: Tensor
     gradient_mean: Float[Tensor, "n c d"]
-    gradient_squares: Float[Tensor, "n d"]
+    gradient_squares: Tensor
 
 
 def start_mass_estimate(
@@ -82,7 +81,7 @@ def start_mass_estimate(
     zeros = torch.zeros_like(position)
     squares = position.new_zeros(n, d, d) if mass == "dense" else zeros
     means = position.new_zeros(n, num_chains, d)
-    return MassEstimate(position.new_zeros(n), means, squares, means, zeros)
+    return MassEstimate(position.new_zeros(n), means, squares, means, squares)
 
 
 def update_mass_estimate(
@@ -95,50 +94,71 @@ def update_mass_estimate(
     share = 1 / num_values[:, None, None]
     before = z - mean
     mean = mean + before * share
-    after = z - mean
     change = g - gradient_mean
     gradient_mean = gradient_mean + change * share
-    products = before.mT @ after if squares.dim() == 3 else (before * after).sum(1)
+
+    def products(a: Tensor, b: Tensor) -> Tensor:
+        return a.mT @ b if squares.dim() == 3 else (a * b).sum(1)
+
     return MassEstimate(
         num_values,
         mean,
-        squares + products,
+        squares + products(before, z - mean),
         gradient_mean,
-        gradient_squares + (change * (g - gradient_mean)).sum(1),
+        gradient_squares + products(change, g - gradient_mean),
     )
 
 
 def estimated_scale(estimate: MassEstimate) -> Tensor:
     """Return the scale that the estimate suggests.
 
-    A diagonal's square is ``sqrt(var z / var ∇E)``, which is exact for a normal posterior in its
-    principal axes after a few values, and lies between the marginal and the conditional standard
-    deviation else. A dense one is the Cholesky factor of the covariance, drawn towards that
-    diagonal as long as there are few values.
+    With C the covariance of positions and G that of gradients the inverse mass M solves
+    ``M G M = C``. On a normal posterior, where the gradient is its precision times the deviation,
+    that is the posterior covariance whatever part of the posterior the chains have seen, and after
+    few values. A diagonal M is ``sqrt(var z / var ∇E)``; a dense one is drawn towards that while
+    there are hardly more values than latents.
 
     References
     ----------
     Seyboldt, Carlson & Carpenter, "Preconditioning Hamiltonian Monte Carlo by minimizing Fisher
-    divergence" (arXiv 2603.18845, 2026), for the diagonal.
+    divergence" (arXiv 2603.18845, 2026).
     """
     num_values, mean, squares, _, gradient_squares = estimate
-    chains, d = mean.shape[1:]
-    # Each chain's own mean takes a degree of freedom.
-    count = chains * (num_values - 1).clamp(min=1)
     dense = squares.dim() == 3
     position_squares = squares.diagonal(dim1=1, dim2=2) if dense else squares
+    steepness = gradient_squares.diagonal(dim1=1, dim2=2) if dense else gradient_squares
     tiny = torch.finfo(squares.dtype).tiny ** 0.5
     # The counts cancel. A coordinate that never moved, or has no gradient, says nothing.
-    known = (position_squares > tiny) & (gradient_squares > tiny)
-    ratio = position_squares / torch.where(known, gradient_squares, 1.0)
-    variance = torch.where(known, ratio.sqrt(), 1.0).clamp(1e-10, 1e10)
+    known = (position_squares > tiny) & (steepness > tiny)
+    ratio = position_squares / torch.where(known, steepness, 1.0)
+    sd = torch.where(known, ratio.sqrt(), 1.0).clamp(1e-10, 1e10).sqrt()
     if not dense:
-        return variance.sqrt()
-    weight = (count / (count + d + 5))[:, None, None]
-    covariance = squares / count[:, None, None]
-    mixed = weight * covariance + (1 - weight) * torch.diag_embed(variance)
-    mixed = mixed + weight * torch.diag_embed((~known).to(mixed))
-    factor, failed = torch.linalg.cholesky_ex(mixed)
-    fallback = torch.diag_embed(variance.sqrt())
+        return sd
+    # Each chain's own mean takes a degree of freedom.
+    count = mean.shape[1] * (num_values - 1).clamp(min=1)
+    # In units of the diagonal both matrices have the same diagonal, and M is about the identity.
+    unit = sd[:, :, None] * sd[:, None, :]
+    positions = _shrunk(squares / unit, count)
+    gradients = _shrunk(gradient_squares * unit, count)
+    root, inverse_root = _roots(gradients)
+    middle, _ = _roots(root @ positions @ root)
+    inverse_mass = unit * (inverse_root @ middle @ inverse_root)
+    factor, failed = torch.linalg.cholesky_ex((inverse_mass + inverse_mass.mT) / 2)
     good = (failed == 0) & factor.isfinite().flatten(1).all(1)
-    return torch.where(good[:, None, None], factor, fallback)
+    return torch.where(good[:, None, None], factor, torch.diag_embed(sd))
+
+
+def _shrunk(sums: Float[Tensor, "n d d"], count: Float[Tensor, " n"]) -> Float[Tensor, "n d d"]:
+    """Return the matrix over its mean diagonal, drawn towards the identity while it is singular."""
+    d = sums.shape[1]
+    level = sums.diagonal(dim1=1, dim2=2).mean(1).clamp(min=torch.finfo(sums.dtype).tiny)
+    weight = 1 - (d / count).clamp(max=1.0)[:, None, None] ** 2
+    identity = torch.eye(d, dtype=sums.dtype, device=sums.device)
+    return weight * (sums / level[:, None, None]) + (1 - weight) * identity
+
+
+def _roots(matrix: Float[Tensor, "n d d"]) -> tuple[Tensor, Tensor]:
+    """Return the symmetric square root of positive definite matrices, and its inverse."""
+    values, vectors = torch.linalg.eigh(matrix)
+    root = values.clamp(min=1e-10).sqrt()[:, None, :]
+    return (vectors * root) @ vectors.mT, (vectors / root) @ vectors.mT

@@ -168,11 +168,12 @@ def test_auto_serves_from_a_fine_noise_to_a_coarse_one(kernel: Any, scale: float
         model, y, kernel=kernel, warmup_steps=400, num_samples=200, seed=0, progress=False
     )
     rate = posterior.sample_stats["acceptance_rate"].mean((0, 1))
-    # A full step of the Riemannian kernel may be accepted more often than asked for.
+    # Too low is a step size that is too large. Too high is allowed for: where one chain of four
+    # sits in a narrower place, the step size is its own and the others accept more; and a full
+    # step of the Riemannian kernel may be accepted always.
     target = kernel.target_acceptance
-    above = 1.0 if isinstance(kernel, RiemannianMALA) else 0.15
-    inside = (rate > target - 0.2) & (rate < target + above)
-    # Over draws of one example the rate varies, over thirty examples little does.
+    largest = 1.0 if isinstance(kernel, RiemannianMALA) else 1 - 0.4 * (1 - target)
+    inside = (rate > target - 0.2) & (rate < largest)
     assert float(inside.float().mean()) > 0.9
     assert posterior.summary().frozen == []
     assert posterior.sample_stats["lp"].isfinite().all()
