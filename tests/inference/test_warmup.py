@@ -169,11 +169,11 @@ def test_auto_serves_from_a_fine_noise_to_a_coarse_one(kernel: Any, scale: float
     )
     rate = posterior.sample_stats["acceptance_rate"].mean((0, 1))
     # Too low is a step size that is too large. Too high is allowed for: where one chain of four
-    # sits in a narrower place, the step size is its own and the others accept more; and a full
-    # step of the Riemannian kernel may be accepted always.
+    # sits in a narrower place, the step size is its own and the others accept more. A full step of
+    # the Riemannian kernel may be accepted always, and Langevin aims at .9 to begin with.
     target = kernel.target_acceptance
-    largest = 1.0 if isinstance(kernel, RiemannianMALA) else 1 - 0.4 * (1 - target)
-    inside = (rate > target - 0.2) & (rate < largest)
+    free = isinstance(kernel, RiemannianMALA | Langevin)
+    inside = (rate > target - 0.2) & (free | (rate < 1 - 0.4 * (1 - target)))
     assert float(inside.float().mean()) > 0.9
     assert posterior.summary().frozen == []
     assert posterior.sample_stats["lp"].isfinite().all()
