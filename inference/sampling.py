@@ -27,7 +27,7 @@ def sample_posterior(
     kernel: Kernel[Any] | None = None,
     num_chains: int = 4,
     warmup_steps: int = 300,
-    num_samples: int = 1000,
+    num_samples: int = 1500,
     thinning: int = 1,
     seed: int = 0,
     mask: Any = None,
@@ -60,7 +60,7 @@ def sample_posterior(
         example by itself, pooled over its chains. Frozen afterwards. In the first 15 % (at most 75)
         the likelihood's weight rises from nothing to one, so that chains from dispersed starts find
         the same modes; not with an ``init_strategy``, a fixed step size, or under 40 steps.
-    num_samples : int, default 1000
+    num_samples : int, default 1500
         Draws of each chain that are kept.
     thinning : int, default 1
         Steps for each draw that is kept.

@@ -13,7 +13,7 @@ from ..conftest import linear_gaussian
 
 
 def test_on_a_linear_model_of_ten_latents() -> None:
-    """1,000 draws of 4 chains, 50 examples."""
+    """1,500 draws of 4 chains, 50 examples."""
     linear = linear_gaussian(torch.randn(30, 10), scale=0.3)
     y = torch.randn(50, 10) @ linear.weight.T + 0.3 * torch.randn(50, 30)
     y = torch.where(torch.rand(y.shape) < 0.5, y, torch.nan)
@@ -24,7 +24,7 @@ def test_on_a_linear_model_of_ten_latents() -> None:
 
 @pytest.mark.slow
 def test_on_digits_with_most_of_their_pixels_hidden() -> None:
-    """A network learned from such digits, 60 others; 1,000 draws of 4 chains."""
+    """A network learned from such digits, 60 others; 1,500 draws of 4 chains."""
     data = digits(0.7, 0, None)
     train, test = (
         torch.from_numpy(np.where(seen, images, np.float32(np.nan)))
