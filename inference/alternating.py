@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from .averaging import ParameterAverage
 from .chains import Chains, visit
-from .checkpoint import check_folder, fingerprint
+from .checkpoint import check_folder, check_new_file, fingerprint
 from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled
 from .data import ExampleData
 from .fit_checkpoint import FitState
@@ -187,10 +187,7 @@ class AlternatingBackProp:
         self._parameters = parameters_of(self.model, head)
         self.chains = self._first_chains(examples, seed, resumes)
         check_uncoupled(self._potential, self.chains.position[first, 0])
-        if self._optimizer is None or not isinstance(self._optimizer_like, torch.optim.Optimizer):
-            self._make_optimizer(self.chains.position[first, 0])
-        elif self._scheduler_like is not None:
-            self._scheduler = self._scheduler_like(self._optimizer)
+        self._make_optimizer(self.chains.position[first, 0])
         self._average = ParameterAverage()
         self._seed = seed
         self._iteration = 0
@@ -201,12 +198,7 @@ class AlternatingBackProp:
         if self.chains_file is None:
             position = first_position(potential.on(examples), c, seed, self.init_strategy)
             return Chains.start(position, self.kernel)
-        check_folder(self.chains_file, "chains_file")
-        if self.chains_file.exists() and not resumes:
-            raise ValueError(
-                f"chains_file {str(self.chains_file)!r} exists already: give another file, or "
-                "delete it"
-            )
+        check_new_file(self.chains_file, "chains_file", resumes)
         chains = Chains.mapped(self.chains_file, (n, c, potential.latent_dim), self.kernel)
         for index in torch.arange(n).split(10_000):
             some = potential.on(examples.select(index))

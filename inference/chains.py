@@ -181,10 +181,10 @@ def visit(
         expected = float(torch.digamma(m) - m.log())
         # A gradient of zero, by rounding, must not give an infinite scale.
         seen = squares.clamp(min=1e-8).log() - expected
-        chains.curvature[index] = torch.lerp(curvature.log(), seen, gain).exp()
+        learned = torch.lerp(curvature.log(), seen, gain).exp()
+        chains.curvature[index] = learned
         # The same steps as before in the typical direction: what changes is their proportions.
-        growth = chains.curvature[index].mean(1) / curvature.mean(1)
-        step_size = step_size * growth.sqrt()
+        step_size = step_size * (learned.mean(1) / curvature.mean(1)).sqrt()
     chains.position[index] = state.position.reshape(c, b, -1).transpose(0, 1)
     chains.step_size[index] = step_size
     chains.num_steps[index] = time

@@ -25,6 +25,24 @@ def check_folder(path: str | os.PathLike[str], argument: str) -> Path:
     return path
 
 
+def check_new_file(path: str | os.PathLike[str], argument: str, resumes: bool) -> Path:
+    """Return the path of a file to be made, or raise if it is there already and nothing resumes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If its folder does not exist.
+    ValueError
+        If the file exists.
+    """
+    path = check_folder(path, argument)
+    if path.exists() and not resumes:
+        raise ValueError(
+            f"{argument} {str(path)!r} exists already: give another file, or delete it"
+        )
+    return path
+
+
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint beside its place and move it there, so that none is ever half written."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .kernel import Info, check_settings, check_start, full_step_size
+from .kernel import Info, check_settings, check_start, choose, full_step_size, is_finite
 from .noise import Generator
-from .riemannian import MetricPotential
+from .riemannian import MetricPotential, natural_gradient
 
 
 class GaussNewtonState(NamedTuple):
@@ -49,9 +49,7 @@ class GaussNewton:
     step_size: float = 1.0
 
     def __post_init__(self) -> None:
-        check_settings(self.step_size, self.target_acceptance)
-        if self.step_size > 1:
-            raise ValueError(f"step_size must be at most 1, got {self.step_size!r}")
+        check_settings(self.step_size, self.target_acceptance, largest=1.0)
 
     @property
     def target_acceptance(self) -> float:
@@ -71,17 +69,15 @@ class GaussNewton:
     ) -> tuple[GaussNewtonState, Info]:
         """Return the next state, where no energy is higher, and what happened."""
         position, energy, gradient, step_size = state
-        metric = potential.metric(position)
-        factor, failed = torch.linalg.cholesky_ex(metric)
-        direction = torch.cholesky_solve(gradient[:, :, None], factor)[:, :, 0]
+        _, natural = natural_gradient(potential.metric(position), gradient)
         # Where the metric is singular, along the gradient itself.
-        direction = torch.where((failed == 0)[:, None], direction, gradient)
+        direction = torch.where(natural.isfinite(), natural, gradient)
         proposal = position - step_size[:, None] * direction
         new_energy, new_gradient = potential(proposal)
         error = new_energy - energy
-        finite = new_energy.isfinite() & new_gradient.isfinite().all(1)
+        finite = is_finite(new_energy, new_gradient)
         lowered = finite & (error <= 0)
-        chosen_energy = torch.where(lowered, new_energy, energy)
+        chosen_energy = choose(lowered, new_energy, energy)
         info = Info(
             acceptance_rate=lowered.to(energy.dtype),
             accepted=lowered,
@@ -92,9 +88,9 @@ class GaussNewton:
         )
         return (
             GaussNewtonState(
-                torch.where(lowered[:, None], proposal, position),
+                choose(lowered, proposal, position),
                 chosen_energy,
-                torch.where(lowered[:, None], new_gradient, gradient),
+                choose(lowered, new_gradient, gradient),
                 torch.where(lowered, (2 * step_size).clamp(max=self.step_size), step_size / 2),
             ),
             info,

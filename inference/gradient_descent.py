@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .kernel import (
-    DIVERGENCE_THRESHOLD,
     EnergyAndGradient,
     Info,
     StepSize,
     check_settings,
     full_step_size,
+    is_finite,
+    undo_divergence,
 )
 from .noise import Generator
 
@@ -73,18 +74,16 @@ class GradientDescent:
     ) -> tuple[GradientDescentState, Info]:
         """Return the next state; the move before it is undone if it has diverged."""
         energy, gradient = potential(state.position)
-        finite = energy.isfinite() & gradient.isfinite().all(1)
+        finite = is_finite(energy, gradient)
         error = energy - state.last_energy
-        kept = finite & ~(error > DIVERGENCE_THRESHOLD)
-        position = torch.where(kept[:, None], state.position, state.last_position)
-        gradient = torch.where(kept[:, None], gradient, state.last_gradient)
+        kept, position, energy, gradient = undo_divergence(state, energy, gradient, error)
         lowered = torch.where(error.isnan() & finite, torch.nan, (error <= 0).to(error.dtype))
         info = Info(
             acceptance_rate=torch.where(finite, lowered, 0.0),
             accepted=kept,
             diverging=~kept,
             energy_error=error,
-            potential_energy=torch.where(kept, energy, state.last_energy),
+            potential_energy=energy,
             num_gradients=1,
         )
         return (
@@ -92,7 +91,7 @@ class GradientDescent:
                 position - 0.5 * state.step_size[:, None] ** 2 * gradient,
                 state.step_size,
                 position,
-                torch.where(kept, energy, state.last_energy),
+                energy,
                 gradient,
             ),
             info,

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .checks import check_positive
 from .integrators import Phase, leapfrog, leapfrog_each
 from .kernel import (
     EnergyAndGradient,
@@ -14,6 +15,7 @@ from .kernel import (
     StepSize,
     check_settings,
     check_start,
+    choose,
     full_step_size,
     metropolis,
 )
@@ -92,8 +94,8 @@ class HMC:
             ("num_leapfrog", self.num_leapfrog),
             ("max_leapfrog", self.max_leapfrog),
         ):
-            if value is not None and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            if value is not None:
+                check_positive(name, value)
         if not 0 <= self.jitter < 1:
             raise ValueError(f"jitter must lie in [0, 1), got {self.jitter!r}")
         if self.path_length is not None:
@@ -138,13 +140,12 @@ class HMC:
             end, num_gradients = leapfrog_each(start, even * wiggle, count.long(), potential, scale)
         error = end.energy - energy + 0.5 * ((end.momentum**2).sum(1) - (momentum**2).sum(1))
         info = metropolis(energy, error, accept_below, num_gradients)
-        accepted = info.accepted[:, None]
-        chosen_energy = torch.where(info.accepted, end.energy, energy)
+        chosen_energy = choose(info.accepted, end.energy, energy)
         return (
             HMCState(
-                torch.where(accepted, end.position, position),
+                choose(info.accepted, end.position, position),
                 chosen_energy,
-                torch.where(accepted, end.gradient, gradient),
+                choose(info.accepted, end.gradient, gradient),
                 step_size,
                 scale,
             ),

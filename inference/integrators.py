@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from .kernel import EnergyAndGradient
+from .kernel import EnergyAndGradient, choose
 from .mass import scaled, scaled_back
 
 
@@ -64,14 +64,14 @@ def leapfrog_each(
     potential has ``rows(index)``, the potential of some of its rows. Returns where they end and
     the mean number of gradients evaluated for a row.
     """
-    lengths = num_steps.tolist()
-    num_rows, evaluated = len(lengths), 0
+    # How many rows have arrived after 0, 1, 2, ... steps: read once, not at every step.
+    arrived = num_steps.bincount().cumsum(0).tolist()
+    num_rows, evaluated = len(num_steps), 0
     compacts = hasattr(potential, "rows")
     end, going = phase, torch.arange(num_rows, device=num_steps.device)
     work = _Work(phase, step_size, num_steps, potential, scale)
-    for step in range(max(lengths)):
-        left = sum(length > step for length in lengths)
-        if compacts and left <= COMPACTED_FROM * len(going):
+    for step in range(len(arrived) - 1):
+        if compacts and num_rows - arrived[step] <= COMPACTED_FROM * len(going):
             end = _put(end, going, work.phase)
             going = going[work.num_steps > step]
             work = _Work(
@@ -98,10 +98,7 @@ class _Work(NamedTuple):
     def advanced(self, step: int) -> "_Work":
         moved = leapfrog(self.phase, self.step_size, 1, self.potential, self.scale)
         going = step < self.num_steps
-        chosen = (
-            torch.where(going if new.dim() == 1 else going[:, None], new, old)
-            for new, old in zip(moved, self.phase, strict=True)
-        )
+        chosen = (choose(going, new, old) for new, old in zip(moved, self.phase, strict=True))
         return self._replace(phase=Phase(*chosen))
 
 

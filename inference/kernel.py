@@ -103,7 +103,7 @@ class NonFiniteStartError(ValueError):
 
 def check_start(energy: Tensor, gradient: Tensor) -> None:
     """Raise :class:`NonFiniteStartError` unless all energies and gradients are finite."""
-    finite = energy.isfinite() & gradient.isfinite().all(-1)
+    finite = is_finite(energy, gradient)
     if not bool(finite.all()):
         rows = torch.nonzero(~finite)[:, 0].tolist()
         raise NonFiniteStartError(
@@ -113,12 +113,16 @@ def check_start(energy: Tensor, gradient: Tensor) -> None:
         )
 
 
-def check_settings(step_size: StepSize, target_acceptance: float) -> None:
+def check_settings(
+    step_size: StepSize, target_acceptance: float, largest: float = float("inf")
+) -> None:
     """Raise ValueError unless the settings that all kernels share make sense."""
     if step_size != "auto" and not (
         isinstance(step_size, int | float) and 0 < step_size < float("inf")
     ):
         raise ValueError(f'step_size must be a positive number or "auto", got {step_size!r}')
+    if step_size != "auto" and step_size > largest:
+        raise ValueError(f"step_size must be at most {largest:g}, got {step_size!r}")
     if not 0 < target_acceptance < 1:
         raise ValueError(f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}")
 
@@ -142,6 +146,45 @@ def full_step_size(setting: StepSize, position: Float[Tensor, "n d"]) -> Float[T
     """Return each chain's step size before adaptation."""
     value = FIRST_STEP_SIZE if setting == "auto" else setting
     return torch.full_like(position[:, 0], value)
+
+
+def choose(which: Bool[Tensor, "*rows"], new: Tensor, old: Tensor) -> Tensor:
+    """Return ``new`` in the rows that ``which`` names, else ``old``; (*rows, ...) both."""
+    return torch.where(which.reshape(*which.shape, *[1] * (new.dim() - which.dim())), new, old)
+
+
+class Kept(NamedTuple):
+    """Where a chain goes on from: its last move, or what was before it if that diverged."""
+
+    kept: Bool[Tensor, " n"]
+    position: Float[Tensor, "n d"]
+    energy: Float[Tensor, " n"]
+    gradient: Float[Tensor, "n d"]
+
+
+def undo_divergence(
+    state: Any,
+    energy: Float[Tensor, " n"],
+    gradient: Float[Tensor, "n d"],
+    energy_error: Float[Tensor, " n"],
+) -> Kept:
+    """Return where a kernel that does not adjust goes on from.
+
+    Far out, where a diverged move ends, the dynamics is unstable and would not come back. ``state``
+    holds the last move's start, ``last_position``, with its energy and gradient.
+    """
+    kept = is_finite(energy, gradient) & ~(energy_error > DIVERGENCE_THRESHOLD)
+    return Kept(
+        kept,
+        choose(kept, state.position, state.last_position),
+        choose(kept, energy, state.last_energy),
+        choose(kept, gradient, state.last_gradient),
+    )
+
+
+def is_finite(energy: Float[Tensor, " n"], gradient: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
+    """Return which rows have a finite energy and gradient."""
+    return energy.isfinite() & gradient.isfinite().all(-1)
 
 
 def metropolis(

@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .kernel import (
-    DIVERGENCE_THRESHOLD,
     EnergyAndGradient,
     Info,
     StepSize,
     check_settings,
     full_step_size,
+    is_finite,
+    undo_divergence,
 )
 from .noise import Generator, standard_normal
 
@@ -85,18 +86,15 @@ class Langevin:
         noise_back = state.last_noise - 0.5 * s * (state.last_gradient + gradient)
         error = energy - state.last_energy
         error = error + 0.5 * ((noise_back**2).sum(1) - (state.last_noise**2).sum(1))
-        finite = energy.isfinite() & gradient.isfinite().all(1)
-        # Far out, where such a move ends, the dynamics is unstable and would not come back.
-        kept = finite & ~(error > DIVERGENCE_THRESHOLD)
-        position = torch.where(kept[:, None], state.position, state.last_position)
-        gradient = torch.where(kept[:, None], gradient, state.last_gradient)
+        finite = is_finite(energy, gradient)
+        kept, position, energy, gradient = undo_divergence(state, energy, gradient, error)
         noise = standard_normal(generator, position)
         info = Info(
             acceptance_rate=torch.where(finite, (-error).clamp(max=0.0).exp(), 0.0),
             accepted=kept,
             diverging=~kept,
             energy_error=error,
-            potential_energy=torch.where(kept, energy, state.last_energy),
+            potential_energy=energy,
             num_gradients=1,
         )
         return (
@@ -104,7 +102,7 @@ class Langevin:
                 position - 0.5 * s**2 * gradient + s * noise,
                 state.step_size,
                 position,
-                torch.where(kept, energy, state.last_energy),
+                energy,
                 gradient,
                 noise,
             ),

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from .kernel import (
     StepSize,
     check_settings,
     check_start,
+    choose,
     full_step_size,
     metropolis,
 )
@@ -92,13 +92,12 @@ class MALA:
         noise_back = noise - 0.5 * s * scaled_back(scale, gradient + new_gradient)
         error = new_energy - energy + 0.5 * ((noise_back**2).sum(1) - (noise**2).sum(1))
         info = metropolis(energy, error, uniform(generator, energy), num_gradients=1)
-        accepted = info.accepted[:, None]
-        chosen_energy = torch.where(info.accepted, new_energy, energy)
+        chosen_energy = choose(info.accepted, new_energy, energy)
         return (
             MALAState(
-                torch.where(accepted, proposal, position),
+                choose(info.accepted, proposal, position),
                 chosen_energy,
-                torch.where(accepted, new_gradient, gradient),
+                choose(info.accepted, new_gradient, gradient),
                 step_size,
                 scale,
             ),

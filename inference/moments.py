@@ -1,6 +1,7 @@
 """Running mean and variance of something computed from every draw, without keeping the draws."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +30,16 @@ class Moments(NamedTuple):
         if self.num_values < 2:
             return torch.full_like(self.mean, torch.nan)
         return self.squares / (self.num_values - 1)
+
+
+def moments_to_dict(moments: Mapping[str, Moments]) -> dict[str, dict[str, Any]]:
+    """Return named moments as plain dicts, for a checkpoint."""
+    return {name: value._asdict() for name, value in moments.items()}
+
+
+def moments_from_dict(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Moments]:
+    """Return the moments of :func:`moments_to_dict`."""
+    return {name: Moments(**value) for name, value in content.items()}
 
 
 def merge(moments: Moments | None, values: Tensor) -> Moments:

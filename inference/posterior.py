@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,16 +12,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import arviz as _arviz
-from .checkpoint import check_folder, fingerprint, load_checkpoint, save_checkpoint
+from .checkpoint import check_folder, check_new_file, load_checkpoint, save_checkpoint
 from .checks import check_positive
 from .diagnostics import Summary, summarise
 from .draw_store import DrawStore, allocate
 from .kernel import Kernel
-from .moments import Moments
+from .moments import Moments, moments_from_dict, moments_to_dict
 from .potential import Potential
-from .sampler import Outcome, Plan, sample
+from .sampler import Outcome, Plan, parameters_fingerprint, sample
 from .sampling_run import Accumulator, Schedule
-from .trace import evaluation_mode, parameters_of
+from .trace import evaluation_mode
 
 
 class Continuation(NamedTuple):
@@ -204,6 +205,10 @@ class Posterior:
 
     def summary(self) -> Summary:
         """Return r-hat and ESS of each example and component; frozen, copied, NaN chains apart."""
+        return self._summary
+
+    @cached_property
+    def _summary(self) -> Summary:
         return summarise(self.position, self.sample_stats["lp"], self.sample_stats["diverging"])
 
     def to_arviz(
@@ -322,7 +327,7 @@ class Posterior:
                 "identity": {},
                 "samples": self.samples,
                 "sample_stats": self.sample_stats,
-                "accumulated": {k: m._asdict() for k, m in self.accumulated.items()},
+                "accumulated": moments_to_dict(self.accumulated),
                 "observed": self.observed,
                 "constant": self.constant,
                 "position": self.position,
@@ -379,7 +384,7 @@ class Posterior:
         )
         content = load_checkpoint(Path(path), "a posterior", {}, (*names, "continuation"))
         fields = {name: content[name] for name in names}
-        fields["accumulated"] = {k: Moments(**m) for k, m in content["accumulated"].items()}
+        fields["accumulated"] = moments_from_dict(content["accumulated"])
         going_on = content["continuation"]
         continuation = None
         if going_on is not None and kernel is not None:
@@ -394,24 +399,14 @@ class Posterior:
         return Posterior(**fields, potential=potential, continuation=continuation)
 
 
-def parameters_fingerprint(potential: Potential) -> str:
-    """Return a digest of θ."""
-    return fingerprint(list(parameters_of(potential.model, potential.data).values()))
-
-
 def free_file(
     draws_file: str | os.PathLike[str] | None, checkpoint: str | os.PathLike[str] | None
 ) -> Path | None:
     """Return where draws shall lie, or raise ValueError if something lies there already."""
     if draws_file is None:
         return None
-    path = check_folder(draws_file, "draws_file")
     resumes = checkpoint is not None and Path(checkpoint).exists()
-    if path.exists() and not resumes:
-        raise ValueError(
-            f"draws_file {str(path)!r} exists already: give another file, or delete it"
-        )
-    return path
+    return check_new_file(draws_file, "draws_file", resumes)
 
 
 def made_posterior(plan: Plan, store: DrawStore, outcome: Outcome) -> Posterior:
@@ -452,8 +447,7 @@ def _fill_samples(plan: Plan, store: DrawStore) -> None:
     index = torch.arange(n, device=plan.start.device)
     with evaluation_mode(plan.potential.model):
         for chunk in plan.chunks:
-            data = plan.potential.data.select(index[chunk]).repeat(chains)
-            copies = plan.potential.on(data)
+            copies = plan.potential.rows(index[chunk]).repeated(chains)
             for draw in range(draws):
                 flat = store.position[:, draw, chunk].reshape(-1, d)
                 for name, value in copies.unflatten(flat).items():

@@ -85,8 +85,7 @@ class Potential:
         position = position.detach().requires_grad_()
         with torch.enable_grad():
             density = self._density(position)
-            likelihood = density.likelihood if self.beta is None else self.beta * density.likelihood
-            energies = -density.prior, -likelihood
+            energies = -density.prior, -self._weighted(density.likelihood)
             gradients = [
                 torch.autograd.grad(
                     energy.sum(), position, retain_graph=True, materialize_grads=True
@@ -97,6 +96,9 @@ class Potential:
             ]
         prior, likelihood = (energy.detach() for energy in energies)
         return Parts(prior, gradients[0], likelihood, gradients[1])
+
+    def _weighted(self, of_likelihood: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        return of_likelihood if self.beta is None else self.beta * of_likelihood
 
     def _density(self, position: Float[Tensor, "n d"]) -> LogDensity:
         if position.shape != (self.num_examples, self.latent_dim):
@@ -111,8 +113,7 @@ class Potential:
     def energy(self, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return the energies (n,), differentiable in the position and in θ."""
         density = self._density(position)
-        likelihood = density.likelihood if self.beta is None else self.beta * density.likelihood
-        return -(density.prior + likelihood)
+        return -(density.prior + self._weighted(density.likelihood))
 
     def __call__(
         self, position: Float[Tensor, "n d"]
@@ -185,8 +186,7 @@ class Potential:
                 ),
                 torch.zeros_like(density.prior),
             )
-            if self.beta is not None:
-                divergence = self.beta * divergence
+            divergence = self._weighted(divergence)
             return _hessians(-density.prior, position), _hessians(divergence, position)
 
     def flatten(self, latents: Mapping[str, Tensor]) -> Float[Tensor, "n d"]:

@@ -7,7 +7,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .kernel import Info, StepSize, check_settings, check_start, full_step_size, metropolis
+from .kernel import (
+    Info,
+    StepSize,
+    check_settings,
+    check_start,
+    choose,
+    full_step_size,
+    metropolis,
+)
+from .mass import scaled_back
 from .noise import Generator, standard_normal, uniform
 
 
@@ -70,15 +79,13 @@ class RiemannianMALA:
     max_step_size: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
-        check_settings(self.step_size, self.target_acceptance)
-        if self.step_size != "auto" and self.step_size > 1:
-            raise ValueError(f"step_size must be at most 1, got {self.step_size!r}")
+        check_settings(self.step_size, self.target_acceptance, self.max_step_size)
 
     def init(self, position: Tensor, potential: MetricPotential) -> RiemannianMALAState:
         """Return the state at a position."""
         energy, gradient = potential(position)
         check_start(energy, gradient)
-        factor, natural = _geometry(potential.metric(position), gradient)
+        factor, natural = natural_gradient(potential.metric(position), gradient)
         check_start(energy, natural)
         return RiemannianMALAState(
             position, energy, full_step_size(self.step_size, position), factor, natural
@@ -89,15 +96,15 @@ class RiemannianMALA:
     ) -> tuple[RiemannianMALAState, Info]:
         """Return the next state and what happened."""
         position, energy, step_size, factor, natural = state
-        s = step_size.clamp(max=1.0)[:, None]
+        s = step_size.clamp(max=self.max_step_size)[:, None]
         drift = 1 - (1 - s**2).sqrt()
         noise = standard_normal(generator, position)
         proposal = position - drift * natural + s * _solve(factor.mT, noise, upper=True)
         new_energy, new_gradient = potential(proposal)
-        new_factor, new_natural = _geometry(potential.metric(proposal), new_gradient)
+        new_factor, new_natural = natural_gradient(potential.metric(proposal), new_gradient)
         # The noise that would bring the proposal back.
         back = (position - proposal + drift * new_natural) / s
-        noise_back = (new_factor.mT @ back[:, :, None])[:, :, 0]
+        noise_back = scaled_back(new_factor, back)
         error = (
             new_energy
             - energy
@@ -107,21 +114,20 @@ class RiemannianMALA:
         )
         gradients = 1 + position.shape[1]
         info = metropolis(energy, error, uniform(generator, energy), num_gradients=gradients)
-        accepted = info.accepted[:, None]
-        chosen_energy = torch.where(info.accepted, new_energy, energy)
+        chosen_energy = choose(info.accepted, new_energy, energy)
         return (
             RiemannianMALAState(
-                torch.where(accepted, proposal, position),
+                choose(info.accepted, proposal, position),
                 chosen_energy,
                 step_size,
-                torch.where(accepted[:, :, None], new_factor, factor),
-                torch.where(accepted, new_natural, natural),
+                choose(info.accepted, new_factor, factor),
+                choose(info.accepted, new_natural, natural),
             ),
             info._replace(potential_energy=chosen_energy),
         )
 
 
-def _geometry(
+def natural_gradient(
     metric: Float[Tensor, "n d d"], gradient: Float[Tensor, "n d"]
 ) -> tuple[Tensor, Tensor]:
     """Return the metric's Cholesky factor and G⁻¹∇E; NaN where it is not positive definite."""

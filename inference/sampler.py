@@ -14,7 +14,7 @@ from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .draw_store import DrawStore
 from .interrupt import deferred_interrupt
 from .kernel import Info, Kernel
-from .moments import Moments
+from .moments import Moments, moments_from_dict, moments_to_dict
 from .potential import Potential
 from .sampling_run import Accumulator, SamplingRun, Schedule
 from .trace import evaluation_mode, parameters_of
@@ -96,9 +96,8 @@ class Plan:
         n = self.start.shape[0]
         index = torch.arange(n, device=self.start.device)[examples]
         whole = len(index) == n
-        data = self.potential.data if whole else self.potential.data.select(index)
         run = SamplingRun(
-            self.potential.on(data),
+            self.potential if whole else self.potential.rows(index),
             self.kernel,
             self.start[examples],
             self.schedule,
@@ -122,10 +121,9 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint must agree with."""
-        model, data = self.potential.model, self.potential.data
         return {
-            "model": fingerprint(list(parameters_of(model, data).values())),
-            "data": fingerprint(data.tensors()),
+            "model": parameters_fingerprint(self.potential),
+            "data": fingerprint(self.potential.data.tensors()),
             "kernel": repr(self.kernel),
             "number of chains": self.start.shape[1],
             "schedule": list(self.schedule),
@@ -135,6 +133,11 @@ class Plan:
             "start": fingerprint([self.start]),
             "accumulated": sorted(self.accumulate),
         }
+
+
+def parameters_fingerprint(potential: Potential) -> str:
+    """Return a digest of θ."""
+    return fingerprint(list(parameters_of(potential.model, potential.data).values()))
 
 
 class Outcome(NamedTuple):
@@ -183,12 +186,15 @@ def sample(
             content = load_checkpoint(
                 checkpoint, "a sampling run", identity, ("finished", "run", "draws", "seconds")
             )
-            finished = [_finished(one) for one in content["finished"]]
+            finished = [
+                Finished(**{**one, "moments": moments_from_dict(one["moments"])})
+                for one in content["finished"]
+            ]
             seconds = content["seconds"]
             if len(finished) < len(chunks):
                 run = plan.run(chunks[len(finished)], store)
                 run.restore(content["run"])
-            _restore_draws(store, content["draws"], chunks, len(finished))
+            _restore_draws(store, content["draws"], chunks)
         total = schedule.num_steps * len(chunks)
         done = schedule.num_steps * len(finished) + (0 if run is None else run.step)
         bar = tqdm(total=total, initial=done, unit="step", disable=not progress)
@@ -294,11 +300,7 @@ def _save(
             "kind": "a sampling run",
             "identity": dict(identity),
             "finished": [
-                {
-                    **one._asdict(),
-                    "moments": {name: m._asdict() for name, m in one.moments.items()},
-                }
-                for one in finished
+                {**one._asdict(), "moments": moments_to_dict(one.moments)} for one in finished
             ],
             "run": None if run is None else run.to_dict(),
             "draws": draws,
@@ -307,14 +309,7 @@ def _save(
     )
 
 
-def _finished(content: Mapping[str, Any]) -> Finished:
-    moments = {name: Moments(**value) for name, value in content["moments"].items()}
-    return Finished(content["state"], content["tuning"], moments, content["num_gradients"])
-
-
-def _restore_draws(
-    store: DrawStore, draws: list[dict[str, Tensor]], chunks: list[slice], num_finished: int
-) -> None:
+def _restore_draws(store: DrawStore, draws: list[dict[str, Tensor]], chunks: list[slice]) -> None:
     for chunk, values in zip(chunks, draws, strict=False):
         for name, buffer in store.buffers(chunk).items():
             buffer[:, : values[name].shape[1]] = values[name]

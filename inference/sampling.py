@@ -143,7 +143,7 @@ def sample_posterior(
         tuning=tuning,
     )
     with evaluation_mode(model):
-        one = potential.on(potential.data.select(torch.arange(1, device=start.device)))
+        one = potential.rows(torch.arange(1, device=start.device))
         latents = one.unflatten(start[:1, 0])
     store = allocate(potential, latents, num_chains, num_samples, file)
     outcome = sample(plan, store, path, checkpoint_seconds, progress)

@@ -12,7 +12,7 @@ from .convergence import split_rhat
 from .kernel import Info, Kernel, tuning_of
 from .ladder import LadderEstimate
 from .mass import MassEstimate
-from .moments import Moments, merge
+from .moments import Moments, merge, moments_from_dict, moments_to_dict
 from .noise import KeyedSource
 from .potential import Potential
 from .warmup import WarmupState, adapt, mass_windows, start_warmup
@@ -223,7 +223,7 @@ class SamplingRun:
                 name: value._asdict() if hasattr(value, "_asdict") else value
                 for name, value in warmup._asdict().items()
             },
-            "moments": {name: value._asdict() for name, value in self.moments.items()},
+            "moments": moments_to_dict(self.moments),
             "num_gradients": self.num_gradients,
             "num_diverging": self.num_diverging,
         }
@@ -239,6 +239,6 @@ class SamplingRun:
             None if warmup["moments"] is None else MassEstimate(**warmup["moments"]),
             None if warmup["ladder"] is None else LadderEstimate(**warmup["ladder"]),
         )
-        self.moments = {name: Moments(**value) for name, value in content["moments"].items()}
+        self.moments = moments_from_dict(content["moments"])
         self.num_gradients = content["num_gradients"]
         self.num_diverging = content["num_diverging"]

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .checks import check_positive
+
 
 @dataclass(frozen=True)
 class NoProgress:
@@ -31,8 +33,7 @@ class NoProgress:
     least_gain: float = 0.0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.patience, int) or self.patience < 1:
-            raise ValueError(f"patience must be a positive integer, got {self.patience!r}")
+        check_positive("patience", self.patience)
 
     def __call__(self, history: Mapping[str, Sequence[float]]) -> bool:
         """Return whether to stop after the epochs in the history."""

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from .hmc import HMC, HMCState
 from .integrators import Phase, leapfrog
-from .kernel import Info, StepSize, check_settings, check_start, full_step_size, metropolis
-from .mass import Mass, check_mass
+from .kernel import Info, StepSize, check_start, choose, full_step_size, metropolis
+from .mass import Mass
 from .noise import Generator, standard_normal, uniform
 from .potential import Parts
 
@@ -104,8 +104,7 @@ class ParallelTempering:
     mass: Mass = "auto"
 
     def __post_init__(self) -> None:
-        check_settings(self.step_size, self.target_acceptance)
-        check_mass(self.mass)
+        # Making it checks the settings that it shares.
         self.replica_kernel  # noqa: B018
         if not isinstance(self.num_replicas, int) or self.num_replicas < 2:
             raise ValueError(
@@ -215,7 +214,7 @@ class ParallelTempering:
         )
         accepted = _by_example(info.accepted, replicas)
         new = [
-            torch.where(_like(accepted, part), _by_example(proposed, replicas), part)
+            choose(accepted, _by_example(proposed, replicas), part)
             for part, proposed in zip(
                 (state.replica_position, *parts), (end.position, *tempered.parts), strict=True
             )
@@ -298,7 +297,3 @@ def _by_replica(value: Tensor) -> Tensor:
 def _by_example(value: Tensor, replicas: int) -> Tensor:
     """From rows by replica to (n, K, ...)."""
     return value.reshape(replicas, -1, *value.shape[1:]).transpose(0, 1)
-
-
-def _like(accepted: Bool[Tensor, "n K"], value: Tensor) -> Tensor:
-    return accepted if value.dim() == 2 else accepted[:, :, None]
