@@ -31,6 +31,7 @@ from .interrupt import deferred_interrupt
 from .kernel import Kernel
 from .mala import MALA
 from .potential import Potential, dtype_and_device, validate
+from .tempering import ParallelTempering
 from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
@@ -84,7 +85,7 @@ class AlternatingBackProp:
     Raises
     ------
     ValueError
-        If a number is not positive.
+        If a number is not positive, or the kernel is a ``ParallelTempering`` that adapts.
 
     Notes
     -----
@@ -125,6 +126,12 @@ class AlternatingBackProp:
             check_positive(name, value)
         if average_from is not None and (not isinstance(average_from, int) or average_from < 0):
             raise ValueError(f"average_from must be an epoch, 0 or later, got {average_from!r}")
+        if isinstance(kernel, ParallelTempering) and kernel.step_size == "auto":
+            raise ValueError(
+                "kernel must adapt from visit to visit, and the loop keeps no replicas of a chain: "
+                "learn with HMC() and sample with ParallelTempering afterwards, or give it a fixed "
+                "step_size"
+            )
         self.model = model
         self.kernel: Kernel[Any] = MALA() if kernel is None else kernel
         self.inference_steps = inference_steps

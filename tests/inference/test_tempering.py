@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from explainaway.inference import HMC, KeyedSource, ParallelTempering, bind, sample_posterior
+from explainaway.inference import (
+    HMC,
+    AlternatingBackProp,
+    KeyedSource,
+    ParallelTempering,
+    bind,
+    sample_posterior,
+)
 from explainaway.inference.ladder import LadderEstimate, respaced
 from explainaway.inference.tempering import _swap
 from explainaway.inference.warmup import adapt, start_warmup
@@ -130,6 +137,14 @@ def test_warmup_evens_out_the_swaps() -> None:
     # 16 chains of 150 tries each, correlated in time: a rate's standard error is below .05.
     rejection = 1 - torch.stack(rates).flatten(0, 1).nanmean(0)
     assert ((rejection - rejection.mean(1, keepdim=True)).abs() < 0.2).all()
+
+
+def test_the_loop_says_that_it_keeps_no_replicas() -> None:
+    linear = linear_gaussian(torch.ones(2, 1))
+    with pytest.raises(ValueError, match="learn with HMC"):
+        AlternatingBackProp(linear.model, ParallelTempering())
+    fixed = AlternatingBackProp(linear.model, ParallelTempering(2, step_size=0.2))
+    assert fixed.fit(torch.randn(4, 2), epochs=1, progress=False).latents.shape == (4, 1)
 
 
 def test_settings_are_checked() -> None:
