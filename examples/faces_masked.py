@@ -84,6 +84,8 @@ def learn_and_recover(
         optimizer=torch.optim.Adam(model.parameters(), lr=2e-3),
         scheduler=lambda adam: torch.optim.lr_scheduler.CosineAnnealingLR(adam, options.epochs),
         batch_size=50,
+        compile="auto",
+        precision="auto",
     )
     # The last sweeps run at a vanishing learning rate: their draws are averaged.
     moments = None

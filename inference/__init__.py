@@ -5,6 +5,8 @@ move chains, :func:`bind` makes the potential energy they see.
 """
 
 from .alternating import AlternatingBackProp
+from .capture import CaptureWarning
+from .compilation import CompilationWarning
 from .convergence import nested_rhat
 from .diagnostics import Summary, summarise
 from .fit_run import Fit, StepRecord
@@ -27,6 +29,8 @@ __all__ = [
     "HMC",
     "MALA",
     "AlternatingBackProp",
+    "CaptureWarning",
+    "CompilationWarning",
     "Fit",
     "GaussNewton",
     "GradientDescent",

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from .averaging import ParameterAverage
+from .capture import Captures
 from .chains import Chains, visit
 from .checkpoint import check_folder, check_new_file, fingerprint
-from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled
+from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled, leaves_of
+from .compile_choice import Compile, CompileChoice, check_compile
 from .data import ExampleData
 from .fit_checkpoint import FitState
 from .fit_run import (
@@ -31,6 +33,13 @@ from .interrupt import deferred_interrupt
 from .kernel import Kernel
 from .mala import MALA
 from .potential import Potential, dtype_and_device, validate
+from .precision import (
+    Arithmetic,
+    Precision,
+    check_precision,
+    chosen_arithmetic,
+    with_arithmetic,
+)
 from .tempering import ParallelTempering
 from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
 
@@ -81,11 +90,23 @@ class AlternatingBackProp:
         latents; only a batch's own are read and written.
     example_plate : str, optional
         Name of the plate over examples, where it is not the only one.
+    compile : bool or "auto", default False
+        Compile each kernel step, with its noise and acceptance, and the gradient of θ by
+        TorchInductor, which needs a C++ compiler and takes half a minute or so; torch keeps the
+        result on disk. ``"auto"`` does so in a :meth:`fit` that is long enough to pay for it, and
+        goes back if timing shows it to be slower. A run that is killed and resumed gives the same
+        up to rounding then, instead of the same bits.
+    precision : "float32", "bfloat16" or "auto", default "float32"
+        Of the network's matrix products and convolutions, by torch's autocast; energies are added
+        up in the model's own precision. ``"float32"`` leaves the model as it is; ``"auto"`` times
+        a few evaluations, also with the weights of convolutions stored channels last, and takes
+        what is fastest. A checkpoint keeps what was chosen.
 
     Raises
     ------
     ValueError
-        If a number is not positive, or the kernel is a ``ParallelTempering`` that adapts.
+        If a number is not positive, ``compile`` is neither of these, or the kernel is a
+        ``ParallelTempering`` that adapts.
 
     Notes
     -----
@@ -115,6 +136,8 @@ class AlternatingBackProp:
         average_from: int | None = None,
         chains_file: str | os.PathLike[str] | None = None,
         example_plate: str | None = None,
+        compile: Compile = False,
+        precision: Precision = "float32",
     ) -> None:
         if not callable(model):
             raise TypeError(f"model must be callable, a Pyro model, got {model!r}")
@@ -124,6 +147,8 @@ class AlternatingBackProp:
             ("num_chains", num_chains),
         ):
             check_positive(name, value)
+        check_compile(compile)
+        check_precision(precision)
         if average_from is not None and (not isinstance(average_from, int) or average_from < 0):
             raise ValueError(f"average_from must be an epoch, 0 or later, got {average_from!r}")
         if isinstance(kernel, ParallelTempering) and kernel.step_size == "auto":
@@ -141,6 +166,8 @@ class AlternatingBackProp:
         self.average_from = average_from
         self.chains_file = None if chains_file is None else Path(chains_file)
         self.example_plate = example_plate
+        self.compile = compile
+        self.precision = precision
         self.chains: Chains | None = None
         self._average = ParameterAverage()
         self._optimizer_like = optimizer
@@ -148,6 +175,9 @@ class AlternatingBackProp:
         self._optimizer: torch.optim.Optimizer | None = None
         self._scheduler: torch.optim.lr_scheduler.LRScheduler | None = None
         self._parameters: dict[str, Tensor] = {}
+        self._learned: list[Tensor] = []
+        self._compile_choice: CompileChoice | None = None
+        self._arithmetic = Arithmetic()
         self._potential: Potential | None = None
         self._seed = 0
         self._iteration = 0
@@ -190,14 +220,27 @@ class AlternatingBackProp:
         first = first.to(examples.tensors()[0].device)
         head = examples.select(first)
         layout = read_layout(self.model, head, self.example_plate)
-        self._potential = Potential(self.model, head, layout)
+        captures = Captures()
+        self._compile_choice = CompileChoice(self.compile, captures)
+        self._potential = Potential(self.model, head, layout, captures=captures)
         self._parameters = parameters_of(self.model, head)
         self.chains = self._first_chains(examples, seed, resumes)
         check_uncoupled(self._potential, self.chains.position[first, 0])
+        with evaluation_mode(self.model):
+            self._use(
+                chosen_arithmetic(self.precision, self._potential, self.chains.position[first, 0])
+            )
         self._make_optimizer(self.chains.position[first, 0])
         self._average = ParameterAverage()
         self._seed = seed
         self._iteration = 0
+
+    def _use(self, arithmetic: Arithmetic) -> None:
+        assert self._potential is not None
+        if self._arithmetic.channels_last and isinstance(self.model, nn.Module):
+            self.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        self._arithmetic = arithmetic
+        self._potential = with_arithmetic(self._potential, arithmetic)
 
     def _first_chains(self, examples: ExampleData, seed: int, resumes: bool) -> Chains:
         assert self._potential is not None
@@ -224,6 +267,7 @@ class AlternatingBackProp:
             else like(list(self._parameters.values()))
         )
         check_optimizer(loss, self._parameters, optimizer)
+        self._learned = leaves_of(loss)
         self._optimizer = optimizer
         if self._scheduler_like is not None:
             self._scheduler = self._scheduler_like(optimizer)
@@ -266,15 +310,17 @@ class AlternatingBackProp:
         optimizer = self.optimizer
         optimizer.zero_grad(set_to_none=True)
         # What is random in the θ step (dropout) depends on nothing but the seed and the iteration.
+        learned = [parameter for parameter in self._learned if parameter.requires_grad]
         with seeded(self._seed + 1_000_003 * (self._iteration + 1)):
-            loss = potential.loss(moved.position)
-            loss.backward()
+            loss, gradients = potential.loss_and_gradients(moved.position, learned)
+        for parameter, gradient in zip(learned, gradients, strict=True):
+            parameter.grad = gradient
         optimizer.step()
         self._iteration += 1
         if self._averages:
             self._average.add(self._parameters)
         return StepRecord(
-            loss.detach(),
+            loss,
             moved.energy,
             moved.acceptance_rate,
             self.chains.step_size[index].median(),
@@ -366,11 +412,16 @@ class AlternatingBackProp:
             held_out = self._examples(_as_call(validation))
             validate(self.model, held_out)
         run = Progress()
+        compile_choice = self._compile_choice
+        assert compile_choice is not None
         identity = self._identity(examples, seed) if path is not None else {}
         held_out_chains = None if held_out is None else self._start_validation(held_out, seed)
         if path is not None and path.exists():
             run = self._state(held_out_chains).resume(path, identity)
             self._iteration = run.iteration
+            compile_choice.resume(run.compiles)
+            if self.precision == "auto" and run.arithmetic is not None:
+                self._use(Arithmetic.named(run.arithmetic))
         with deferred_interrupt() as interrupt:
             saved_at = time.monotonic()
             bar = self._bar(run, epochs, examples.num_examples, progress)
@@ -384,6 +435,10 @@ class AlternatingBackProp:
                     batches = order.split(self.batch_size)
                 index = batches[run.batch]
                 record = self.step(examples.select(index), index)
+                left = (epochs - run.epoch) * len(batches) - run.batch - 1
+                compile_choice.after_iteration(time.monotonic() - began, left)
+                run.compiles = compile_choice.decided
+                run.arithmetic = str(self._arithmetic)
                 run.add(record, len(index))
                 run.iteration = self._iteration
                 if run.batch == len(batches):

@@ -1,6 +1,7 @@
 """The warm-started chains of all examples, found by example index."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +11,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from .adaptation import online_gain, online_step_size, pool_chains
+from .data import Identity
 from .kernel import Kernel, NonFiniteStartError, full_step_size, largest_step_size
-from .noise import KeyedSource
+from .noise import KeyedSource, keyed_generator
+from .noise_ahead import NoiseAhead
 from .potential import Potential
 from .warmup import adapted_mass
 
@@ -158,21 +161,21 @@ def visit(
     preconditioned = curvature.shape[1] > 0
     if preconditioned:
         state = state._replace(scale=_scale(curvature, time, c).repeat(c, 1))
-    rates = []
-    squares = torch.zeros_like(curvature)
-    diverging = torch.zeros((), dtype=torch.int64, device=index.device)
-    for _ in range(num_steps):
-        state, info = kernel.step(state, potential, source.at(time.repeat(c)))
-        rates.append(info.acceptance_rate)
-        diverging = diverging + info.diverging.sum()
-        if kernel.step_size == "auto":
-            step_size = online_step_size(
-                step_size, pool_chains(info.acceptance_rate, c), kernel.target_acceptance, time
-            ).clamp(max=largest_step_size(kernel))
-            state = state._replace(step_size=step_size.repeat(c))
-        if preconditioned:
-            squares = squares + (state.gradient**2).reshape(c, b, -1).mean(0) / num_steps
-        time = time + 1
+    state_type = type(state)
+    name = ("visit", Identity(kernel), state_type, c, preconditioned)
+    ahead = None if potential.compiles else NoiseAhead(source.key)
+    moved = _stepper(kernel, state_type, c, preconditioned, num_steps, ahead)
+    zero = torch.zeros((), dtype=position.dtype, device=position.device)
+    tally: tuple[Tensor, ...] = (
+        torch.zeros_like(curvature),
+        *(zero, zero, zero),
+        torch.zeros((), dtype=torch.int64, device=position.device),
+    )
+    *fields, time, _, squares, rates, num_rates, energy, diverging = potential.iterated(
+        name, moved, num_steps, *state, time, source.key, *tally
+    )
+    state = state_type(*fields)
+    step_size = state.step_size[:b]
     if preconditioned:
         gain = online_gain(time - num_steps)[:, None].to(curvature)
         # In logarithms, so that the huge gradients of the first steps are soon forgotten. Fewer
@@ -180,7 +183,7 @@ def visit(
         m = torch.tensor(c * num_steps / 2, dtype=torch.double)
         expected = float(torch.digamma(m) - m.log())
         # A gradient of zero, by rounding, must not give an infinite scale.
-        seen = squares.clamp(min=1e-8).log() - expected
+        seen = (squares / num_steps).clamp(min=1e-8).log() - expected
         learned = torch.lerp(curvature.log(), seen, gain).exp()
         chains.curvature[index] = learned
         # The same steps as before in the typical direction: what changes is their proportions.
@@ -190,10 +193,56 @@ def visit(
     chains.num_steps[index] = time
     return Visit(
         state.position,
-        info.potential_energy.mean(),
-        torch.stack(rates).nanmean(),
+        energy,
+        rates / num_rates,
         diverging,
     )
+
+
+def _stepper(
+    kernel: Kernel[Any],
+    state_type: type[Any],
+    num_chains: int,
+    preconditioned: bool,
+    num_steps: int,
+    ahead: NoiseAhead | None,
+) -> Callable[..., tuple[Tensor, ...]]:
+    """Return a step with its noise, its adaptation and its tally as one function of tensors.
+
+    With noise drawn ahead it is a function of ``num_steps`` calls in order.
+    """
+    c, left = num_chains, num_steps
+
+    def step(potential: Potential, *tensors: Tensor) -> tuple[Tensor, ...]:
+        nonlocal left
+        *fields, time, key, squares, rates, num_rates, _, diverging = tensors
+        left -= 1
+        now = time.repeat(c)
+        generator = keyed_generator(key, now) if ahead is None else ahead.at(now, left)
+        state, info = kernel.step(state_type(*fields), potential, generator)
+        if kernel.step_size == "auto":
+            step_size = online_step_size(
+                state.step_size[: len(time)],
+                pool_chains(info.acceptance_rate, c),
+                kernel.target_acceptance,
+                time,
+            ).clamp(max=largest_step_size(kernel))
+            state = state._replace(step_size=step_size.repeat(c))
+        if preconditioned:
+            squares = squares + (state.gradient**2).reshape(c, len(time), -1).mean(0)
+        known = ~info.acceptance_rate.isnan()
+        return (
+            *state,
+            time + 1,
+            key,
+            squares,
+            rates + info.acceptance_rate.nan_to_num().sum(),
+            num_rates + known.sum().to(num_rates),
+            info.potential_energy.mean(),
+            diverging + info.diverging.sum(),
+        )
+
+    return step
 
 
 SHRINKAGE = 10

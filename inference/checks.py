@@ -56,7 +56,7 @@ def _suspects(model: Any) -> str:
 
 def check_parameters(loss: Float[Tensor, ""], parameters: Mapping[str, Tensor]) -> None:
     """Raise ValueError unless the loss depends on parameters, all of them known by name."""
-    leaves = _leaves(loss)
+    leaves = leaves_of(loss)
     names = {id(parameter) for parameter in parameters.values()}
     unnamed = [tuple(leaf.shape) for leaf in leaves if id(leaf) not in names]
     if unnamed:
@@ -77,7 +77,7 @@ def check_optimizer(
 ) -> None:
     """Raise ValueError, with their names, unless it holds all parameters the loss depends on."""
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    needed = {id(leaf) for leaf in _leaves(loss)}
+    needed = {id(leaf) for leaf in leaves_of(loss)}
     lacking = [n for n, p in parameters.items() if id(p) in needed and id(p) not in held]
     if lacking:
         raise ValueError(
@@ -88,7 +88,7 @@ def check_optimizer(
         )
 
 
-def _leaves(loss: Tensor) -> list[Tensor]:
+def leaves_of(loss: Tensor) -> list[Tensor]:
     """Return the leaf tensors that a value's gradient reaches."""
     found: dict[int, Tensor] = {}
     seen: set[Any] = set()

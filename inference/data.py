@@ -1,6 +1,6 @@
 """Data whose every tensor leads with the example, kept together and indexed together."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,14 +102,53 @@ class ExampleData:
             if isinstance(value, Tensor):
                 found.append(value)
 
-        _walk_tree(collect, "", (self.args, dict(sorted(self.kwargs.items()))))
+        _walk_tree(collect, "", (self.args, self._sorted_kwargs()))
         return found
+
+    def with_tensors(self, tensors: Iterable[Tensor]) -> "ExampleData":
+        """Return the same with other tensors, in the order of :meth:`tensors`."""
+        others = iter(tensors)
+
+        def put(value: Any) -> Any:
+            return next(others) if isinstance(value, Tensor) else value
+
+        args = _map_tree(put, self.args)
+        return ExampleData(args, _map_tree(put, self._sorted_kwargs()), self.num_examples)
+
+    def signature(self) -> tuple[Any, ...]:
+        """Return what a graph of tensor operations depends on: shapes, types, other values."""
+        found: list[Any] = []
+
+        def collect(path: str, value: Any) -> None:
+            if isinstance(value, Tensor):
+                found.append((path, value.shape, value.dtype, value.device, value.stride()))
+            else:
+                found.append((path, Identity(value)))
+
+        _walk_tree(collect, "", (self.args, self._sorted_kwargs()))
+        return tuple(found)
+
+    def _sorted_kwargs(self) -> dict[str, Any]:
+        return dict(sorted(self.kwargs.items()))
 
     def _map(self, function: Callable[[Tensor], Tensor], num_examples: int) -> "ExampleData":
         def apply(value: Any) -> Any:
             return function(value) if isinstance(value, Tensor) else value
 
         return ExampleData(_map_tree(apply, self.args), _map_tree(apply, self.kwargs), num_examples)
+
+
+class Identity:
+    """Any object as a key: the same one only, and kept alive."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self._value is other._value
+
+    def __hash__(self) -> int:
+        return id(self._value)
 
 
 def _unload(args: tuple[Any, ...]) -> tuple[Any, ...]:

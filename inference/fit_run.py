@@ -70,6 +70,8 @@ class Progress:
     stopped: bool = False
     sums: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
+    compiles: bool | None = None
+    arithmetic: str | None = None
 
     def add(self, record: StepRecord, num_examples: int) -> None:
         """Add one batch to the epoch."""

@@ -1,5 +1,6 @@
 """Integrators of Hamilton's equations for ``H(z, p) = E(z) + p'p / 2``, p whitened."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -47,8 +48,11 @@ def leapfrog(
     return Phase(position, momentum, energy, gradient)
 
 
-COMPACTED_FROM = 0.8
-"""Share of rows still on their way below which the others are taken out of the batch."""
+COMPACTED_BY = 0.8
+"""Batches shrink to a power of this share of their rows, so that few shapes occur."""
+
+COMPACTED_BY_COMPILED = 0.5
+"""The same where every shape takes seconds to compile."""
 
 
 def leapfrog_each(
@@ -67,13 +71,16 @@ def leapfrog_each(
     # How many rows have arrived after 0, 1, 2, ... steps: read once, not at every step.
     arrived = num_steps.bincount().cumsum(0).tolist()
     num_rows, evaluated = len(num_steps), 0
-    compacts = hasattr(potential, "rows")
+    sizes = _sizes(num_rows, potential)
     end, going = phase, torch.arange(num_rows, device=num_steps.device)
     work = _Work(phase, step_size, num_steps, potential, scale)
     for step in range(len(arrived) - 1):
-        if compacts and num_rows - arrived[step] <= COMPACTED_FROM * len(going):
+        size = min(size for size in sizes if size >= num_rows - arrived[step])
+        if size < len(going):
             end = _put(end, going, work.phase)
-            going = going[work.num_steps > step]
+            # Those that have longest to go, and some that have arrived to make up the number.
+            kept = work.num_steps.argsort(descending=True, stable=True)[:size]
+            going = going[kept]
             work = _Work(
                 Phase(*(field[going] for field in end)),
                 step_size[going],
@@ -86,6 +93,18 @@ def leapfrog_each(
     return _put(end, going, work.phase), evaluated / num_rows
 
 
+def _sizes(num_rows: int, potential: EnergyAndGradient) -> list[int]:
+    """Return the batch sizes that a trajectory may shrink to."""
+    if not hasattr(potential, "rows"):
+        return [num_rows]
+    share = COMPACTED_BY_COMPILED if getattr(potential, "compiles", False) else COMPACTED_BY
+    sizes, size = [], float(num_rows)
+    while size > 1:
+        sizes.append(math.ceil(size))
+        size *= share
+    return [*sizes, 1]
+
+
 class _Work(NamedTuple):
     """The rows that are on their way."""
 
@@ -96,10 +115,23 @@ class _Work(NamedTuple):
     scale: Tensor
 
     def advanced(self, step: int) -> "_Work":
-        moved = leapfrog(self.phase, self.step_size, 1, self.potential, self.scale)
-        going = step < self.num_steps
-        chosen = (choose(going, new, old) for new, old in zip(moved, self.phase, strict=True))
-        return self._replace(phase=Phase(*chosen))
+        fused = getattr(self.potential, "fused", None)
+        arguments = (*self.phase, self.step_size, self.num_steps, self.scale)
+        now = torch.tensor(step, device=self.num_steps.device)
+        moved = (
+            _one_step(self.potential, *arguments, now)
+            if fused is None
+            else fused("leapfrog", _one_step, *arguments, now)
+        )
+        return self._replace(phase=Phase(*moved))
+
+
+def _one_step(potential: EnergyAndGradient, *tensors: Tensor) -> tuple[Tensor, ...]:
+    *fields, step_size, num_steps, scale, step = tensors
+    phase = Phase(*fields)
+    moved = leapfrog(phase, step_size, 1, potential, scale)
+    going = step < num_steps
+    return tuple(choose(going, new, old) for new, old in zip(moved, phase, strict=True))
 
 
 def _put(phase: Phase, index: Int64[Tensor, " k"], part: Phase) -> Phase:

@@ -28,6 +28,32 @@ def _mix(x: Tensor) -> Tensor:
     return x ^ _shift(x, 31)
 
 
+def step_key(key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
+    """Return the keys of a step of the chains with the given keys."""
+    return _mix(key ^ (step + 1) * _GAMMA)
+
+
+def words(key: Int64[Tensor, "*n"], drawn: int, count: int) -> Int64[Tensor, "*n count"]:
+    """Return random words, those after the first ``drawn`` of each stream."""
+    counter = torch.arange(drawn + 1, drawn + count + 1, device=key.device)
+    return _mix(key[..., None] + counter * _GAMMA)
+
+
+def normals(
+    words: Int64[Tensor, "*n half"], size: int, dtype: torch.dtype
+) -> Float[Tensor, "*n size"]:
+    """Return standard normals by the Box-Muller transform, two from each word."""
+    # (0, 1], so that the logarithm is finite; 32 bits reach out to 6.6 standard deviations.
+    radius = ((_shift(words, 32) + 1).to(dtype) * 2.0**-32).log().mul(-2.0).sqrt()
+    angle = (words & 0xFFFFFFFF).to(dtype) * (2.0 * math.pi * 2.0**-32)
+    return torch.cat([radius * angle.cos(), radius * angle.sin()], -1)[..., :size]
+
+
+def uniforms(words: Int64[Tensor, "*n"], dtype: torch.dtype) -> Float[Tensor, "*n"]:
+    """Return uniform numbers in [0, 1), one from each word."""
+    return _shift(words, 40).to(dtype) * 2.0**-24
+
+
 class KeyedGenerator:
     """The random source of one step, one stream for each row of a batch.
 
@@ -40,21 +66,16 @@ class KeyedGenerator:
         self._drawn = 0
 
     def _words(self, count: int) -> Int64[Tensor, "n count"]:
-        counter = torch.arange(self._drawn + 1, self._drawn + count + 1, device=self._key.device)
-        self._drawn += count
-        return _mix(self._key[:, None] + counter * _GAMMA)
+        drawn, self._drawn = self._drawn, self._drawn + count
+        return words(self._key, drawn, count)
 
     def normal(self, size: int, dtype: torch.dtype) -> Float[Tensor, "n size"]:
-        """Return standard normals by the Box-Muller transform, (n, size)."""
-        words = self._words((size + 1) // 2)
-        # (0, 1], so that the logarithm is finite; 32 bits reach out to 6.6 standard deviations.
-        radius = ((_shift(words, 32) + 1).to(dtype) * 2.0**-32).log().mul(-2.0).sqrt()
-        angle = (words & 0xFFFFFFFF).to(dtype) * (2.0 * math.pi * 2.0**-32)
-        return torch.cat([radius * angle.cos(), radius * angle.sin()], 1)[:, :size]
+        """Return standard normals, (n, size)."""
+        return normals(self._words((size + 1) // 2), size, dtype)
 
     def uniform(self, size: int, dtype: torch.dtype) -> Float[Tensor, "n size"]:
         """Return uniform numbers in [0, 1), (n, size)."""
-        return _shift(self._words(size), 40).to(dtype) * 2.0**-24
+        return uniforms(self._words(size), dtype)
 
 
 class KeyedSource:
@@ -74,7 +95,7 @@ class KeyedSource:
         # A Python integer beyond 64 bits, or negative, is a valid seed too.
         wrapped = (seed + 2**63) % 2**64 - 2**63
         key = _mix(torch.tensor(wrapped, device=example.device) + _GAMMA)
-        self._key = _mix(_mix(key ^ example) + (chain + 1) * _GAMMA)
+        self.key: Int64[Tensor, " n"] = _mix(_mix(key ^ example) + (chain + 1) * _GAMMA)
 
     @staticmethod
     def of_chains(seed: int, example: Int64[Tensor, " b"], num_chains: int) -> "KeyedSource":
@@ -86,8 +107,12 @@ class KeyedSource:
 
     def at(self, step: Int64[Tensor, " n"] | int) -> KeyedGenerator:
         """Return the generator of a step, which may differ between rows."""
-        time = torch.as_tensor(step, device=self._key.device)
-        return KeyedGenerator(_mix(self._key ^ (time + 1) * _GAMMA), time)
+        return keyed_generator(self.key, torch.as_tensor(step, device=self.key.device))
+
+
+def keyed_generator(key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> KeyedGenerator:
+    """Return the generator of a step of the chains with the given keys."""
+    return KeyedGenerator(step_key(key, step), step)
 
 
 Generator = torch.Generator | KeyedGenerator

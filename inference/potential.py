@@ -1,7 +1,7 @@
 """The posterior of each example's latents as a potential energy on a flat tensor."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from .capture import Bound, Captures
 from .data import ExampleData
 from .trace import Layout, LogDensity, Model, Record, Substitute, read_layout, run, seeded
 
@@ -42,15 +43,23 @@ class Potential:
     Made by :func:`bind`. Kernels see one flat tensor (n, d); a latent with constrained support is
     moved to the whole space by its bijection, whose log-Jacobian is part of the energy. The model
     is run in whichever mode (training, evaluation) it is in.
+
+    Energies with their gradients are captured as a graph of tensor operations at the first call of
+    a shape, and then evaluated without Pyro; a model that cannot be captured is run as it is, which
+    a ``CaptureWarning`` says. Changes of the model, also of its weights in place, are seen, all but
+    those through ``parameter.data``, which torch does not count.
     """
 
     model: Model
     data: ExampleData
     layout: Layout
     beta: Tensor | None = None
+    autocast: torch.dtype | None = None
+    captures: Captures | None = field(default_factory=Captures, repr=False, compare=False)
     _repeats: dict[int, "Potential"] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    _bounds: dict[Any, Bound] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def num_examples(self) -> int:
@@ -62,9 +71,22 @@ class Potential:
         """Number of unconstrained latent components of one example, d."""
         return self.layout.latent_dim
 
+    @property
+    def compiles(self) -> bool:
+        """Whether its graphs are compiled."""
+        return self.captures is not None and self.captures.compiles
+
     def on(self, data: ExampleData) -> "Potential":
         """Return the potential of other examples of the same model."""
         return dataclasses.replace(self, data=data)
+
+    def of_model(self, model: Model) -> "Potential":
+        """Return the potential of another model of the same form."""
+        return dataclasses.replace(self, model=model, captures=Captures(self.compiles))
+
+    def cast(self, autocast: torch.dtype | None) -> "Potential":
+        """Return the potential with matrix products and convolutions in another precision."""
+        return dataclasses.replace(self, autocast=autocast)
 
     def rows(self, index: Int64[Tensor, " k"]) -> "Potential":
         """Return the potential of some of the examples, in the order of ``index``."""
@@ -82,6 +104,9 @@ class Potential:
 
     def parts(self, position: Float[Tensor, "n d"]) -> Parts:
         """Return the energies of the prior and of the likelihood and their gradients, detached."""
+        return Parts(*self._evaluated("parts", Potential._parts, position))
+
+    def _parts(self, position: Tensor) -> tuple[Tensor, ...]:
         position = position.detach().requires_grad_()
         with torch.enable_grad():
             density = self._density(position)
@@ -95,7 +120,97 @@ class Potential:
                 for energy in energies
             ]
         prior, likelihood = (energy.detach() for energy in energies)
-        return Parts(prior, gradients[0], likelihood, gradients[1])
+        return prior, gradients[0], likelihood, gradients[1]
+
+    def fused(
+        self,
+        name: Hashable,
+        evaluation: Callable[..., tuple[Tensor, ...]],
+        *varying: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Return ``evaluation(potential, *varying)``, compiled as one if this potential compiles.
+
+        Parameters
+        ----------
+        name : hashable
+            What the evaluation is; two of one name are the same function.
+        evaluation : callable
+            A function of tensors alone, such as a step of a kernel, that uses the potential it is
+            handed; it is not differentiated.
+        *varying : Tensor
+            Its arguments.
+        """
+        if not self.compiles:
+            return evaluation(self, *varying)
+        return self._evaluated(name, evaluation, *varying, optional=True)
+
+    def iterated(
+        self,
+        name: Hashable,
+        evaluation: Callable[..., tuple[Tensor, ...]],
+        times: int,
+        *varying: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Return :meth:`fused` of its own result, ``times`` times over.
+
+        The model is taken to stay the same in between.
+        """
+        bound: Bound | None = None
+        for _ in range(times):
+            if bound is None:
+                varying = self.fused(name, evaluation, *varying)
+                if self.compiles:
+                    bound = self._bounds.get(_key_of(name, varying))
+            else:
+                varying = bound(*varying)
+        return varying
+
+    def _evaluated(
+        self,
+        name: Hashable,
+        evaluation: Callable[..., tuple[Tensor, ...]],
+        *varying: Tensor,
+        optional: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Evaluate by a captured graph, or as it is while there is none."""
+        if self.captures is None:
+            return evaluation(self, *varying)
+        key = _key_of(name, varying)
+        bound = self._bounds.get(key)
+        if bound is None or not bound.contents.unchanged():
+            bound = self._bind(evaluation, key, varying, optional)
+            if bound is None:
+                # What is inside a step that will be captured whole need not be captured.
+                inside = optional and self.captures.can_capture(name)
+                return evaluation(self._plain() if inside else self, *varying)
+            if bound.settled:
+                self._bounds[key] = bound
+        return bound(*varying)
+
+    def _plain(self) -> "Potential":
+        return dataclasses.replace(self, captures=None)
+
+    def _bind(
+        self,
+        evaluation: Callable[..., tuple[Tensor, ...]],
+        key: tuple[Any, ...],
+        varying: tuple[Tensor, ...],
+        optional: bool,
+    ) -> Bound | None:
+        assert self.captures is not None
+        split = len(varying)
+
+        def of_tensors(*tensors: Tensor) -> tuple[Tensor, ...]:
+            given = tensors[split:]
+            beta = None if self.beta is None else given[-1]
+            data = self.data.with_tensors(given)
+            plain = dataclasses.replace(self, data=data, beta=beta, captures=None)
+            return evaluation(plain, *tensors[:split])
+
+        given = self.data.tensors() + ([] if self.beta is None else [self.beta])
+        key = (*key, self.layout, self.data.signature(), self.beta is None, self.autocast)
+        detached = [tensor.detach() for tensor in varying]
+        return self.captures.bound(self.model, key, of_tensors, detached, given, optional)
 
     def _weighted(self, of_likelihood: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return of_likelihood if self.beta is None else self.beta * of_likelihood
@@ -107,7 +222,12 @@ class Potential:
                 f"{tuple(position.shape)}"
             )
         density = LogDensity(self.layout, position)
-        run(self.model, self.data, density)
+        if self.autocast is None:
+            run(self.model, self.data, density)
+        else:
+            # Casts of weights that are kept would be kept from one capture to the next.
+            with torch.autocast(position.device.type, self.autocast, cache_enabled=False):
+                run(self.model, self.data, density)
         return density
 
     def energy(self, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -119,6 +239,10 @@ class Potential:
         self, position: Float[Tensor, "n d"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Return energies (n,) and their gradients (n, d), both detached."""
+        energy, gradient = self._evaluated("energy", Potential._energy_and_gradient, position)
+        return energy, gradient
+
+    def _energy_and_gradient(self, position: Tensor) -> tuple[Tensor, ...]:
         position = position.detach().requires_grad_()
         with torch.enable_grad():
             energy = self.energy(position)
@@ -132,6 +256,29 @@ class Potential:
         identity, ``∇ log p(y) = E[∇ log p(y, z) | y]`` (Han et al. 2017, eq. 4).
         """
         return self.energy(position.detach()).mean()
+
+    def loss_and_gradients(
+        self, position: Float[Tensor, "n d"], parameters: Sequence[Tensor]
+    ) -> tuple[Float[Tensor, ""], list[Tensor]]:
+        """Return the :meth:`loss` and its gradient in each of the parameters, all detached.
+
+        Parameters
+        ----------
+        position : Tensor, (n, d)
+            Where the latents are.
+        parameters : sequence of Tensor
+            Leaves that the loss depends on and that require a gradient.
+        """
+
+        def evaluation(potential: Potential, position: Tensor) -> tuple[Tensor, ...]:
+            with torch.enable_grad():
+                loss = potential.loss(position)
+                gradients = torch.autograd.grad(loss, parameters)
+            return loss.detach(), *gradients
+
+        name = ("loss", *map(id, parameters))
+        loss, *gradients = self._evaluated(name, evaluation, position)
+        return loss, gradients
 
     def log_likelihood(self, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
         """Return ``log p(y | z)`` of each example, in nats, detached; it is given z."""
@@ -231,12 +378,17 @@ class Potential:
         return drawn, record.predicted
 
 
+def _key_of(name: Hashable, tensors: Sequence[Tensor]) -> tuple[Any, ...]:
+    return (name, *((v.shape, v.stride(), v.dtype, v.device) for v in tensors))
+
+
 def bind(
     model: Model,
     *data: Any,
     mask: Any = None,
     context: Any = None,
     example_plate: str | None = None,
+    compile: bool = False,
 ) -> Potential:
     """Bind a Pyro model to data and return the potential energy of its latents.
 
@@ -250,6 +402,9 @@ def bind(
         Handed to the model as keyword arguments where given.
     example_plate : str, optional
         Name of the plate over examples; may be left out where only one plate has their number.
+    compile : bool, default False
+        Compile steps of a kernel, and energies that are evaluated often, by TorchInductor: seconds
+        for each shape.
 
     Returns
     -------
@@ -273,7 +428,8 @@ def bind(
     dtype, device = dtype_and_device(model)
     examples = ExampleData.of(data, {"mask": mask, "context": context}, dtype, device)
     validate(model, examples)
-    return Potential(model, examples, read_layout(model, examples, example_plate))
+    layout = read_layout(model, examples, example_plate)
+    return Potential(model, examples, layout, captures=Captures(compile))
 
 
 def validate(model: Model, data: ExampleData) -> None:

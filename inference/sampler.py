@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
+from .compile_choice import Compile, CompileChoice
 from .draw_store import DrawStore
 from .interrupt import deferred_interrupt
 from .kernel import Info, Kernel
@@ -69,6 +70,8 @@ class Plan:
         A kernel's state to go on from, (c, n, ...).
     moments : mapping of Moments, optional
         What has been accumulated before.
+    compile : bool or "auto"
+        As in ``sample_posterior``.
     """
 
     potential: Potential
@@ -83,6 +86,7 @@ class Plan:
     tuning: Mapping[str, Tensor] | None = None
     state: Mapping[str, Tensor] | None = None
     moments: Mapping[str, Moments] | None = None
+    compile: Compile = False
 
     @property
     def chunks(self) -> list[slice]:
@@ -196,6 +200,8 @@ def sample(
                 run.restore(content["run"])
             _restore_draws(store, content["draws"], chunks)
         total = schedule.num_steps * len(chunks)
+        assert plan.potential.captures is not None
+        compile_choice = CompileChoice(plan.compile, plan.potential.captures)
         done = schedule.num_steps * len(finished) + (0 if run is None else run.step)
         bar = tqdm(total=total, initial=done, unit="step", disable=not progress)
         with deferred_interrupt() as interrupt, bar:
@@ -209,6 +215,8 @@ def sample(
                     now = time.monotonic()
                     if run.step > schedule.warmup_steps:
                         seconds += now - began
+                    left = (len(chunks) - len(finished)) * schedule.num_steps - run.step
+                    compile_choice.after_iteration(now - began, left)
                     bar.update()
                     if progress and now - shown_at > 1:
                         bar.set_description(_stage(run, len(finished), len(chunks)), refresh=False)

@@ -9,11 +9,13 @@ from torch import Tensor
 
 from .adaptation import DualAveraging
 from .convergence import split_rhat
+from .data import Identity
 from .kernel import Info, Kernel, tuning_of
 from .ladder import LadderEstimate
 from .mass import MassEstimate
 from .moments import Moments, merge, moments_from_dict, moments_to_dict
-from .noise import KeyedSource
+from .noise import KeyedSource, keyed_generator
+from .noise_ahead import NoiseAhead
 from .potential import Potential
 from .warmup import WarmupState, adapt, mass_windows, start_warmup
 
@@ -92,6 +94,7 @@ class SamplingRun:
         self._accumulate = accumulate
         example = first_example + torch.arange(n, device=start.device)
         self._source = KeyedSource.of_chains(seed, example, c)
+        self._ahead: NoiseAhead | None = None
         self.state: Any = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._warmup = start_warmup(kernel, self.state, c)
         # Kernels that accept or reject, and whose step size can follow the changing target.
@@ -120,11 +123,10 @@ class SamplingRun:
     def advance(self) -> Info:
         """Make one step of every chain; adapt in warmup, keep every ``thinning``-th draw after."""
         warmup_steps, _, thinning = self.schedule
-        source = self._source.at(self._first_step + self.step)
         potential = self._annealed()
         if self.step < self._num_annealed:
             self._restart(potential)
-        self.state, info = self._kernel.step(self.state, potential, source)
+        self.state, info = self._moved(potential)
         self.step += 1
         if self.step == self._num_annealed:
             self._restart(self._copies)
@@ -145,6 +147,32 @@ class SamplingRun:
         if rest == 0:
             self._keep(draw - 1, info)
         return info
+
+    def _moved(self, potential: Potential) -> tuple[Any, Info]:
+        kernel, state_type = self._kernel, type(self.state)
+        if potential.compiles:
+            self._ahead = None
+        elif self._ahead is None:
+            self._ahead = NoiseAhead(self._source.key)
+        ahead = self._ahead
+
+        def step(potential: Potential, *tensors: Tensor) -> tuple[Tensor, ...]:
+            *fields, time, key = tensors
+            if ahead is None:
+                generator = keyed_generator(key, time)
+            else:
+                generator = ahead.at(time, self.schedule.num_steps - self.step - 1)
+            state, info = kernel.step(state_type(*fields), potential, generator)
+            *statistics, num_gradients = info
+            return *state, *statistics, torch.as_tensor(num_gradients)
+
+        name = ("step", Identity(kernel), state_type)
+        time = torch.tensor(self._first_step + self.step, device=self._source.key.device)
+        moved = potential.fused(name, step, *self.state, time, self._source.key)
+        fields = len(self.state)
+        rate, accepted, diverging, error, energy, num_gradients = moved[fields:]
+        info = Info(rate, accepted, diverging, error, energy, float(num_gradients))
+        return state_type(*moved[:fields]), info
 
     def _annealed(self) -> Potential:
         """Return the target of the next step: the posterior, or what leads to it from the prior.

@@ -6,7 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .observation import Context, Observation, factorised
+from .gaussian_cells import GaussianCells
+from .observation import Context, Observation
 
 
 class Gaussian(Observation):
@@ -67,7 +68,7 @@ class Gaussian(Observation):
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent normals around the signal."""
-        return factorised(dist.Normal(self.mean(output), self.scale), mask)
+        return GaussianCells(self.mean(output), self.scale, mask)
 
     def link_range(self) -> tuple[float, float]:
         """Return the limits of the inverse link, by evaluating it far out on both sides."""

@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from .observation import Context, Observation, Prior, first_place
 from .wrapped import as_observation, as_prior
 
+CHECKED_AT_ONCE = 10_000
+"""Examples whose data are checked in one go."""
+
 
 class GeneratorModel(nn.Module):
     """``z ~ prior``, ``y ~ observation(network(z))``: an ``nn.Module`` that is a Pyro model.
@@ -92,9 +95,9 @@ class GeneratorModel(nn.Module):
             num_examples = y.shape[0]
         with pyro.plate("examples", num_examples or 1):
             z = pyro.sample("z", self.prior.distribution())
-            made = self.observation.distribution(
-                self.network(z), mask=observed_cells, context=context
-            )
+            # Under autocast the network computes in lower precision; energies do not.
+            output = self.network(z).to(z.dtype)
+            made = self.observation.distribution(output, mask=observed_cells, context=context)
             if y is not None:
                 _check_shapes(made, y)
             sampled: Tensor = pyro.sample("y", made, obs=y)
@@ -127,33 +130,52 @@ class GeneratorModel(nn.Module):
         """
         if y.dim() < 1 or y.shape[0] == 0:
             raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
-        name = type(self.observation).__name__
-        y = _as_floating(y)
-        filled, observed = self.observation.prepare(y, mask)
-        everywhere = torch.ones_like(y, dtype=torch.bool) if observed is None else observed
-        if observed is None and bool(y.isnan().any()):
-            raise ValueError(
-                f"y{list(first_place(y.isnan()))} is NaN, but the observation {name} has no "
-                f"missing cells: write Masked({name}(...)) to treat NaN as not observed"
-            )
-        infinite = filled.isinf() & everywhere
-        if bool(infinite.any()):
-            place = first_place(infinite)
-            raise ValueError(f"y{list(place)} must be finite, got {float(y[place])}")
+        if mask is not None and mask.shape != y.shape:
+            self.observation.prepare(y, mask)  # says what is wrong with it
         with torch.no_grad(), torch.random.fork_rng():
             output = self._output(self.prior.distribution().sample((1,)))
             first = None if context is None else {key: value[:1] for key, value in context.items()}
             made = self.observation.distribution(output, context=first)
-        _check_shapes(made, filled[:1])
-        self._check_support(made, filled, everywhere)
-        self._warn_of_link(filled, everywhere)
-        never = ~everywhere.any(0)
+        seen = torch.zeros(y.shape[1:], dtype=torch.bool, device=y.device)
+        smallest, largest = float("inf"), -float("inf")
+        # In parts: data may be larger than what memory holds a second time.
+        for start in range(0, len(y), CHECKED_AT_ONCE):
+            part = slice(start, start + CHECKED_AT_ONCE)
+            filled, observed = self._check_part(
+                y[part], None if mask is None else mask[part], start
+            )
+            if start == 0:
+                _check_shapes(made, filled[:1])
+            self._check_support(made, filled, observed, start)
+            seen |= observed.any(0)
+            smallest = min(smallest, float(torch.where(observed, filled, torch.inf).min()))
+            largest = max(largest, float(torch.where(observed, filled, -torch.inf).max()))
+        self._warn_of_link(smallest, largest)
+        never = ~seen
         if bool(never.any()) and y.shape[0] > 1:
             warnings.warn(
                 f"{int(never.sum())} of {never.numel()} cells are observed in no example (first: "
                 f"{list(first_place(never))}): nothing but the network's form tells about them",
                 stacklevel=3,
             )
+
+    def _check_part(self, y: Tensor, mask: Tensor | None, start: int) -> tuple[Tensor, Tensor]:
+        """Return y without NaN and what is observed, after checking both."""
+        name = type(self.observation).__name__
+        y = _as_floating(y)
+        filled, observed = self.observation.prepare(y, mask)
+        if observed is None:
+            if bool(y.isnan().any()):
+                raise ValueError(
+                    f"y{_place(y.isnan(), start)} is NaN, but the observation {name} has no "
+                    f"missing cells: write Masked({name}(...)) to treat NaN as not observed"
+                )
+            observed = torch.ones_like(y, dtype=torch.bool)
+        infinite = filled.isinf() & observed
+        if bool(infinite.any()):
+            value = float(y[first_place(infinite)])
+            raise ValueError(f"y{_place(infinite, start)} must be finite, got {value}")
+        return filled, observed
 
     def _output(self, latents: Tensor) -> Tensor:
         """Run the network as it is used in inference: no batch statistics, no dropout."""
@@ -168,7 +190,9 @@ class GeneratorModel(nn.Module):
                 part.training = True
         return output
 
-    def _check_support(self, made: dist.TorchDistribution, y: Tensor, observed: Tensor) -> None:
+    def _check_support(
+        self, made: dist.TorchDistribution, y: Tensor, observed: Tensor, start: int
+    ) -> None:
         support: Any = made.support
         while isinstance(support, torch.distributions.constraints.independent):
             support = support.base_constraint
@@ -176,16 +200,14 @@ class GeneratorModel(nn.Module):
             return
         outside = ~support.check(y) & observed
         if bool(outside.any()):
-            place = first_place(outside)
+            value = float(y[first_place(outside)])
             raise ValueError(
-                f"y{list(place)} = {float(y[place]):g} is outside the support of the observation "
+                f"y{_place(outside, start)} = {value:g} is outside the support of the observation "
                 f"{type(self.observation).__name__}, which is {support}"
             )
 
-    def _warn_of_link(self, y: Tensor, observed: Tensor) -> None:
+    def _warn_of_link(self, smallest: float, largest: float) -> None:
         low, high = self.observation.link_range()
-        smallest = float(torch.where(observed, y, torch.inf).min())
-        largest = float(torch.where(observed, y, -torch.inf).max())
         slack = high - low
         if smallest < low - slack or largest > high + slack:
             warnings.warn(
@@ -311,6 +333,12 @@ class GeneratorModel(nn.Module):
                 f"leading dimensions, got {tuple(latents.shape)}"
             )
         return latents.reshape(-1, *event), leading
+
+
+def _place(flags: Tensor, start: int) -> list[int]:
+    """Return the index of the first true element of a part that begins at ``start``."""
+    example, *rest = first_place(flags)
+    return [start + example, *rest]
 
 
 def _as_floating(y: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from .gaussian_cells import GaussianCells
 from .observation import Prior
 
 
@@ -48,5 +49,4 @@ class Normal(Prior):
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""
-        event: dist.TorchDistribution = dist.Normal(self.loc, self.scale).to_event(1)
-        return event
+        return GaussianCells(self.loc, self.scale, batch_dims=0)

@@ -1,7 +1,9 @@
+import pytest
 import scipy.stats
 import torch
 
 from explainaway.inference import KeyedSource
+from explainaway.inference.noise_ahead import NoiseAhead
 
 
 def _normals(examples: torch.Tensor, step: int = 0, seed: int = 0, size: int = 5) -> torch.Tensor:
@@ -65,3 +67,21 @@ def test_uniforms_are_uniform() -> None:
 def test_any_integer_is_a_seed() -> None:
     for seed in (-1, 2**63, 2**70):
         assert _normals(torch.arange(2), seed=seed).isfinite().all()
+
+
+@pytest.mark.parametrize("per_row", [False, True])
+def test_noise_drawn_ahead_is_the_noise_of_each_step(per_row: bool) -> None:
+    """Also where a step asks for something else than the first, or for more."""
+    source = KeyedSource.of_chains(3, torch.arange(5), 2)
+    ahead = NoiseAhead(source.key)
+    asked = [["n", "u"]] * 4 + [["u", "n", "n"]] + [["n", "u", "u"]] + [["n", "u"]] * 40 + [["n"]]
+    for number, kinds in enumerate(asked):
+        step = torch.full((10,), 7 + number) if per_row else torch.tensor(7 + number)
+        got = ahead.at(step, left=len(asked) - number - 1)
+        expected = source.at(step)
+        for kind in kinds:
+            if kind == "n":
+                a, b = got.normal(3, torch.float32), expected.normal(3, torch.float32)
+            else:
+                a, b = got.uniform(1, torch.float32), expected.uniform(1, torch.float32)
+            assert torch.equal(a, b)

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 
 from explainaway.inference import HMC, AlternatingBackProp
@@ -20,7 +21,8 @@ def _log_likelihood(y: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, v
     )
 
 
-def test_a_linear_generator_reaches_the_ppca_optimum() -> None:
+@pytest.mark.parametrize("compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_linear_generator_reaches_the_ppca_optimum(compile: bool) -> None:
     """The gap to the optimum is below .01 nats per example; at the start it is over 1.
 
     Tipping & Bishop (1999), eq. 8: noise variance and loadings from the sample covariance.
@@ -51,6 +53,7 @@ def test_a_linear_generator_reaches_the_ppca_optimum() -> None:
         scheduler=lambda adam: torch.optim.lr_scheduler.CosineAnnealingLR(adam, 400),
         batch_size=n,
         num_chains=4,
+        compile=compile,
     )
     abp.fit(y, epochs=400, seed=0, progress=False)
     # Fisher's identity with 4 draws: the last steps are small, so their noise averages out.

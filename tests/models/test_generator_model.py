@@ -117,3 +117,24 @@ def test_broadcasting_does_not_add_terms() -> None:
     density = bind(model, torch.zeros(3, 1)).log_likelihood(torch.zeros(3, 1))
     torch.testing.assert_close(density, torch.tensor([-0.918939, -1.418939, -2.918939]))
     assert float(density.sum()) == pytest.approx(-5.256816, abs=1e-5)
+
+
+def test_data_are_checked_in_parts_and_errors_name_the_example_among_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("explainaway.models.generator_model.CHECKED_AT_ONCE", 4)
+    model = GeneratorModel(Normal(2), mlp(2, (3,)), Gaussian(0.3))
+    y = torch.rand(10, 3)
+    model.validate_data(y)
+    y[9, 1] = torch.inf
+    with pytest.raises(ValueError, match=r"y\[9, 1\] must be finite, got inf"):
+        model.validate_data(y)
+    y[9, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"y\[9, 1\] is NaN"):
+        model.validate_data(y)
+    masked = GeneratorModel(Normal(2), mlp(2, (3,)), Masked(Gaussian(0.3)))
+    with pytest.raises(ValueError, match=r"mask must have the shape of y, \(10, 3\), got \(9, 3\)"):
+        masked.validate_data(y, mask=torch.ones(9, 3, dtype=torch.bool))
+    y[:, 2] = torch.nan
+    y[0, 2] = 0.5
+    masked.validate_data(y)

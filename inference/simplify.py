@@ -1,0 +1,167 @@
+"""Rewriting of captured graphs that leaves every result as it is, to the last bit.
+
+What autograd and Pyro write down has much in it that no reader would: additions of zeros, factors
+that could have been multiplied beforehand, tensors of ones that are made at every evaluation.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+
+aten = torch.ops.aten
+
+
+def simplify(graph: fx.Graph) -> None:
+    """Take out what changes nothing, and make what depends on a tensor's shape alone constant."""
+    for node in list(graph.nodes):
+        if node.op == "call_function":
+            _fill_by_shape(graph, node)
+    for node in list(graph.nodes):
+        if node.op == "call_function" and (same := _same_as(node)) is not None:
+            node.replace_all_uses_with(same)
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+_FILLED = {
+    aten.ones_like.default: 1,
+    aten.zeros_like.default: 0,
+    aten.new_zeros.default: 0,
+    aten.new_ones.default: 1,
+}
+
+
+def _fill_by_shape(graph: fx.Graph, node: fx.Node) -> None:
+    value = node.meta.get("val")
+    if node.target not in _FILLED or not isinstance(value, Tensor):
+        return
+    with graph.inserting_before(node):
+        full = graph.call_function(
+            aten.full.default,
+            (list(value.shape), _FILLED[node.target]),
+            {"dtype": value.dtype, "device": value.device, "pin_memory": False},
+        )
+    full.meta["val"] = value
+    node.replace_all_uses_with(full)
+    graph.erase_node(node)
+
+
+_SAME_TENSOR = {aten.detach.default, aten.alias.default, aten.lift_fresh.default}
+_SAME_IF_SHAPE_IS = {aten.view.default, aten.expand.default, aten._unsafe_view.default}
+_SAME_IF_OTHER_IS_1 = {aten.mul.Tensor, aten.div.Tensor, aten.mul.Scalar, aten.pow.Tensor_Scalar}
+
+
+def _same_as(node: fx.Node) -> fx.Node | None:
+    """Return the argument that a node's result equals, if there is one."""
+    if not node.args or not isinstance(node.args[0], fx.Node):
+        return None
+    first, other = node.args[0], node.args[1] if len(node.args) > 1 else None
+    target: Any = node.target
+    if target in _SAME_TENSOR:
+        return first
+    if target in _SAME_IF_SHAPE_IS and _same_shape(node, first):
+        return first
+    if target in _SAME_IF_OTHER_IS_1 and other == 1.0 and _same_dtype(node, first):
+        return first
+    if target is aten.add.Tensor and isinstance(other, fx.Node) and not node.kwargs:
+        for zero, value in ((first, other), (other, first)):
+            if _is_zero(zero) and _same_shape(node, value) and _same_dtype(node, value):
+                return value
+    return None
+
+
+def _is_zero(node: fx.Node) -> bool:
+    return node.target is aten.full.default and bool(node.args[1] == 0)
+
+
+def _same_shape(node: fx.Node, source: fx.Node) -> bool:
+    new, old = node.meta.get("val"), source.meta.get("val")
+    return isinstance(new, Tensor) and isinstance(old, Tensor) and new.shape == old.shape
+
+
+def _same_dtype(node: fx.Node, source: fx.Node) -> bool:
+    new, old = node.meta.get("val"), source.meta.get("val")
+    return isinstance(new, Tensor) and isinstance(old, Tensor) and new.dtype == old.dtype
+
+
+def varying_nodes(graph: fx.Graph, varying: Iterable[fx.Node]) -> set[fx.Node]:
+    """Return the nodes whose results depend on some of the inputs."""
+    found = set(varying)
+    for node in graph.nodes:
+        if node.op == "call_function" and any(arg in found for arg in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
+def move_factors(graph: fx.Graph, varying: Iterable[fx.Node]) -> None:
+    """Multiply signs and powers of two into factors that do not depend on the varying inputs.
+
+    ``-(w * (2 * x))`` becomes ``(-2 * w) * x``, whose first factor is evaluated once. Both are
+    exact in floating point.
+    """
+    moved = True
+    while moved:
+        found = varying_nodes(graph, varying)
+        moved = any([_move_factor(graph, node, found) for node in list(graph.nodes)])
+        graph.eliminate_dead_code()
+
+
+def _move_factor(graph: fx.Graph, node: fx.Node, found: set[fx.Node]) -> bool:
+    if node not in found or not node.users:
+        return False
+    if node.target is aten.neg.default:
+        product = node.args[0]
+        assert isinstance(product, fx.Node)
+        if product.target is aten.mul.Tensor and len(product.users) == 1:
+            return _rewrite(graph, node, product, -1.0, found)
+    if node.target is aten.mul.Tensor and not node.kwargs:
+        for product in node.args:
+            if isinstance(product, fx.Node) and product in found and len(product.users) == 1:
+                factor = _exact_factor(product)
+                if factor is not None:
+                    fixed = [arg for arg in node.args if arg is not product]
+                    inner = product.args[0]
+                    if len(fixed) == 1 and _is_fixed(fixed[0], found):
+                        return _replace(graph, node, fixed[0], inner, factor)
+    return False
+
+
+def _rewrite(
+    graph: fx.Graph, node: fx.Node, product: fx.Node, factor: float, found: set[fx.Node]
+) -> bool:
+    for fixed, other in (product.args, product.args[::-1]):
+        if _is_fixed(fixed, found):
+            return _replace(graph, node, fixed, other, factor)
+    return False
+
+
+def _is_fixed(value: Any, found: set[fx.Node]) -> bool:
+    # A tensor: a number would turn the product of two tensors into one of another kind.
+    return isinstance(value, fx.Node) and value not in found
+
+
+def _exact_factor(node: fx.Node) -> float | None:
+    """Return the power of two, or -1, by which a node multiplies its first argument."""
+    if node.target is aten.neg.default:
+        return -1.0
+    if node.target not in (aten.mul.Scalar, aten.mul.Tensor) or len(node.args) != 2:
+        return None
+    factor = node.args[1]
+    if not isinstance(factor, int | float) or factor == 0 or not math.isfinite(factor):
+        return None
+    source = node.args[0]
+    exact = abs(math.frexp(factor)[0]) == 0.5
+    return factor if exact and isinstance(source, fx.Node) and _same_dtype(node, source) else None
+
+
+def _replace(graph: fx.Graph, node: fx.Node, fixed: Any, other: Any, factor: float) -> bool:
+    with graph.inserting_before(node):
+        scaled = graph.call_function(aten.mul.Scalar, (fixed, factor))
+        scaled.meta["val"] = fixed.meta.get("val")
+        product = graph.call_function(aten.mul.Tensor, (scaled, other))
+        product.meta["val"] = node.meta.get("val")
+    node.replace_all_uses_with(product)
+    return True
