@@ -4,14 +4,17 @@ PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: help demo test test-slow test-all test-arviz-1 lint environment clean
+.PHONY: help demo test test-slow test-all test-arviz-1 bench bench-full lint environment clean
 
 help:
 	@echo "make demo       learn from digits with 70 % of their pixels missing; results in demo/"
 	@echo "make test       run the test suite, slow tests left out, with coverage"
 	@echo "make test-slow  run the slow tests"
 	@echo "make test-all   both, and ArviZ 1.x on Python 3.12 or 3.13 where there is one"
+	@echo "make bench      paired timings against other code; results in benchmarks/results/"
+	@echo "make bench-full the same, how costs grow, and the paper's recipe: about an hour"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove the environment and what was built"
 
@@ -51,6 +54,18 @@ else
 	MPLBACKEND=Agg $(VENV)-arviz-1/bin/python -m pytest -c /dev/null --rootdir=tests \
 	-p no:cacheprovider --noconftest tests/arviz_1x
 endif
+
+$(BENCH_STAMP): $(STAMP)
+	@echo "== adding what is compared with to the environment"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	@touch $(BENCH_STAMP)
+
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m benchmarks.run
+
+bench-full: bench
+	$(BIN)/python -m benchmarks.scale
+	$(BIN)/python benchmarks/fewer_evaluations.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

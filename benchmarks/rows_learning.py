@@ -1,0 +1,119 @@
+"""Whole iterations of learning, and what the loop adds to the network's own work."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from explainaway.inference import MALA, AlternatingBackProp
+from explainaway.inference.trace import evaluation_mode
+
+from .cases import Case, deconvnet_case, demo_case, mlp_case
+from .hand_written import Loop
+from .paired import Ratio, paired
+from .table import Row
+
+SECTION = "An iteration of learning (l = 10 MALA steps, then Adam)"
+OVERHEAD = "The loop beyond the network's forward and backward passes"
+STEPS = 10
+MakeCase = Callable[[], Case]
+
+
+def rows(smoke: bool) -> list[Row]:
+    """Time every case, eager and compiled."""
+    makers: list[MakeCase] = [mlp_case, demo_case, lambda: deconvnet_case(32, 32, 32)]
+    if smoke:
+        makers = [lambda: mlp_case(n=10)]
+    found: list[Row] = []
+    for make in makers:
+        found += _rows(make, smoke)
+    return found
+
+
+def _rows(make: MakeCase, smoke: bool) -> list[Row]:
+    pairs, seconds = (3, 0.001) if smoke else (21, 0.05)
+    name = make().name
+    graph, eager = _ours(make()), _by_hand(make())
+    found = [
+        Row(
+            SECTION,
+            name,
+            "ours / by hand",
+            paired(graph, eager, pairs, seconds),
+            0.95,
+        )
+    ]
+    if smoke:
+        return found
+    compiled, by_hand = _ours(make(), compile=True), _by_hand(make(), compile=True)
+    return [
+        *found,
+        Row(
+            SECTION,
+            name,
+            "ours compiled / by hand",
+            paired(compiled, eager, pairs, seconds),
+            0.95,
+        ),
+        Row(
+            SECTION,
+            name,
+            "ours compiled / by hand compiled",
+            paired(compiled, by_hand, pairs, seconds),
+            1.05,
+        ),
+        Row(OVERHEAD, name, "ours compiled / its evaluations alone", _overhead(make()), 1.05),
+    ]
+
+
+def _ours(case: Case, compile: bool = False) -> Callable[[], object]:
+    abp = _learner(case, compile)
+    index = torch.arange(len(case.y))
+    for _ in range(110 if compile else 5):
+        abp.step(case.y, index)
+    return lambda: abp.step(case.y, index)
+
+
+def _learner(case: Case, compile: bool) -> AlternatingBackProp:
+    model = case.model().train()
+    abp = AlternatingBackProp(
+        model,
+        MALA(),
+        inference_steps=STEPS,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
+        batch_size=len(case.y),
+        compile=compile,
+    )
+    abp.start(case.y)
+    return abp
+
+
+def _by_hand(case: Case, compile: bool = False) -> Callable[[], Tensor]:
+    observed = None if case.observed is None else case.observed.float()
+    y = case.y.nan_to_num()
+    loop = Loop(case.network, y, case.scale, case.latent_dim, STEPS, observed, case.link, compile)
+    for _ in range(3):
+        loop.iterate()
+    return loop.iterate
+
+
+def _overhead(case: Case) -> Ratio:
+    """Time an iteration against its evaluations, each compiled by itself, and Adam's step."""
+    abp = _learner(case, compile=True)
+    index = torch.arange(len(case.y))
+    for _ in range(110):
+        abp.step(case.y, index)
+    potential = abp._potential
+    assert potential is not None
+    z = case.position()
+
+    def evaluations() -> None:
+        with evaluation_mode(abp.model):
+            for _ in range(STEPS + 1):
+                potential(z)
+        potential.loss_and_gradients(z, abp._learned)
+        abp.optimizer.step()
+
+    for _ in range(12):
+        evaluations()
+    return paired(lambda: abp.step(case.y, index), evaluations)
