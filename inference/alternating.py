@@ -110,6 +110,11 @@ class AlternatingBackProp:
 
     Notes
     -----
+    A model may take part in learning by two members, as a ``GeneratorModel`` does:
+    ``log_normaliser(num_draws, seed)``, a scalar whose gradient in θ is added to the loss's (the
+    constant of a density that is known up to it), and, where ``has_closed_form`` is true,
+    ``closed_form_step(latents, *data)``, which is called after each step of θ.
+
     A second :meth:`fit` starts fresh chains and goes on from the parameters as they are. An
     optimizer that was handed over goes on with its state, as everywhere in torch; one that is made
     by a callable is made anew, and so is the scheduler. For Robbins-Monro rates give a scheduler
@@ -313,9 +318,13 @@ class AlternatingBackProp:
         learned = [parameter for parameter in self._learned if parameter.requires_grad]
         with seeded(self._seed + 1_000_003 * (self._iteration + 1)):
             loss, gradients = potential.loss_and_gradients(moved.position, learned)
+        gradients = self._with_normaliser(learned, gradients, examples.num_examples)
         for parameter, gradient in zip(learned, gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
+        if getattr(self.model, "has_closed_form", False):
+            latents = potential.unflatten(moved.position)
+            self.model.closed_form_step(latents, *potential.data.args, **potential.data.kwargs)  # type: ignore[attr-defined]
         self._iteration += 1
         if self._averages:
             self._average.add(self._parameters)
@@ -326,6 +335,19 @@ class AlternatingBackProp:
             self.chains.step_size[index].median(),
             moved.num_diverging,
         )
+
+    def _with_normaliser(
+        self, learned: list[Tensor], gradients: list[Tensor], num_draws: int
+    ) -> list[Tensor]:
+        """Add the gradient of a normalising constant that the model's energy leaves out."""
+        log_normaliser = getattr(self.model, "log_normaliser", None)
+        if log_normaliser is None:
+            return gradients
+        value = log_normaliser(num_draws, self._seed + 1_000_003 * (self._iteration + 1))
+        if value is None:
+            return gradients
+        more = torch.autograd.grad(value, learned, allow_unused=True)
+        return [g if m is None else g + m for g, m in zip(gradients, more, strict=True)]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -1,16 +1,15 @@
 """What is believed: generator networks as Pyro models.
 
 Reading order: :class:`GeneratorModel` joins a prior, a network and an observation into one Pyro
-model; the rest are the pieces it is made of. Nothing here knows how a model is learned.
+model; the rest are the pieces it is made of. Nothing here knows how a model is learned. A name that
+is both a prior and an observation is found in ``models.priors`` and ``models.observations``.
 """
 
-from .bernoulli import Bernoulli
-from .gaussian import Gaussian
+from . import observations, operators, priors
 from .generator_model import GeneratorModel
 from .generators import deconvnet, mlp
-from .masked import Masked
-from .normal import Normal
-from .observation import Observation, Prior, factorised
+from .observations import Bernoulli, Gaussian, Masked, Observation, factorised
+from .priors import Normal, Prior
 
 __all__ = [
     "Bernoulli",
@@ -23,4 +22,7 @@ __all__ = [
     "deconvnet",
     "factorised",
     "mlp",
+    "observations",
+    "operators",
+    "priors",
 ]

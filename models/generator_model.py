@@ -1,7 +1,7 @@
 """The generator model: a prior, a network and an observation as one Pyro model."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyro
@@ -9,8 +9,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .observation import Context, Observation, Prior, first_place
-from .wrapped import as_observation, as_prior
+from .observations.base import Context, Observation, first_place
+from .observations.wrapped import as_observation
+from .priors.base import Prior
+from .priors.wrapped import as_prior
 
 CHECKED_AT_ONCE = 10_000
 """Examples whose data are checked in one go."""
@@ -94,9 +96,9 @@ class GeneratorModel(nn.Module):
             y, observed_cells = self.observation.prepare(_as_floating(y), mask)
             num_examples = y.shape[0]
         with pyro.plate("examples", num_examples or 1):
-            z = pyro.sample("z", self.prior.distribution())
+            z = pyro.sample("z", self.prior.given(context))
             # Under autocast the network computes in lower precision; energies do not.
-            output = self.network(z).to(z.dtype)
+            output = self.network(self.prior.steer(z, context)).to(z.dtype)
             made = self.observation.distribution(output, mask=observed_cells, context=context)
             if y is not None:
                 _check_shapes(made, y)
@@ -133,8 +135,8 @@ class GeneratorModel(nn.Module):
         if mask is not None and mask.shape != y.shape:
             self.observation.prepare(y, mask)  # says what is wrong with it
         with torch.no_grad(), torch.random.fork_rng():
-            output = self._output(self.prior.distribution().sample((1,)))
             first = None if context is None else {key: value[:1] for key, value in context.items()}
+            output = self._output(self._draw_prior(1, first), first)
             made = self.observation.distribution(output, context=first)
         seen = torch.zeros(y.shape[1:], dtype=torch.bool, device=y.device)
         smallest, largest = float("inf"), -float("inf")
@@ -177,14 +179,19 @@ class GeneratorModel(nn.Module):
             raise ValueError(f"y{_place(infinite, start)} must be finite, got {value}")
         return filled, observed
 
-    def _output(self, latents: Tensor) -> Tensor:
+    def _draw_prior(self, num_examples: int, context: Context | None) -> Tensor:
+        prior = self.prior.given(context)
+        drawn: Tensor = prior.sample() if prior.batch_shape else prior.sample((num_examples,))
+        return drawn
+
+    def _output(self, latents: Tensor, context: Context | None) -> Tensor:
         """Run the network as it is used in inference: no batch statistics, no dropout."""
         # Part by part: a layer that the user has frozen in evaluation mode must stay so.
         training = [part for part in self.network.modules() if part.training]
         for part in training:
             part.training = False
         try:
-            output: Tensor = self.network(latents)
+            output: Tensor = self.network(self.prior.steer(latents, context))
         finally:
             for part in training:
                 part.training = True
@@ -217,13 +224,15 @@ class GeneratorModel(nn.Module):
                 stacklevel=4,
             )
 
-    def decode(self, latents: Tensor) -> Tensor:
+    def decode(self, latents: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal at given latents, before masks, operators and noise.
 
         Parameters
         ----------
         latents : Tensor
             (n, d), or with more leading dimensions, (chains, n, d).
+        context : mapping of Tensor, optional
+            As in :meth:`forward`, for priors that it steers.
 
         Returns
         -------
@@ -231,7 +240,7 @@ class GeneratorModel(nn.Module):
             The same leading dimensions, then the shape of one example's signal.
         """
         rows, leading = self._rows(latents)
-        signal = self.observation.signal(self._output(rows))
+        signal = self.observation.signal(self._output(rows, _repeated(context, len(rows))))
         return signal.reshape(*leading, *signal.shape[1:])
 
     def reconstruct(
@@ -241,7 +250,7 @@ class GeneratorModel(nn.Module):
         mask: Tensor | None = None,
         context: Context | None = None,
     ) -> Tensor:
-        """Return ``E[y | z]``, of y's shape and without NaN.
+        """Return ``E[y | z]``, of categories the mode, of y's shape and without NaN.
 
         Parameters
         ----------
@@ -259,18 +268,24 @@ class GeneratorModel(nn.Module):
             The same leading dimensions, then the shape of one example's data.
         """
         rows, leading = self._rows(latents)
-        if context is not None:
-            repeats = rows.shape[0] // next(iter(context.values())).shape[0]
-            context = {k: v.repeat(repeats, *[1] * (v.dim() - 1)) for k, v in context.items()}
-        mean = self.observation.mean(self._output(rows), context)
-        mean = mean.reshape(*leading, *mean.shape[1:])
+        context = _repeated(context, len(rows))
+        output = self._output(rows, context)
         if observed is None:
-            return mean
-        filled, known = self.observation.prepare(_as_floating(observed), mask)
-        return filled if known is None else torch.where(known, filled, mean)
+            estimate = self.observation.reconstruct(output, context)
+        else:
+            filled, known = self.observation.prepare(_as_floating(observed), mask)
+            estimate = self.observation.complete(
+                output,
+                _repeat(filled, len(rows)),
+                None if known is None else _repeat(known, len(rows)),
+                context,
+            )
+        return estimate.reshape(*leading, *estimate.shape[1:])
 
     @torch.no_grad()
-    def generate(self, num_examples: int, seed: int, noise: bool = False) -> Tensor:
+    def generate(
+        self, num_examples: int, seed: int, noise: bool = False, context: Context | None = None
+    ) -> Tensor:
         """Return new examples: latents from the prior, decoded.
 
         Parameters
@@ -281,6 +296,8 @@ class GeneratorModel(nn.Module):
             Reproduces them; the global random state is left as it was.
         noise : bool, default False
             Draw y from the observation instead of returning its mean.
+        context : mapping of Tensor, optional
+            As in :meth:`forward`, of so many examples.
 
         Returns
         -------
@@ -289,11 +306,12 @@ class GeneratorModel(nn.Module):
         """
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            output = self._output(self.prior.distribution().sample((num_examples,)))
+            output = self._output(self._draw_prior(num_examples, context), context)
             if noise:
-                sample: Tensor = self.observation.distribution(output).sample()
+                made = self.observation.distribution(output, context=context)
+                sample: Tensor = made.sample()
                 return sample
-            return self.observation.mean(output)
+            return self.observation.reconstruct(output, context)
 
     def log_joint(
         self,
@@ -319,10 +337,44 @@ class GeneratorModel(nn.Module):
             (n,).
         """
         y, known = self.observation.prepare(_as_floating(y), mask)
-        made = self.observation.distribution(self.network(latents), mask=known, context=context)
+        output = self.network(self.prior.steer(latents, context))
+        made = self.observation.distribution(output, mask=known, context=context)
         _check_shapes(made, y)
-        total: Tensor = made.log_prob(y) + self.prior.distribution().log_prob(latents)
+        total: Tensor = made.log_prob(y) + self.prior.given(context).log_prob(latents)
         return total
+
+    def log_normaliser(self, num_draws: int, seed: int) -> Tensor | None:
+        """Return what the prior's :meth:`~Prior.log_normaliser` does: the loop asks for it."""
+        return self.prior.log_normaliser(num_draws, seed)
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether :meth:`closed_form_step` learns something."""
+        return self.prior.has_closed_form or self.observation.has_closed_form
+
+    @torch.no_grad()
+    def closed_form_step(
+        self,
+        latents: Mapping[str, Tensor],
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Learn what needs no gradient; the loop calls it after the step of θ.
+
+        Parameters
+        ----------
+        latents : mapping of Tensor
+            ``{"z": (n, ...)}``, a posterior draw for each example.
+        y, mask, context
+            As in :meth:`forward`, of those examples.
+        """
+        z = latents["z"]
+        if self.prior.has_closed_form:
+            self.prior.closed_form_step(z)
+        if self.observation.has_closed_form:
+            y, known = self.observation.prepare(_as_floating(y), mask)
+            self.observation.closed_form_step(self._output(z, context), y, known, context)
 
     def _rows(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
@@ -333,6 +385,15 @@ class GeneratorModel(nn.Module):
                 f"leading dimensions, got {tuple(latents.shape)}"
             )
         return latents.reshape(-1, *event), leading
+
+
+def _repeat(value: Tensor, num_rows: int) -> Tensor:
+    return value.repeat(num_rows // value.shape[0], *[1] * (value.dim() - 1))
+
+
+def _repeated(context: Context | None, num_rows: int) -> Context | None:
+    """Return a context for several copies of its examples, one whole copy after the other."""
+    return None if context is None else {k: _repeat(v, num_rows) for k, v in context.items()}
 
 
 def _place(flags: Tensor, start: int) -> list[int]:

@@ -4,8 +4,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from .gaussian_cells import GaussianCells
-from .observation import Prior
+from ..entry import Entry
+from ..gaussian_cells import GaussianCells
+from .base import Prior
 
 
 class Normal(Prior):
@@ -28,6 +29,8 @@ class Normal(Prior):
     ----------
     Han, Lu, Zhu & Wu, "Alternating Back-Propagation for Generator Network" (AAAI 2017), eq. 1.
     """
+
+    entry = Entry("z ~ N(loc, scale²)", "Han et al. (2017), eq. 1", "Normal(3)")
 
     loc: Tensor
     scale: Tensor

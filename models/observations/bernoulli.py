@@ -3,7 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor
 
-from .observation import Context, Observation, factorised
+from ..entry import Entry
+from .base import Context, Observation, factorised
 
 
 class Bernoulli(Observation):
@@ -12,15 +13,23 @@ class Bernoulli(Observation):
     The network's output are logits, so it must end linear.
     """
 
-    def mean(self, output: Tensor, context: Context | None = None) -> Tensor:
-        """Return the probability of 1."""
-        return output.sigmoid()
+    entry = Entry("y ~ Bernoulli(sigmoid(output))", "Han et al. (2017), section 2.1", "Bernoulli()")
 
     def distribution(
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent Bernoulli distributions with the output as logits."""
         return factorised(dist.Bernoulli(logits=output), mask)
+
+    def around(
+        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return independent Bernoulli distributions with the signal as probabilities."""
+        return factorised(dist.Bernoulli(probs=signal), mask)
+
+    def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
+        """Return the probability of 1."""
+        return output.sigmoid()
 
     def link_range(self) -> tuple[float, float]:
         """Return 0 and 1."""

@@ -1,21 +1,16 @@
-"""What every prior and every observation has to offer, and the helper that most of them need."""
+"""What every observation has to offer, and the helper that most of them need."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..entry import Entry
+
 Context = Mapping[str, Tensor]
-
-
-class Prior(nn.Module, ABC):
-    """A distribution over one example's latent. Its parameters and buffers move with the model."""
-
-    @abstractmethod
-    def distribution(self) -> dist.TorchDistribution:
-        """Return the prior of one example: no batch shape, the latent's shape as event shape."""
 
 
 class Observation(nn.Module, ABC):
@@ -25,12 +20,13 @@ class Observation(nn.Module, ABC):
 
     >>> import pyro.distributions as dist
     >>> from explainaway.models import Observation, factorised
-    >>> class Cauchy(Observation):
+    >>> class Logistic(Observation):
     ...     def distribution(self, output, *, mask=None, context=None):
-    ...         return factorised(dist.Cauchy(output, 0.1), mask)
-    ...     def mean(self, output, context=None):  # its location: a Cauchy has no mean
-    ...         return output
+    ...         return factorised(dist.Logistic(output, 0.1), mask)
     """
+
+    entry: ClassVar[Entry]
+    """Its line of the catalogue; an observation of one's own needs none."""
 
     fill_value: float = 0.0
     """What stands in a cell that is not observed; any value of the support does."""
@@ -44,7 +40,7 @@ class Observation(nn.Module, ABC):
         Parameters
         ----------
         output : Tensor
-            What the network gave, example first, (n, ...).
+            What the network gave, example first, (n, ...): of :meth:`output_shape`.
         mask : bool Tensor, optional
             Of y's shape, true where observed. A factorised family masks before ``to_event``; a
             correlated one returns the exact marginal of the observed cells.
@@ -57,13 +53,57 @@ class Observation(nn.Module, ABC):
             Batch shape (n,), event shape that of one example's data.
         """
 
-    @abstractmethod
-    def mean(self, output: Tensor, context: Context | None = None) -> Tensor:
-        """Return ``E[y | output]``, example first, of y's shape."""
+    def around(
+        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return ``p(y | signal)``, for families whose data lie around a :meth:`signal`.
+
+        What :class:`Sensed` needs: it puts an operator between the signal and the noise.
+
+        Raises
+        ------
+        TypeError
+            If the family has no such form.
+        """
+        raise TypeError(
+            f"{type(self).__name__} has no signal that its data lie around, so it cannot be sensed"
+        )
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of the network's output for one example's data of a shape.
+
+        The same but for families that need several outputs a cell, which come last: (..., k).
+        """
+        return tuple(shape)
 
     def signal(self, output: Tensor) -> Tensor:
         """Return the signal that is observed: the output through the inverse link."""
-        return self.mean(output)
+        return self.reconstruct(output)
+
+    def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
+        """Return the estimate of y given the output: the mean, of categories the mode."""
+        mean: Tensor = self.distribution(output, context=context).mean
+        return mean
+
+    def complete(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return y with its hidden cells estimated from the output *and* the observed cells.
+
+        Parameters
+        ----------
+        output : Tensor
+            What the network gave, (n, ...).
+        y, mask : Tensor
+            As :meth:`prepare` gives them.
+        context
+            As in :meth:`distribution`.
+        """
+        return y if mask is None else torch.where(mask, y, self.reconstruct(output, context))
 
     def prepare(self, y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return y without NaN, and the mask of what is observed (None: everything)."""
@@ -77,6 +117,20 @@ class Observation(nn.Module, ABC):
     def link_range(self) -> tuple[float, float]:
         """Return the smallest and largest signal that the inverse link can give."""
         return -float("inf"), float("inf")
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether :meth:`closed_form_step` learns something."""
+        return False
+
+    def closed_form_step(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Learn from a batch what needs no gradient; y and mask as :meth:`prepare` gives them."""
 
 
 def factorised(base: dist.TorchDistribution, mask: Tensor | None) -> dist.TorchDistribution:

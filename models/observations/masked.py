@@ -1,12 +1,13 @@
 """Missing cells."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from .observation import Context, Observation
+from ..entry import Entry
+from .base import Context, Observation
 from .wrapped import as_observation
 
 
@@ -21,6 +22,12 @@ class Masked(Observation):
     base : Observation or callable
         What the observed cells are.
     """
+
+    entry = Entry(
+        "p(observed cells), the hidden ones integrated out",
+        "Han et al. (2017), section 3.3",
+        "Masked(Gaussian(0.3))",
+    )
 
     def __init__(self, base: Observation | Callable[[Tensor], dist.TorchDistribution]) -> None:
         super().__init__()
@@ -51,20 +58,49 @@ class Masked(Observation):
             observed = observed & mask
         return torch.where(observed, y, self.base.fill_value), observed
 
-    def mean(self, output: Tensor, context: Context | None = None) -> Tensor:
-        """Return the mean of every cell, observed or not."""
-        return self.base.mean(output, context)
-
-    def signal(self, output: Tensor) -> Tensor:
-        """Return the signal of the base."""
-        return self.base.signal(output)
-
     def distribution(
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return the base's distribution of the observed cells."""
         return self.base.distribution(output, mask=mask, context=context)
 
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether the base has."""
+        return self.base.has_closed_form
+
+    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return what the base needs."""
+        return self.base.output_shape(shape)
+
+    def signal(self, output: Tensor) -> Tensor:
+        """Return the signal of the base."""
+        return self.base.signal(output)
+
+    def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
+        """Return the base's estimate of every cell, observed or not."""
+        return self.base.reconstruct(output, context)
+
+    def complete(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return y with its hidden cells as the base estimates them."""
+        return self.base.complete(output, y, mask, context)
+
     def link_range(self) -> tuple[float, float]:
         """Return the limits of the base's inverse link."""
         return self.base.link_range()
+
+    def closed_form_step(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Let the base learn from the observed cells."""
+        self.base.closed_form_step(output, y, mask, context)

@@ -1,0 +1,138 @@
+"""Gaussian noise around the signal."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ..entry import Entry
+from ..gaussian_cells import GaussianCells
+from .base import Context, Observation
+
+SLOWEST_RATE = 0.02
+"""Weight of a batch in the running mean of squared residuals, once 50 batches have been seen."""
+
+
+class Gaussian(Observation):
+    """Independent Gaussian noise, ``y ~ N(inverse_link(output), scale²)`` in each cell.
+
+    Parameters
+    ----------
+    scale : float or Tensor, default 1
+        Standard deviation σ in the units of y; a tensor has to broadcast to one example's data
+        (one for each column: shape (columns,); one for each channel: shape (c, 1, 1)).
+    inverse_link : callable, optional
+        From the network's linear output to the signal, elementwise; ``torch.tanh`` for data in
+        [-1, 1] (the paper's images), ``torch.sigmoid`` for [0, 1]. By default the identity.
+    learn_scale : bool or "closed form", default False
+        Learn σ with the network: by its gradient, or in closed form as the root of the running mean
+        of squared residuals over batches, "averaging the diagonal elements". A flexible network on
+        few observed cells makes a learned σ collapse and overfits; keep it fixed there and tune it
+        on held-out cells.
+
+    Raises
+    ------
+    ValueError
+        If ``scale`` is not positive and finite, or ``learn_scale`` is none of the three.
+
+    References
+    ----------
+    Han et al. (2017), eq. 1: ``Y = f(Z; W) + ε, ε ~ N(0, σ² I)``; section 2.2 for the closed form.
+    """
+
+    entry = Entry(
+        "y ~ N(inverse_link(output), scale²)", "Han et al. (2017), eq. 1", "Gaussian(0.3)"
+    )
+
+    log_scale: Tensor
+    num_batches: Tensor
+
+    def __init__(
+        self,
+        scale: float | Tensor = 1.0,
+        inverse_link: Callable[[Tensor], Tensor] | None = None,
+        learn_scale: bool | Literal["closed form"] = False,
+    ) -> None:
+        super().__init__()
+        value = torch.as_tensor(scale, dtype=torch.get_default_dtype()).detach().clone()
+        if not bool(((value > 0) & value.isfinite()).all()):
+            raise ValueError(f"scale must be positive and finite, got {scale!r}")
+        if inverse_link is not None and not callable(inverse_link):
+            raise TypeError(f"inverse_link must be a callable or None, got {inverse_link!r}")
+        if learn_scale not in (True, False, "closed form"):
+            raise ValueError(
+                f'learn_scale must be True, False or "closed form", got {learn_scale!r}'
+            )
+        self.inverse_link = inverse_link
+        self._in_closed_form = learn_scale == "closed form"
+        if learn_scale is True:
+            self.log_scale = nn.Parameter(value.log())
+        else:
+            self.register_buffer("log_scale", value.log())
+        if self._in_closed_form:
+            self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
+
+    @property
+    def scale(self) -> Tensor:
+        """Standard deviation of the noise."""
+        return self.log_scale.exp()
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether the scale is learned in closed form."""
+        return self._in_closed_form
+
+    def signal(self, output: Tensor) -> Tensor:
+        """Return the output through the inverse link, which is the mean of y."""
+        return output if self.inverse_link is None else self.inverse_link(output)
+
+    def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
+        """Return the signal."""
+        return self.signal(output)
+
+    def distribution(
+        self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return independent normals around the signal."""
+        return self.around(self.signal(output), mask=mask)
+
+    def around(
+        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return independent normals around a signal."""
+        return GaussianCells(signal, self.scale, mask)
+
+    @torch.no_grad()
+    def closed_form_step(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> None:
+        """Move the variance towards the batch's mean squared residual."""
+        self.learn_from_residuals(y - self.signal(output), mask)
+
+    @torch.no_grad()
+    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+        """Move the variance towards the mean square of residuals (n, ...) of observed cells."""
+        if not self._in_closed_form:
+            return
+        observed = torch.ones_like(residual) if mask is None else mask.to(residual.dtype)
+        shape = (1,) * (residual.dim() - self.log_scale.dim()) + self.log_scale.shape
+        squares = (observed * residual**2).sum_to_size(shape)
+        counts = observed.sum_to_size(shape)
+        squares, counts = (s.reshape(self.log_scale.shape) for s in (squares, counts))
+        self.num_batches += 1
+        rate = (1 / self.num_batches).clamp(min=SLOWEST_RATE)
+        moved = torch.lerp(self.scale**2, squares / counts.clamp(min=1), rate.to(squares))
+        self.log_scale.copy_(torch.where(counts > 0, 0.5 * moved.log(), self.log_scale))
+
+    def link_range(self) -> tuple[float, float]:
+        """Return the limits of the inverse link, by evaluating it far out on both sides."""
+        if self.inverse_link is None:
+            return super().link_range()
+        ends = self.inverse_link(torch.tensor([-1e6, 1e6]))
+        return float(ends.min()), float(ends.max())

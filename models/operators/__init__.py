@@ -1,0 +1,3 @@
+"""Linear operators between a signal and its measurements, each with its adjoint."""
+
+__all__: list[str] = []

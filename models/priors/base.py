@@ -1,0 +1,68 @@
+"""What every prior has to offer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from ..entry import Entry
+
+Context = Mapping[str, Tensor]
+
+
+class Prior(nn.Module, ABC):
+    """A distribution over one example's latent. Its parameters and buffers move with the model.
+
+    A prior of its own is a small class:
+
+    >>> import pyro.distributions as dist
+    >>> from explainaway.models import Prior
+    >>> class Cauchy(Prior):
+    ...     def distribution(self):
+    ...         return dist.Cauchy(0.0, 1.0).expand([5]).to_event(1)
+    """
+
+    entry: ClassVar[Entry]
+    """Its line of the catalogue; a prior of one's own needs none."""
+
+    @abstractmethod
+    def distribution(self) -> dist.TorchDistribution:
+        """Return the prior of one example: no batch shape, the latent's shape as event shape."""
+
+    def given(self, context: Context | None) -> dist.TorchDistribution:
+        """Return the prior of the examples that a context belongs to.
+
+        Parameters
+        ----------
+        context : mapping of Tensor, optional
+            Example-first tensors (labels, lengths).
+
+        Returns
+        -------
+        Distribution
+            Batch shape () or (n,), the latent's shape as event shape.
+        """
+        return self.distribution()
+
+    def steer(self, latents: Tensor, context: Context | None) -> Tensor:
+        """Return the latents as the network sees them: with what the context knows of them."""
+        return latents
+
+    def log_normaliser(self, num_draws: int, seed: int) -> Tensor | None:
+        """Return a scalar with the gradient of the log normalising constant, or None.
+
+        A prior that is known up to a constant returns the mean of its unnormalised log density
+        at ``num_draws`` draws of its own, ``∇ log Z = E[∇ log p̃(z)]``; the loop adds its gradient
+        to that of θ. None where :meth:`distribution` is normalised.
+        """
+        return None
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether :meth:`closed_form_step` learns something."""
+        return False
+
+    def closed_form_step(self, latents: Tensor) -> None:
+        """Learn from a batch of posterior latents (n, ...) what needs no gradient."""

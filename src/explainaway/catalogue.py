@@ -1,0 +1,83 @@
+"""The catalogue of pieces, read from the pieces themselves.
+
+``python -m explainaway.catalogue`` prints it as Markdown.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+
+from . import models
+from .models.entry import Entry
+
+
+class Piece(NamedTuple):
+    """A class of the catalogue.
+
+    Attributes
+    ----------
+    kind : str
+        ``observations``, ``priors`` or ``operators``: where in ``models`` it is found.
+    name : str
+        Of the class.
+    entry : Entry
+        Its own line.
+    """
+
+    kind: str
+    name: str
+    entry: Entry
+
+    @property
+    def constraint(self) -> str:
+        """What values it allows, from the distribution that the example makes."""
+        if self.kind == "operators":
+            return ""
+        piece = self.entry.make()
+        if self.kind == "priors":
+            return _described(piece.distribution().support)
+        output = torch.zeros(1, *piece.output_shape(self.entry.shape))
+        return _described(piece.distribution(output).support)
+
+
+def catalogue() -> list[Piece]:
+    """Return every prior, observation and operator that has an entry, in reading order."""
+    pieces = []
+    for kind in ("observations", "priors", "operators"):
+        module: Any = getattr(models, kind)
+        for name in module.__all__:
+            entry = getattr(getattr(module, name), "entry", None)
+            if isinstance(entry, Entry):
+                pieces.append(Piece(kind, name, entry))
+    return pieces
+
+
+def markdown() -> str:
+    """Return the catalogue as Markdown, a table for each kind."""
+    lines = ["# Catalogue", "", "Made from the code by `python -m explainaway.catalogue`.", ""]
+    kind = ""
+    for piece in catalogue():
+        if piece.kind != kind:
+            kind = piece.kind
+            lines += [
+                "",
+                f"## {kind.capitalize()}",
+                "",
+                "| piece | formula | values | source | example |",
+                "|---|---|---|---|---|",
+            ]
+        entry = piece.entry
+        cells = [piece.name, entry.distribution, piece.constraint, entry.source]
+        cells = [cell.replace("|", "\\|") for cell in cells]
+        lines.append(f"| {' | '.join(cells)} | `{entry.example}` |")
+    return "\n".join(lines) + "\n"
+
+
+def _described(support: Any) -> str:
+    while isinstance(support, torch.distributions.constraints.independent):
+        support = support.base_constraint
+    return str(support)
+
+
+if __name__ == "__main__":
+    print(markdown(), end="")
