@@ -134,6 +134,7 @@ class GeneratorModel(nn.Module):
             raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
         if mask is not None and mask.shape != y.shape:
             self.observation.prepare(y, mask)  # says what is wrong with it
+        self.observation.validate(y, mask, context)
         with torch.no_grad(), torch.random.fork_rng():
             first = None if context is None else {key: value[:1] for key, value in context.items()}
             output = self._output(self._draw_prior(1, first), first)

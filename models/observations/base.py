@@ -114,6 +114,15 @@ class Observation(nn.Module, ABC):
             )
         return y, None
 
+    def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
+        """Raise ValueError for data that the support alone does not exclude; by default nothing.
+
+        Parameters
+        ----------
+        y, mask, context
+            As the user gave them, (n, ...): before :meth:`prepare`.
+        """
+
     def link_range(self) -> tuple[float, float]:
         """Return the smallest and largest signal that the inverse link can give."""
         return -float("inf"), float("inf")

@@ -91,6 +91,10 @@ class Masked(Observation):
         """Return y with its hidden cells as the base estimates them."""
         return self.base.complete(output, y, mask, context)
 
+    def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
+        """Let the base check what was given."""
+        self.base.validate(y, mask, context)
+
     def link_range(self) -> tuple[float, float]:
         """Return the limits of the base's inverse link."""
         return self.base.link_range()
