@@ -15,6 +15,7 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from .deconvolution import use_subpixels
 from .products import onednn_is_faster, use_onednn
 from .simplify import move_factors, simplify, varying_nodes
 
@@ -81,6 +82,7 @@ def capture(
     held = _lift_constants(traced)
     if onednn_is_faster(torch.get_num_threads()):
         use_onednn(graph)
+    use_subpixels(graph, varying_nodes(graph, list(graph.nodes)[: len(varying)]))
     if not any(_is_mutable(node) for node in graph.nodes):
         simplify(graph)
         move_factors(graph, list(graph.nodes)[: len(varying)])

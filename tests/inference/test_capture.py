@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
+from torch.profiler import ProfilerActivity, profile
 
 from explainaway.inference import HMC, MALA, AlternatingBackProp, bind
 from explainaway.inference.capture import (
@@ -406,6 +407,20 @@ def test_an_evaluation_of_a_generator_takes_few_operations() -> None:
     # Prior 5 and 2 backward, three layers 3 and 3 (a linear layer, a ReLU: 5 and 5), tanh 1 and 1,
     # likelihood 5 and 1, their sum and its sign 2.
     assert bound.graph.num_operations <= 27
+
+
+def test_an_evaluation_allocates_no_more_than_its_operations_give() -> None:
+    """The guard of memory: one block for each operation, and little of it alive at a time."""
+    potential, position = MODELS["masked gaussian"]()
+    capture(potential, position)
+    (bound,) = potential._bounds.values()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        potential(position)
+    recorded = profiler.profiler.kineto_results.events()  # type: ignore[union-attr]
+    changes = [event.nbytes() for event in recorded if event.name() == "[memory]"]
+    assert sum(change > 0 for change in changes) <= bound.graph.num_operations + 2
+    alive = torch.tensor(changes).cumsum(0)
+    assert int(alive.max()) <= 6 * max(changes)
 
 
 def test_what_does_not_depend_on_the_latents_is_evaluated_once() -> None:
