@@ -23,6 +23,9 @@ aten = torch.ops.aten
 FASTER_BY = 0.8
 """Share of the deconvolution's time that the other form may need to be chosen."""
 
+WORTH_A_TRIAL = 2**22
+"""Multiplications from which the two forms are compared: smaller ones take no time."""
+
 TIMED_EXAMPLES = 8
 TIMED_CALLS = 3
 
@@ -69,7 +72,7 @@ def use_subpixels(graph: fx.Graph, varying: set[fx.Node]) -> None:
             continue
         image, weight, bias = node.args[:3]
         value, filters = image.meta["val"], weight.meta["val"]
-        if not is_faster(
+        if value[:, 0].numel() * filters.numel() < WORTH_A_TRIAL or not is_faster(
             form,
             (min(len(value), TIMED_EXAMPLES), *value.shape[1:]),
             filters.shape[1],

@@ -43,6 +43,7 @@ def test_a_captured_network_in_sub_pixel_form_gives_the_same_energies_and_gradie
         return True
 
     monkeypatch.setattr(deconvolution, "is_faster", always)
+    monkeypatch.setattr(deconvolution, "WORTH_A_TRIAL", 0)
     network = deconvnet(3, (3, 16, 16), width=4, batch_norm=batch_norm).eval()
     model = GeneratorModel(Normal(3), network, Gaussian(0.3, torch.tanh))
     if last:
@@ -70,6 +71,7 @@ def test_a_captured_network_in_sub_pixel_form_gives_the_same_energies_and_gradie
 
 def test_weights_changed_in_place_are_rearranged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deconvolution, "is_faster", lambda *_: True)
+    monkeypatch.setattr(deconvolution, "WORTH_A_TRIAL", 0)
     network = deconvnet(3, (1, 8, 8), width=4, batch_norm=False)
     model = GeneratorModel(Normal(3), network, Gaussian(0.3))
     potential, z = bind(model, torch.rand(4, 1, 8, 8)), torch.randn(4, 3)
@@ -89,6 +91,7 @@ def test_other_deconvolutions_stay_as_they_are(
     changed: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deconvolution, "is_faster", lambda *_: True)
+    monkeypatch.setattr(deconvolution, "WORTH_A_TRIAL", 0)
     given = {"stride": 2, "padding": 2, "output_padding": 1} | changed
     layer = torch.nn.ConvTranspose2d(2, 2, 5, **given)
     network = torch.nn.Sequential(torch.nn.Unflatten(1, (2, 4, 4)), layer)
@@ -98,6 +101,13 @@ def test_other_deconvolutions_stay_as_they_are(
     potential(torch.randn(2, 32))
     (bound,) = potential._bounds.values()
     assert "pixel_shuffle" not in str(bound.graph.module.graph)
+
+
+def test_small_ones_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deconvolution, "is_faster", lambda *_: True)
+    model = GeneratorModel(Normal(3), deconvnet(3, (1, 8, 8), width=4), Gaussian(0.3)).eval()
+    potential, z = bind(model, torch.rand(4, 1, 8, 8)), torch.randn(4, 3)
+    assert torch.equal(potential(z)[1], potential._plain()(z)[1])
 
 
 def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
