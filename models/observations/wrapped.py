@@ -1,11 +1,12 @@
 """Plain callables as observations."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import biject_to
 
 from .base import Context, Observation, factorised
 
@@ -30,7 +31,25 @@ class _CallableObservation(Observation):
                 "mask: write an Observation whose distribution(output, mask=...) returns the "
                 "marginal of the observed cells"
             )
-        return factorised(made, mask)
+        if mask is not None:
+            made = _MaskedWithin(made, mask)  # type: ignore[no-untyped-call]
+        return factorised(made, None)
+
+
+class _MaskedWithin(dist.MaskedDistribution):
+    """A masked distribution that asks for densities within its support only.
+
+    What fills a hidden cell was chosen before the distribution was known; outside the support its
+    density has no finite gradient, masked or not.
+    """
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        support: Any = self.base_dist.support
+        if not support.is_discrete:
+            inside: Tensor = biject_to(support)(torch.zeros_like(value))
+            value = torch.where(cast(Tensor, self._mask), value, inside)
+        masked: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
+        return masked
 
 
 def as_observation(
