@@ -5,7 +5,6 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.distributions import constraints
 
 from ..entry import Entry
 from ..saddle_point import negative_binomial_log_prob
@@ -67,7 +66,7 @@ class NegativeBinomial(Counts):
         return NegativeBinomialCounts(log_mean, (-self.log_dispersion).exp())
 
 
-class NegativeBinomialCounts(dist.TorchDistribution):
+class NegativeBinomialCounts(dist.NegativeBinomial):  # type: ignore[misc]  # Pyro makes it at import
     """Negative binomial counts by the logarithm of their mean m, of variance ``m + m²/r``.
 
     Parameters
@@ -78,50 +77,37 @@ class NegativeBinomialCounts(dist.TorchDistribution):
         r, of the Gamma that the rate is drawn from; it broadcasts with ``log_mean``.
     """
 
-    arg_constraints = {  # noqa: RUF012
-        "log_mean": constraints.real,
-        "concentration": constraints.positive,
-    }
-    support = constraints.nonnegative_integer
     log_mean: Tensor
-    concentration: Tensor
+    total_count: Tensor
 
     def __init__(
         self, log_mean: Tensor, concentration: Tensor, validate_args: bool | None = None
     ) -> None:
-        self.log_mean, self.concentration = torch.broadcast_tensors(log_mean, concentration)
-        super().__init__(self.log_mean.shape, validate_args=validate_args)
+        self.log_mean, concentration = torch.broadcast_tensors(log_mean, concentration)
+        logits = self.log_mean - concentration.log()
+        super().__init__(concentration, logits=logits, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "NegativeBinomialCounts":
         """Return the same distribution with more batch dimensions."""
         shape = torch.Size(batch_shape)
         return NegativeBinomialCounts(
-            self.log_mean.expand(shape), self.concentration.expand(shape), self._validate_args
+            self.log_mean.expand(shape), self.total_count.expand(shape), self._validate_args
         )
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log probability of counts, in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        return negative_binomial_log_prob(value, self.log_mean, self.concentration)
+        return negative_binomial_log_prob(value, self.log_mean, self.total_count)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Return counts as floating-point numbers."""
         shape = self._extended_shape(torch.Size(sample_shape))
         with torch.no_grad():
-            varied = dist.Gamma(self.concentration, self.concentration).expand(shape).sample()
-        return draw_poisson(self.mean * varied)
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean."""
-        return self.log_mean.exp()
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance, above the mean."""
-        return self.mean + self.mean**2 / self.concentration
+            varied = dist.Gamma(self.total_count, self.total_count).expand(shape).sample()
+        return draw_poisson(self.log_mean.exp() * varied)
 
     def information(self) -> list[tuple[Tensor, Tensor]]:
         """Return the log mean with the information about it."""
-        return [(self.log_mean, self.mean / (1 + self.mean / self.concentration))]
+        mean = self.log_mean.exp()
+        return [(self.log_mean, mean / (1 + mean / self.total_count))]

@@ -88,7 +88,7 @@ class Ordinal(Observation):
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent distributions over grades with the signal as scores."""
-        return Cells(Levels(logits=self._log_probabilities(signal)), mask)
+        return Cells(Grades(logits=self._log_probabilities(signal)), mask)
 
     def signal(self, output: Tensor) -> Tensor:
         """Return the score, which the cut points divide."""
@@ -107,6 +107,23 @@ class Ordinal(Observation):
         width = (-torch.expm1(-self.log_gaps.exp())).log()
         below, above = pad(logsigmoid(distance), (0, 1)), pad(logsigmoid(-distance), (1, 0))
         return below + above + pad(width, (1, 1))
+
+
+class Grades(Levels):
+    """Levels in an order, whose numbers have a mean."""
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the grades' numbers."""
+        return self.probs @ self._numbers()
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of the grades' numbers."""
+        return self.probs @ self._numbers() ** 2 - self.mean**2
+
+    def _numbers(self) -> Tensor:
+        return torch.arange(self.probs.shape[-1]).to(self.probs)
 
 
 def _check_cut_points(cut_points: Tensor, num_grades: int) -> None:

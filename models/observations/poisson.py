@@ -5,7 +5,6 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints
 
 from ..entry import Entry
 from ..saddle_point import poisson_log_prob
@@ -37,7 +36,7 @@ class Poisson(Counts):
         return PoissonCounts(log_mean)
 
 
-class PoissonCounts(dist.TorchDistribution):
+class PoissonCounts(dist.Poisson):
     """Poisson counts by the logarithm of their mean, exact in float32 for small and large ones.
 
     Parameters
@@ -46,13 +45,11 @@ class PoissonCounts(dist.TorchDistribution):
         Logarithm of the mean.
     """
 
-    arg_constraints = {"log_mean": constraints.real}  # noqa: RUF012
-    support = constraints.nonnegative_integer
     log_mean: Tensor
 
     def __init__(self, log_mean: Tensor, validate_args: bool | None = None) -> None:
         self.log_mean = log_mean
-        super().__init__(log_mean.shape, validate_args=validate_args)
+        super().__init__(log_mean.exp(), validate_args=validate_args)  # type: ignore[no-untyped-call]
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "PoissonCounts":
         """Return the same distribution with more batch dimensions."""
@@ -66,19 +63,8 @@ class PoissonCounts(dist.TorchDistribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Return counts as floating-point numbers."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        return draw_poisson(self.mean.expand(shape))
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean."""
-        return self.log_mean.exp()
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance, the mean."""
-        return self.mean
+        return draw_poisson(self.rate.expand(self._extended_shape(torch.Size(sample_shape))))
 
     def information(self) -> list[tuple[Tensor, Tensor]]:
         """Return the log mean with the information about it, the mean."""
-        return [(self.log_mean, self.mean)]
+        return [(self.log_mean, self.rate)]

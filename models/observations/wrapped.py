@@ -1,14 +1,14 @@
 """Plain callables as observations."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import biject_to
 
 from .base import Context, Observation, factorised
+from .masked_within import MaskedWithin
 
 
 class _CallableObservation(Observation):
@@ -32,24 +32,8 @@ class _CallableObservation(Observation):
                 "marginal of the observed cells"
             )
         if mask is not None:
-            made = _MaskedWithin(made, mask)  # type: ignore[no-untyped-call]
+            made = MaskedWithin(made, mask)  # type: ignore[no-untyped-call]
         return factorised(made, None)
-
-
-class _MaskedWithin(dist.MaskedDistribution):
-    """A masked distribution that asks for densities within its support only.
-
-    What fills a hidden cell was chosen before the distribution was known; outside the support its
-    density has no finite gradient, masked or not.
-    """
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        support: Any = self.base_dist.support
-        if not support.is_discrete:
-            inside: Tensor = biject_to(support)(torch.zeros_like(value))
-            value = torch.where(cast(Tensor, self._mask), value, inside)
-        masked: Tensor = super().log_prob(value)  # type: ignore[no-untyped-call]
-        return masked
 
 
 def as_observation(

@@ -85,5 +85,5 @@ def _largest_z(
 
 
 def test_draws_that_do_not_belong_to_the_density_are_found_out() -> None:
-    """Noise twice as wide as the model takes it to be."""
-    assert _largest_z(Laplace(0.4), 4, HMC(4, 0.2), 4, drawn_by=Laplace(0.8)) > 10
+    """Noise three times as wide as the model takes it to be."""
+    assert _largest_z(Laplace(0.3), 4, HMC(4, 0.2), 8, drawn_by=Laplace(0.9)) > 10

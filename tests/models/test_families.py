@@ -121,7 +121,7 @@ def test_an_expanded_distribution_is_the_same_one(
 def test_samples_have_the_mean_that_is_reported(
     observation: Observation, shape: tuple[int, ...]
 ) -> None:
-    """Within six standard errors of 100,000 draws; categories have no mean."""
+    """Within six standard errors of 100,000 draws; categories have no mean, grades a mode."""
     output = _output(observation, shape, 1)
     made = observation.distribution(output)
     mean = made.mean.detach()[0]
@@ -129,7 +129,7 @@ def test_samples_have_the_mean_that_is_reported(
     error = draws.double().std(0) / NUM**0.5
     apart = (draws.double().mean(0) - mean).abs()
     assert bool(((apart < WIDTH * error + 1e-5 * mean.abs()) | mean.isnan()).all())
-    if not bool(mean.isnan().any()):
+    if not bool(mean.isnan().any()) and not isinstance(observation, Ordinal):
         torch.testing.assert_close(observation.reconstruct(output)[0].detach(), mean)
 
 
@@ -295,11 +295,10 @@ def test_float64_and_float32_agree(observation: Observation, shape: tuple[int, .
     torch.testing.assert_close(single.double(), double, rtol=1e-4, atol=1e-4)
 
 
-@each_family
-def test_a_captured_energy_is_the_models_own(
-    observation: Observation, shape: tuple[int, ...]
-) -> None:
-    """A model that cannot be captured warns, which is an error here."""
+@pytest.mark.parametrize("name", ["Columns", "Laplace", "DiscretizedLogistic", "NegativeBinomial"])
+def test_a_captured_energy_is_the_models_own(name: str) -> None:
+    """A model that cannot be captured warns, which is an error here; the table holds the rest."""
+    observation, shape = FAMILIES[name]
     model = _model(Masked(observation), shape)
     y, z = model.generate(6, seed=0, noise=True), torch.randn(6, 2)
     y[0].view(-1)[0] = math.nan
