@@ -8,17 +8,37 @@ is both a prior and an observation is found in ``models.priors`` and ``models.ob
 from . import observations, operators, priors
 from .generator_model import GeneratorModel
 from .generators import deconvnet, mlp
-from .observations import Bernoulli, Gaussian, Masked, Observation, factorised
+from .observations import (
+    Bernoulli,
+    Categorical,
+    Columns,
+    DiscretizedLogistic,
+    Gaussian,
+    Masked,
+    NegativeBinomial,
+    Observation,
+    Ordinal,
+    Poisson,
+    bits_per_dimension,
+    factorised,
+)
 from .priors import Normal, Prior
 
 __all__ = [
     "Bernoulli",
+    "Categorical",
+    "Columns",
+    "DiscretizedLogistic",
     "Gaussian",
     "GeneratorModel",
     "Masked",
+    "NegativeBinomial",
     "Normal",
     "Observation",
+    "Ordinal",
+    "Poisson",
     "Prior",
+    "bits_per_dimension",
     "deconvnet",
     "factorised",
     "mlp",

@@ -4,7 +4,8 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from ..entry import Entry
-from .base import Context, Observation, factorised
+from .base import Context, Observation
+from .cells import Cells
 
 
 class Bernoulli(Observation):
@@ -19,13 +20,13 @@ class Bernoulli(Observation):
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent Bernoulli distributions with the output as logits."""
-        return factorised(dist.Bernoulli(logits=output), mask)
+        return Cells(_Bernoulli(logits=output), mask)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent Bernoulli distributions with the signal as probabilities."""
-        return factorised(dist.Bernoulli(probs=signal), mask)
+        return Cells(_Bernoulli(probs=signal), mask)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the probability of 1."""
@@ -34,3 +35,10 @@ class Bernoulli(Observation):
     def link_range(self) -> tuple[float, float]:
         """Return 0 and 1."""
         return 0.0, 1.0
+
+
+class _Bernoulli(dist.Bernoulli):  # type: ignore[misc]  # Pyro makes it at import
+    """Bernoulli with its Fisher information."""
+
+    def information(self) -> list[tuple[Tensor, Tensor]]:
+        return [(self.logits, self.probs * (1 - self.probs))]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .base import Context, Observation, factorised
+from .masked_within import MaskedWithin
 
 
 class _CallableObservation(Observation):
@@ -30,7 +31,9 @@ class _CallableObservation(Observation):
                 "mask: write an Observation whose distribution(output, mask=...) returns the "
                 "marginal of the observed cells"
             )
-        return factorised(made, mask)
+        if mask is not None:
+            made = MaskedWithin(made, mask)  # type: ignore[no-untyped-call]
+        return factorised(made, None)
 
 
 def as_observation(
