@@ -8,17 +8,29 @@ is both a prior and an observation is found in ``models.priors`` and ``models.ob
 from . import observations, operators, priors
 from .generator_model import GeneratorModel
 from .generators import deconvnet, mlp
-from .observations import Bernoulli, Gaussian, Masked, Observation, factorised
+from .observations import (
+    Bernoulli,
+    Censored,
+    Gaussian,
+    Masked,
+    Observation,
+    Sensed,
+    Truncated,
+    factorised,
+)
 from .priors import Normal, Prior
 
 __all__ = [
     "Bernoulli",
+    "Censored",
     "Gaussian",
     "GeneratorModel",
     "Masked",
     "Normal",
     "Observation",
     "Prior",
+    "Sensed",
+    "Truncated",
     "deconvnet",
     "factorised",
     "mlp",
