@@ -11,6 +11,7 @@ from .generators import deconvnet, mlp
 from .observations import (
     Bernoulli,
     Categorical,
+    Censored,
     Columns,
     DiscretizedLogistic,
     Gaussian,
@@ -19,6 +20,8 @@ from .observations import (
     Observation,
     Ordinal,
     Poisson,
+    Sensed,
+    Truncated,
     bits_per_dimension,
     factorised,
 )
@@ -27,6 +30,7 @@ from .priors import Normal, Prior
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "Censored",
     "Columns",
     "DiscretizedLogistic",
     "Gaussian",
@@ -38,6 +42,8 @@ __all__ = [
     "Ordinal",
     "Poisson",
     "Prior",
+    "Sensed",
+    "Truncated",
     "bits_per_dimension",
     "deconvnet",
     "factorised",

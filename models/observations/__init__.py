@@ -3,6 +3,7 @@
 from .base import Observation, factorised
 from .bernoulli import Bernoulli
 from .categorical import Categorical
+from .censored import Censored
 from .columns import Columns
 from .discretized_logistic import DiscretizedLogistic, bits_per_dimension
 from .gaussian import Gaussian
@@ -11,11 +12,14 @@ from .masked import Masked
 from .negative_binomial import NegativeBinomial
 from .ordinal import Ordinal
 from .poisson import Poisson
+from .sensed import Sensed
 from .student_t import StudentT
+from .truncated import Truncated
 
 __all__ = [
     "Bernoulli",
     "Categorical",
+    "Censored",
     "Columns",
     "DiscretizedLogistic",
     "Gaussian",
@@ -25,7 +29,9 @@ __all__ = [
     "Observation",
     "Ordinal",
     "Poisson",
+    "Sensed",
     "StudentT",
+    "Truncated",
     "bits_per_dimension",
     "factorised",
 ]

@@ -1,6 +1,7 @@
 """Plain callables as observations."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro.distributions as dist
@@ -35,6 +36,12 @@ class _CallableObservation(Observation):
             made = MaskedWithin(made, mask)  # type: ignore[no-untyped-call]
         return factorised(made, None)
 
+    def around(
+        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        # Holds only where the callable's mean is its argument: see check_signal_is_argument.
+        return self.distribution(signal, mask=mask, context=context)
+
 
 def as_observation(
     observation: Observation | Callable[[Tensor], dist.TorchDistribution],
@@ -54,3 +61,31 @@ def as_observation(
             f"the network's output to a Pyro distribution, got {observation!r}"
         )
     return _CallableObservation(observation)
+
+
+def check_signal_is_argument(observation: Observation, shape: Sequence[int]) -> None:
+    """Raise ValueError for a wrapped callable whose data do not lie around its argument.
+
+    Only of a family of locations, such as ``lambda output: dist.Laplace(output, 0.1)``, is it known
+    without more how the data lie around a signal: the signal is the argument.
+
+    Parameters
+    ----------
+    observation : Observation
+        Any; only wrapped callables are checked.
+    shape : sequence of int
+        Of one example's data.
+    """
+    if not isinstance(observation, _CallableObservation):
+        return
+    probe = torch.linspace(-2.0, 2.0, math.prod(shape)).reshape(1, *shape)
+    try:
+        with torch.no_grad():
+            mean = observation.function(probe).mean
+    except ValueError:  # the probe is no parameter of the family
+        mean = None
+    if mean is None or mean.shape != probe.shape or not torch.allclose(mean, probe):
+        raise ValueError(
+            "the mean of the distribution that the callable returns is not its argument, so its "
+            "signal is not known: write an Observation with signal(output) and around(signal)"
+        )

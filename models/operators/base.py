@@ -1,0 +1,131 @@
+"""What every linear operator has to offer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+
+from ..entry import Entry
+
+if TYPE_CHECKING:
+    from .composition import Composition
+
+Context = Mapping[str, Tensor]
+
+
+class LinearOperator(nn.Module, ABC):
+    """A linear map A of each example's signal, as a function, with its adjoint Aᵀ.
+
+    ``A(x)`` measures a batch, ``A.adjoint(y)`` maps measurements back, and ``A @ B`` applies B
+    first. Inner products agree, ``<A(x), y> = <x, A.adjoint(y)>``.
+
+    An operator of one's own is a small class:
+
+    >>> import torch
+    >>> from explainaway.models.operators import LinearOperator
+    >>> class Sum(LinearOperator):
+    ...     def __init__(self, size):
+    ...         super().__init__((size,), (1,))
+    ...
+    ...     def _measure(self, x, context):
+    ...         return x.sum(1, keepdim=True)
+    ...
+    ...     def _adjoint(self, y, context):
+    ...         return y.expand(-1, *self.input_shape)
+    >>> Sum(3)(torch.tensor([[1.0, 2.0, 3.0]]))
+    tensor([[6.]])
+
+    Parameters
+    ----------
+    input_shape, output_shape : sequence of int
+        Shapes of one example's signal and of its measurements.
+
+    Raises
+    ------
+    ValueError
+        If a shape does not hold positive integers.
+    """
+
+    entry: ClassVar[Entry]
+    """Its line of the catalogue; an operator of one's own needs none."""
+
+    def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> None:
+        super().__init__()
+        for name, shape in (("input_shape", input_shape), ("output_shape", output_shape)):
+            if any(not isinstance(size, int) or size < 1 for size in shape):
+                raise ValueError(f"{name} must hold positive integers, got {tuple(shape)}")
+        self.input_shape = tuple(input_shape)
+        self.output_shape = tuple(output_shape)
+
+    @abstractmethod
+    def _measure(self, x: Tensor, context: Context | None) -> Tensor:
+        """Return A x of each example, (n, *input_shape) to (n, *output_shape)."""
+
+    @abstractmethod
+    def _adjoint(self, y: Tensor, context: Context | None) -> Tensor:
+        """Return Aᵀ y of each example, (n, *output_shape) to (n, *input_shape)."""
+
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """Return the measurements of a batch of signals.
+
+        Parameters
+        ----------
+        x : Tensor, (n, *input_shape)
+            Signals.
+        context : mapping of Tensor, optional
+            Example-first tensors, for operators that differ between examples.
+
+        Returns
+        -------
+        Tensor
+            (n, *output_shape).
+
+        Raises
+        ------
+        ValueError
+            If the shape of x is another, or the context does not fit.
+        """
+        self._check("x", x, "input_shape", self.input_shape)
+        return self._measure(x, context)
+
+    def adjoint(self, y: Tensor, context: Context | None = None) -> Tensor:
+        """Return the adjoint's image of a batch of measurements, (n, *input_shape).
+
+        Parameters and errors are those of :meth:`forward`, y being (n, *output_shape).
+        """
+        self._check("y", y, "output_shape", self.output_shape)
+        return self._adjoint(y, context)
+
+    def validate(self, num_examples: int, context: Context | None) -> None:
+        """Raise ValueError if the context of so many examples does not fit; by default nothing."""
+
+    def __matmul__(self, other: "LinearOperator") -> "Composition":
+        """Return the operator that applies ``other`` first and then this one."""
+        from .composition import Composition
+
+        return Composition(self, other)
+
+    def extra_repr(self) -> str:
+        """Return the shapes."""
+        return f"{self.input_shape} -> {self.output_shape}"
+
+    def _check(self, name: str, value: Tensor, kind: str, shape: tuple[int, ...]) -> None:
+        if value.dim() == 0 or tuple(value.shape[1:]) != shape:
+            raise ValueError(
+                f"{name} must have shape (n, {', '.join(map(str, shape))}), the {kind} of "
+                f"{type(self).__name__} for n examples, got {tuple(value.shape)}"
+            )
+
+
+def image_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a shape (..., height, width) as a tuple.
+
+    Raises
+    ------
+    ValueError
+        If it has fewer than two dimensions.
+    """
+    if len(tuple(input_shape)) < 2:
+        raise ValueError(f"input_shape must be (..., height, width), got {tuple(input_shape)}")
+    return tuple(input_shape)
