@@ -7,20 +7,38 @@ is both a prior and an observation is found in ``models.priors`` and ``models.ob
 
 from . import observations, operators, priors
 from .generator_model import GeneratorModel
-from .generators import deconvnet, mlp
+from .generators import deconvnet, linear, mlp
 from .observations import Bernoulli, Gaussian, Masked, Observation, factorised
-from .priors import Normal, Prior
+from .priors import (
+    Empirical,
+    Hierarchical,
+    LatentEnergy,
+    Mixture,
+    NonNegative,
+    Normal,
+    Prior,
+    Sparse,
+    Supervised,
+)
 
 __all__ = [
     "Bernoulli",
+    "Empirical",
     "Gaussian",
     "GeneratorModel",
+    "Hierarchical",
+    "LatentEnergy",
     "Masked",
+    "Mixture",
+    "NonNegative",
     "Normal",
     "Observation",
     "Prior",
+    "Sparse",
+    "Supervised",
     "deconvnet",
     "factorised",
+    "linear",
     "mlp",
     "observations",
     "operators",
