@@ -39,8 +39,8 @@ class Empirical(Prior):
 
     References
     ----------
-    Ghosh et al., "From variational to deterministic autoencoders" (2020), section 4, "ex-post
-    density estimation".
+    Ghosh et al., "From variational to deterministic autoencoders" (2020): "ex-post density
+    estimation".
 
     Examples
     --------
@@ -53,7 +53,7 @@ class Empirical(Prior):
 
     entry = Entry(
         "p(z) = Σ_k w_k N(z; μ_k, Σ_k), fitted to posterior latents",
-        "Ghosh et al. (2020), section 4",
+        "Ghosh et al. (2020)",
         "Empirical.fit(torch.cat([torch.eye(3), -torch.eye(3)]))",
     )
 

@@ -46,9 +46,9 @@ class Hierarchical(Prior):
     ----------
     Bishop, "Bayesian PCA" (1999), and MacKay, "Probable networks and plausible predictions"
     (1995), for automatic relevance determination; Hoff, "Lasso, fractional norm and structured
-    sparsity estimation using a Hadamard product parametrization" (2017), section 4, for the
-    penalty; Papaspiliopoulos, Roberts & Sköld, "A general framework for the parametrization of
-    hierarchical models" (2007).
+    sparsity estimation using a Hadamard product parametrization" (2017), for the penalty;
+    Papaspiliopoulos, Roberts & Sköld, "A general framework for the parametrization of hierarchical
+    models" (2007).
 
     Examples
     --------

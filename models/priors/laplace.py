@@ -1,6 +1,7 @@
 """Independent Laplace latents: the sources of independent component analysis."""
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 
 from ..entry import Entry
@@ -31,8 +32,8 @@ class Laplace(Prior):
     References
     ----------
     Bell & Sejnowski, "An information-maximization approach to blind separation and blind
-    deconvolution" (1995); Lewicki & Sejnowski, "Learning overcomplete representations" (2000),
-    section 2, for this density.
+    deconvolution" (1995); Lewicki & Sejnowski, "Learning overcomplete representations" (2000), for
+    this density.
 
     Examples
     --------
@@ -56,7 +57,6 @@ class Laplace(Prior):
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""
-        made: dist.TorchDistribution = dist.Laplace(self.scale.new_zeros(()), self.scale).to_event(
-            1
-        )
+        cells = dist.Laplace(torch.zeros_like(self.scale), self.scale)
+        made: dist.TorchDistribution = cells.to_event(1)
         return made

@@ -46,8 +46,8 @@ class LatentEnergy(Prior):
 
     References
     ----------
-    Pang, Han, Nijkamp, Zhu & Wu, "Learning Latent Space Energy-Based Prior Model" (2020), eq. 2 for
-    the density, eq. 8 for the gradient.
+    Pang, Han, Nijkamp, Zhu & Wu, "Learning Latent Space Energy-Based Prior Model" (2020): eq. 2
+    for the density, section 2 for the learning.
 
     Examples
     --------

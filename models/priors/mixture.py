@@ -36,7 +36,7 @@ class Mixture(Prior):
     References
     ----------
     Dilokthanakul et al., "Deep unsupervised clustering with Gaussian mixture variational
-    autoencoders" (2016); Jiang et al., "Variational deep embedding" (2017), eq. 1-3.
+    autoencoders" (2016); Jiang et al., "Variational deep embedding" (2017).
 
     Examples
     --------
@@ -49,7 +49,7 @@ class Mixture(Prior):
 
     entry = Entry(
         "p(z) = Σ_k w_k N(z; μ_k, diag(σ_k²)), all learned",
-        "Dilokthanakul et al. (2016); Jiang et al. (2017), eq. 1",
+        "Dilokthanakul et al. (2016); Jiang et al. (2017)",
         "Mixture(3, num_components=2)",
     )
 

@@ -37,7 +37,7 @@ class NonNegative(Prior):
     References
     ----------
     Lee & Seung, "Learning the parts of objects by non-negative matrix factorization" (1999);
-    Schmidt, Winther & Hansen, "Bayesian non-negative matrix factorization" (2009), eq. 4, for the
+    Schmidt, Winther & Hansen, "Bayesian non-negative matrix factorization" (2009), for the
     exponential prior.
 
     Examples

@@ -37,7 +37,7 @@ class ShortRunLangevin:
 
     References
     ----------
-    Pang et al. (2020), eq. 10; the step size and number of steps are those of its experiments.
+    Pang et al. (2020); the step size and number of steps are those of its experiments.
     """
 
     step_size: float = 0.4

@@ -1,5 +1,7 @@
 """The sparse prior of overcomplete codes."""
 
+from typing import Any
+
 import pyro.distributions as dist
 from torch import Tensor
 
@@ -15,10 +17,10 @@ class Sparse(Prior):
     For codes with more components than data have cells (d > D), where the prior alone decides
     which of the many codes explains an example: few components far from 0, the others near it.
 
-    Its penalty ``ε log cosh(z / (ε b))`` is |z| / b beyond ``ε b``, so it is as sparse as the
-    Laplace prior, but a parabola near 0. Langevin and Hamiltonian dynamics follow the gradient over
-    finite steps, and the Laplace prior's jumps by 2 / b at 0, exactly where a sparse code spends its
-    time; here it is ``tanh(z / (ε b)) / b``, which has all derivatives.
+    Its penalty ``ε log cosh(z / (ε b))`` is |z| / b beyond ``ε b``, as sparse as the Laplace
+    prior's, but a parabola near 0. Langevin and Hamiltonian dynamics follow the gradient over
+    finite steps, and the Laplace prior's jumps by 2 / b at 0, exactly where a sparse code spends
+    its time; here it is ``tanh(z / (ε b)) / b``, which has all derivatives.
 
     Parameters
     ----------
@@ -40,8 +42,8 @@ class Sparse(Prior):
     ----------
     Olshausen & Field, "Emergence of simple-cell receptive field properties by learning a sparse
     code for natural images" (1996), with ``log(1 + z²)`` and |z| as penalties; Hyvärinen,
-    "Fast and robust fixed-point algorithms for independent component analysis" (1999), eq. 16,
-    for log cosh.
+    "Fast and robust fixed-point algorithms for independent component analysis" (1999), for
+    log cosh.
 
     Examples
     --------
@@ -67,5 +69,6 @@ class Sparse(Prior):
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""
-        made: dist.TorchDistribution = SmoothedLaplace(self.scale, self.smoothing).to_event(1)
+        cells: Any = SmoothedLaplace(self.scale, self.smoothing)
+        made: dist.TorchDistribution = cells.to_event(1)
         return made

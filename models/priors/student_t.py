@@ -1,6 +1,7 @@
 """Independent Student-t latents: sources with power-law tails."""
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 
 from ..entry import Entry
@@ -59,7 +60,6 @@ class StudentT(Prior):
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""
-        made: dist.TorchDistribution = dist.StudentT(
-            self.df, self.df.new_zeros(()), self.scale
-        ).to_event(1)
+        cells = dist.StudentT(self.df, torch.zeros_like(self.scale), self.scale)
+        made: dist.TorchDistribution = cells.to_event(1)
         return made

@@ -48,7 +48,7 @@ class Supervised(Prior):
     References
     ----------
     Kingma, Mohamed, Rezende & Welling, "Semi-supervised learning with deep generative models"
-    (2014), section 3, for a latent that is seen in a part of the examples.
+    (2014), for a latent that is seen in a part of the examples.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class Supervised(Prior):
 
     entry = Entry(
         "p(z) of the base, with some components known for some examples",
-        "Semi-supervised: Kingma et al. (2014), section 3",
+        "Semi-supervised: Kingma et al. (2014)",
         "Supervised(Normal(3), components=[0])",
     )
 
