@@ -358,7 +358,7 @@ def test_the_normalisers_gradient_is_that_of_quadrature(kernel: Any, bias: float
     """
     alpha = nn.Linear(3, 1, bias=False).double()
     with torch.no_grad():
-        alpha.weight.copy_(torch.tensor([[1.0, 0.7, 1.5]]))
+        alpha.weight.copy_(torch.tensor([[0.4, 0.7, 0.5]]))
     features = _Features()
     prior = LatentEnergy(1, nn.Sequential(features, alpha), kernel=kernel, num_steps=60)
     grid = torch.linspace(-10, 10, 20_001, dtype=torch.double)[:, None]
