@@ -44,6 +44,12 @@ class LatentEnergy(Prior):
     TypeError
         If ``energy`` is not an ``nn.Module`` or ``kernel`` lacks ``init`` or ``step``.
 
+    Notes
+    -----
+    The chains have to come to rest in ``num_steps``. Where they do not, with modes that they cannot
+    cross between, the learned energy is one under which the short run has the distribution of the
+    latents, and its density does not: samples are right and ``log_prob`` is too steep.
+
     References
     ----------
     Pang, Han, Nijkamp, Zhu & Wu, "Learning Latent Space Energy-Based Prior Model" (2020): eq. 2

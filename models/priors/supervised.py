@@ -41,9 +41,9 @@ class Supervised(Prior):
     Raises
     ------
     ValueError
-        If the base's components are not independent or it steers by itself, or ``components``
-        does not name different components of it. When used: if the context lacks the key, or the
-        labels' shape is not (n, k).
+        If the base's components are not independent, it steers by itself or learns in closed form,
+        or ``components`` does not name different components of it. When used: if the context lacks
+        the key, or the labels' shape is not (n, k).
 
     References
     ----------
@@ -84,6 +84,11 @@ class Supervised(Prior):
             raise ValueError(
                 f"base must hand its latents to the network as they are, but {type(base).__name__} "
                 "changes them in steer(): a label would not be on their scale"
+            )
+        if base.has_closed_form:
+            raise ValueError(
+                f"base must learn by gradient, but {type(base).__name__} learns in closed form, "
+                "from the chain's coordinates, of which those with a label are idle"
             )
         if isinstance(components, int):
             check_count("components", components)
@@ -139,15 +144,6 @@ class Supervised(Prior):
         """Return the labels as (n, d), NaN where a component is free."""
         free = like.new_full((labels.shape[0], like.shape[-1]), torch.nan)
         return free.index_copy(1, self.components, labels.to(like.dtype))
-
-    @property
-    def has_closed_form(self) -> bool:
-        """Whether the base has."""
-        return self.base.has_closed_form
-
-    def closed_form_step(self, latents: Tensor) -> None:
-        """Let the base learn from the chain's coordinates."""
-        self.base.closed_form_step(latents)
 
 
 class _Labelled(dist.TorchDistribution):

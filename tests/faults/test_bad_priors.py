@@ -41,6 +41,10 @@ class _Steep(nn.Module):
         return 1e3 * (z**4).sum(1)
 
 
+class _ClosedForm(Normal):
+    has_closed_form = True  # type: ignore[assignment]
+
+
 def _bind_labels(labels: Any, key: str = "labels") -> Any:
     model = GeneratorModel(Supervised(Normal(3), [0, 2]), linear(3, 4), Gaussian())
     return bind(model, torch.zeros(5, 4), context={key: labels})
@@ -141,6 +145,12 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         lambda: Supervised(Hierarchical(3), 1),
         ValueError,
         r"Hierarchical changes them in steer\(\)",
+    ),
+    (
+        "base in closed form",
+        lambda: Supervised(_ClosedForm(3), 1),
+        ValueError,
+        "base must learn by gradient, but _ClosedForm learns in closed form",
     ),
     (
         "components",

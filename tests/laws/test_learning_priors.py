@@ -203,7 +203,7 @@ def test_a_latent_energy_learns_two_modes_that_a_normal_cannot() -> None:
     learned, normal, true = _scores(prior, epochs=160)
     assert true - normal > 0.3
     assert learned > normal + 0.75 * (true - normal)
-    # What it generates is in the modes, not between them; a normal has a quarter of its draws there.
+    # What it generates is in the modes; of the normal, a quarter is between them.
     draws = prior.draw(4000, seed=1)
     assert float((draws.abs() < 0.4).double().mean()) < 0.12
     assert float((draws > 0).double().mean()) == pytest.approx(0.6, abs=0.1)
