@@ -485,6 +485,8 @@ def _hessians(value: Tensor, position: Tensor) -> Tensor:
         gradient,
         position,
         each[:, None, :].expand(d, n, d),
+        # The transform of a constrained latent is part of the prior's graph and of the data's.
+        retain_graph=True,
         is_grads_batched=True,
         materialize_grads=True,
     )

@@ -7,7 +7,7 @@ is both a prior and an observation is found in ``models.priors`` and ``models.ob
 
 from . import observations, operators, priors
 from .generator_model import GeneratorModel
-from .generators import deconvnet, mlp
+from .generators import deconvnet, linear, mlp
 from .observations import (
     Bernoulli,
     Categorical,
@@ -25,7 +25,17 @@ from .observations import (
     bits_per_dimension,
     factorised,
 )
-from .priors import Normal, Prior
+from .priors import (
+    Empirical,
+    Hierarchical,
+    LatentEnergy,
+    Mixture,
+    NonNegative,
+    Normal,
+    Prior,
+    Sparse,
+    Supervised,
+)
 
 __all__ = [
     "Bernoulli",
@@ -33,20 +43,28 @@ __all__ = [
     "Censored",
     "Columns",
     "DiscretizedLogistic",
+    "Empirical",
     "Gaussian",
     "GeneratorModel",
+    "Hierarchical",
+    "LatentEnergy",
     "Masked",
+    "Mixture",
     "NegativeBinomial",
+    "NonNegative",
     "Normal",
     "Observation",
     "Ordinal",
     "Poisson",
     "Prior",
     "Sensed",
+    "Sparse",
+    "Supervised",
     "Truncated",
     "bits_per_dimension",
     "deconvnet",
     "factorised",
+    "linear",
     "mlp",
     "observations",
     "operators",

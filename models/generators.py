@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from .non_negative_linear import NonNegativeLinear
+
 
 def mlp(
     latent_dim: int,
@@ -43,6 +45,45 @@ def mlp(
         layers += [nn.Linear(width, size), activation()]
         width = size
     layers.append(nn.Linear(width, math.prod(shape)))
+    if len(shape) > 1:
+        layers.append(nn.Unflatten(1, shape))
+    return nn.Sequential(*layers)
+
+
+def linear(
+    latent_dim: int, shape: int | Sequence[int], non_negative: bool = False, bias: bool = True
+) -> nn.Sequential:
+    """Return a linear generator, ``z -> W z + b``.
+
+    Under a normal prior that is factor analysis; under heavy-tailed independent latents,
+    independent component analysis; under non-negative ones and with non-negative weights,
+    non-negative matrix factorisation.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Number of latent components d.
+    shape : int or sequence of int
+        Shape of one example's data.
+    non_negative : bool, default False
+        Keep W and b from being negative, as ``softplus`` of their parameters.
+    bias : bool, default True
+        Whether there is a b.
+
+    Returns
+    -------
+    nn.Sequential
+        From (n, d) to (n, ...).
+
+    Raises
+    ------
+    ValueError
+        If a size is not positive.
+    """
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    _check_sizes(latent_dim=(latent_dim,), shape=shape)
+    kind = NonNegativeLinear if non_negative else nn.Linear
+    layers: list[nn.Module] = [kind(latent_dim, math.prod(shape), bias=bias)]
     if len(shape) > 1:
         layers.append(nn.Unflatten(1, shape))
     return nn.Sequential(*layers)

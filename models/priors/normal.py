@@ -1,11 +1,11 @@
 """The prior of the paper: independent standard normal latents."""
 
 import pyro.distributions as dist
-import torch
 from torch import Tensor
 
 from ..entry import Entry
 from ..gaussian_cells import GaussianCells
+from .arguments import check_dim, per_component
 from .base import Prior
 
 
@@ -37,18 +37,9 @@ class Normal(Prior):
 
     def __init__(self, dim: int, loc: float | Tensor = 0.0, scale: float | Tensor = 1.0) -> None:
         super().__init__()
-        if not isinstance(dim, int) or dim < 1:
-            raise ValueError(f"dim must be a positive integer, got {dim!r}")
-        for name, value in (("loc", loc), ("scale", scale)):
-            tensor = torch.as_tensor(value, dtype=torch.get_default_dtype())
-            if tensor.dim() > 1 or (tensor.dim() == 1 and tensor.shape[0] not in (1, dim)):
-                raise ValueError(
-                    f"{name} must be a number or have shape ({dim},), got shape "
-                    f"{tuple(tensor.shape)}"
-                )
-            self.register_buffer(name, tensor.expand(dim).clone())
-        if not bool((self.scale > 0).all()):
-            raise ValueError(f"scale must be positive, got {scale!r}")
+        check_dim(dim)
+        self.register_buffer("loc", per_component("loc", loc, dim))
+        self.register_buffer("scale", per_component("scale", scale, dim, positive=True))
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""
