@@ -23,7 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "missing; recover them (T1), generate new digits (T2), recover test digits (T3)."
         ),
     )
-    demo.add_argument("--observation", choices=("gaussian", "bernoulli"), default="gaussian")
+    demo.add_argument(
+        "--observation",
+        choices=("censored", "gaussian", "bernoulli"),
+        default="censored",
+        help="Gaussian noise with black and white pixels censored, around a tanh, or yes/no pixels",
+    )
     demo.add_argument("--kernel", choices=("hmc", "mala", "langevin"), default="hmc")
     demo.add_argument("--missing", type=float, default=0.7, help="share of hidden pixels")
     demo.add_argument("--epochs", type=int, default=None, help="passes through the data")

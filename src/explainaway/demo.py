@@ -26,11 +26,12 @@ from .inference import (
     sample_posterior,
 )
 from .inference.arviz import az
-from .models import Bernoulli, Gaussian, GeneratorModel, Masked, Normal, mlp
+from .models import Bernoulli, Censored, Gaussian, GeneratorModel, Masked, Normal, mlp
 from .plots import save_panels, tile
 
 LATENT_DIM = 16
-NOISE = 0.35
+NOISE = 0.45
+NOISE_AROUND_TANH = 0.35
 SHOWN = 24
 CHECKED = 32
 
@@ -39,7 +40,7 @@ CHECKED = 32
 class DemoSettings:
     """What the demo does; :meth:`of` fills in what goes with ``smoke``."""
 
-    observation: Literal["gaussian", "bernoulli"]
+    observation: Literal["censored", "gaussian", "bernoulli"]
     kernel: Literal["mala", "hmc", "langevin"]
     missing: float
     epochs: int
@@ -73,9 +74,14 @@ class DemoSettings:
 
 
 def build_model(settings: DemoSettings) -> GeneratorModel:
-    """Return the model; the observation is the one line that a flag swaps."""
+    """Return the model; the observation is the one line that a flag swaps.
+
+    Half of the pixels are black, and nothing is blacker: such a pixel says only that the signal is
+    there or beyond.
+    """
     observation = {
-        "gaussian": Masked(Gaussian(scale=NOISE, inverse_link=torch.tanh)),
+        "censored": Masked(Censored(Gaussian(scale=NOISE), lower=-1.0, upper=1.0)),
+        "gaussian": Masked(Gaussian(scale=NOISE_AROUND_TANH, inverse_link=torch.tanh)),
         "bernoulli": Masked(Bernoulli()),
     }[settings.observation]
     network = mlp(LATENT_DIM, shape=(8, 8), hidden=(256, 256), activation=nn.GELU)
@@ -138,7 +144,7 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
     checked = _sample_well(model, test, settings)
     _print_diagnostics(checked)
 
-    new = model.generate(2 * SHOWN, seed=settings.seed + 1).detach().numpy()
+    new = model.generate(2 * SHOWN, seed=settings.seed + 1).clamp(low, 1.0).numpy()
     picture = _draw(settings, data, recovered, new, low)
     shown = checked.to_arviz(seed=settings.seed, predictive_draws=20)
     posterior_file = settings.output / "posterior.nc"
@@ -196,6 +202,11 @@ class _Recovery:
 
 def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) -> _Recovery:
     """Sample each image's latent from scratch, given its observed pixels, weights fixed."""
+
+    def image_of(latents: Tensor) -> Tensor:
+        # Probabilities of Bernoulli pixels lie in [0, 1] anyway.
+        return model.decode(latents).clamp(-1.0, 1.0)
+
     with warnings.catch_warnings():
         # Enough draws for a mean and a median, not for the tails of r-hat: no news here.
         warnings.simplefilter("ignore", SamplingWarning)
@@ -207,13 +218,13 @@ def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) 
             warmup_steps=settings.warmup_steps,
             num_samples=settings.num_samples,
             seed=settings.seed,
-            accumulate={"image": model.decode},
+            accumulate={"image": image_of},
             progress=settings.progress,
         )
     image = posterior.accumulated["image"]
     draws = posterior.get_samples()["z"][::4]
     with torch.no_grad():
-        median = [model.decode(draws[:, part]).median(0).values for part in _parts(len(incomplete))]
+        median = [image_of(draws[:, part]).median(0).values for part in _parts(len(incomplete))]
     return _Recovery(
         image.mean.numpy(),
         torch.cat(median).numpy(),

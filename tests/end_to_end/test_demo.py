@@ -9,7 +9,12 @@ from explainaway.inference.arviz import az
 
 
 @pytest.mark.parametrize(
-    "flags", [["--kernel", "mala"], ["--observation", "bernoulli", "--kernel", "hmc"]]
+    "flags",
+    [
+        ["--kernel", "mala"],
+        ["--observation", "bernoulli", "--kernel", "hmc"],
+        ["--observation", "gaussian", "--kernel", "langevin"],
+    ],
 )
 def test_the_demo_writes_its_table_picture_and_posterior(
     tmp_path: Path, flags: list[str], capsys: pytest.CaptureFixture[str]
