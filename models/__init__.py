@@ -6,13 +6,16 @@ is both a prior and an observation is found in ``models.priors`` and ``models.ob
 """
 
 from . import observations, operators, priors
+from .factor_analysis import FactorAnalysis
 from .generator_model import GeneratorModel
 from .generators import deconvnet, mlp
 from .observations import Bernoulli, Gaussian, Masked, Observation, factorised
 from .priors import Normal, Prior
+from .sweep_operator import reverse_sweep, sweep
 
 __all__ = [
     "Bernoulli",
+    "FactorAnalysis",
     "Gaussian",
     "GeneratorModel",
     "Masked",
@@ -25,4 +28,6 @@ __all__ = [
     "observations",
     "operators",
     "priors",
+    "reverse_sweep",
+    "sweep",
 ]
