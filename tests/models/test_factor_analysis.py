@@ -123,9 +123,9 @@ def test_posterior_density_and_imputation_are_those_of_the_dense_normal(missing:
 
 
 def test_a_row_does_not_depend_on_its_batch_mates() -> None:
-    table = _table(100, 6, 2, missing=0.3)
+    table = _table(150, 8, 2, missing=0.3)
     model = FactorAnalysis(2).fit(table)
-    order = np.random.default_rng(0).permutation(100)
+    order = np.random.default_rng(0).permutation(150)
     for call in (model.transform, model.impute, model.score_samples):
         whole = np.asarray(call(table))
         np.testing.assert_allclose(np.asarray(call(table[order])), whole[order], atol=1e-12)
@@ -133,7 +133,7 @@ def test_a_row_does_not_depend_on_its_batch_mates() -> None:
 
 
 def test_fit_transform_is_fit_and_then_transform() -> None:
-    table = _table(100, 6, 2, missing=0.3)
+    table = _table(150, 8, 2, missing=0.3)
     np.testing.assert_array_equal(
         FactorAnalysis(2).fit_transform(table), FactorAnalysis(2).fit(table).transform(table)
     )
@@ -229,7 +229,7 @@ def test_isotropic_noise_gives_the_closed_form_of_probabilistic_pca() -> None:
 
 @pytest.mark.parametrize("noise", ["diagonal", "isotropic"])
 def test_with_missing_cells_it_is_the_optimum_that_a_general_optimiser_finds(noise: Any) -> None:
-    table = _table(100, 4, 1, missing=0.3)
+    table = _table(100, 4, 1, missing=0.2)
     fitted = FactorAnalysis(1, noise=noise, tol=1e-10).fit(table)
     blocks = rows_by_pattern(table)
 
@@ -245,8 +245,9 @@ def test_with_missing_cells_it_is_the_optimum_that_a_general_optimiser_finds(noi
 
 
 def test_the_unit_and_the_origin_of_a_column_do_not_matter() -> None:
-    table = _table(100, 5, 1, missing=0.3)
-    unit, origin = np.array([1.0, 1e-3, 1e3, 5.0, 0.1]), np.array([0.0, 1.0, 1e6, -50.0, 10.0])
+    table = _table(150, 7, 1, missing=0.3)
+    unit = np.array([1.0, 1e-3, 1e3, 5.0, 0.1, 1.0, 20.0])
+    origin = np.array([0.0, 1.0, 1e6, -50.0, 10.0, 2.0, 3.0])
     one = FactorAnalysis(tol=1e-9).fit(table)
     other = FactorAnalysis(tol=1e-9).fit(table * unit + origin)
     shift = ((~np.isnan(table)).sum(0) * np.log(unit)).sum()
@@ -266,7 +267,7 @@ def test_many_patterns_and_many_columns_are_worked_through_in_parts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for missing in (0.0, 0.3):
-        table = _table(150, 7, 2, missing)
+        table = _table(150, 8, 2, missing)
         whole = FactorAnalysis(2).fit(table)
         monkeypatch.setattr("explainaway.models.incomplete_table.PATTERNS_AT_ONCE", 8)
         monkeypatch.setattr("explainaway.models.incomplete_table.COLUMNS_AT_ONCE", 3)
@@ -275,7 +276,7 @@ def test_many_patterns_and_many_columns_are_worked_through_in_parts(
 
 
 def test_factors_are_in_a_form_of_their_own() -> None:
-    model = FactorAnalysis(3).fit(_table(150, 8, 3, missing=0.2))
+    model = FactorAnalysis(3).fit(_table(200, 10, 3, missing=0.2))
     information = (model.components_ / model.noise_variance_) @ model.components_.T
     np.testing.assert_allclose(information, np.diag(np.diag(information)), atol=1e-8)
     assert (np.diff(np.diag(information)) < 0).all()
