@@ -18,6 +18,9 @@ LARGEST_NOISE = 100.0
 LEAST_FIRST_NOISE = 0.05
 """Share of a column's variance that is noise to begin with, at least: EM is slow to leave 0."""
 
+LONGEST_LEAP = 1e6
+"""Longest leap, in iterations."""
+
 ROUNDING = 1e-13
 """Relative gain in log-likelihood that is no more than rounding."""
 
@@ -97,8 +100,9 @@ def _leap(path: list[LinearGaussian], scale: Array) -> LinearGaussian:
     )
     change = second - first
     bend = third - second - change
-    sizes = float(np.linalg.norm(change)), float(np.linalg.norm(bend))
-    length = max(sizes[0] / max(sizes[1], 1e-300), 1.0)
+    step = float(np.linalg.norm(change))
+    turn = max(float(np.linalg.norm(bend)), step / LONGEST_LEAP)
+    length = step / turn if step > turn else 1.0
     there = first + 2 * length * change + length**2 * bend
     low, high = np.log(SMALLEST_NOISE * scale**2), np.log(LARGEST_NOISE * scale**2)
     return LinearGaussian(

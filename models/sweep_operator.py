@@ -85,8 +85,8 @@ def _swept(matrix: ArrayLike, columns: int | Sequence[int], sign: float) -> Arra
     if given.ndim < 2 or given.shape[-1] != given.shape[-2]:
         raise ValueError(f"matrix must have shape (..., k, k), got {given.shape}")
     size = given.shape[-1]
-    swept = [columns] if isinstance(columns, int) else list(columns)
-    if any(not 0 <= column < size for column in swept) or len(set(swept)) < len(swept):
+    swept: list[int] = np.atleast_1d(columns).tolist()
+    if not set(swept) <= set(range(size)) or len(set(swept)) < len(swept):
         raise ValueError(f"columns must be different numbers from 0 to {size - 1}, got {columns!r}")
     rest = [column for column in range(size) if column not in set(swept)]
     swept_rows, rest_rows = given[..., swept, :], given[..., rest, :]
