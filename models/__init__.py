@@ -6,6 +6,7 @@ is both a prior and an observation is found in ``models.priors`` and ``models.ob
 """
 
 from . import observations, operators, priors
+from .factor_analysis import FactorAnalysis
 from .generator_model import GeneratorModel
 from .generators import deconvnet, linear, mlp
 from .observations import (
@@ -36,6 +37,7 @@ from .priors import (
     Sparse,
     Supervised,
 )
+from .sweep_operator import reverse_sweep, sweep
 
 __all__ = [
     "Bernoulli",
@@ -44,6 +46,7 @@ __all__ = [
     "Columns",
     "DiscretizedLogistic",
     "Empirical",
+    "FactorAnalysis",
     "Gaussian",
     "GeneratorModel",
     "Hierarchical",
@@ -69,4 +72,6 @@ __all__ = [
     "observations",
     "operators",
     "priors",
+    "reverse_sweep",
+    "sweep",
 ]

@@ -1,6 +1,10 @@
 """Plain Pyro distributions as priors."""
 
+from copy import copy
+from typing import Any
+
 import pyro.distributions as dist
+import torch
 from pyro.distributions.torch_distribution import TorchDistributionMixin
 
 from .base import Prior
@@ -11,10 +15,25 @@ class _FixedPrior(Prior):
 
     def __init__(self, fixed: dist.TorchDistribution) -> None:
         super().__init__()
-        self.fixed: dist.TorchDistribution = fixed.to_event(len(fixed.batch_shape))
+        event = fixed.to_event(len(fixed.batch_shape))
+        self.fixed: dist.TorchDistribution = _validating_by_default(event)
 
     def distribution(self) -> dist.TorchDistribution:
         return self.fixed
+
+
+def _validating_by_default(given: Any) -> Any:
+    """Return a copy that checks values where Pyro does so just then.
+
+    ``expand`` writes into a distribution whether that was so when it was called, and a model that
+    checks values cannot be captured.
+    """
+    made = copy(given)
+    vars(made).pop("_validate_args", None)
+    for name, part in list(vars(made).items()):
+        if isinstance(part, torch.distributions.Distribution):
+            setattr(made, name, _validating_by_default(part))
+    return made
 
 
 def as_prior(prior: Prior | dist.TorchDistribution) -> Prior:

@@ -1,0 +1,61 @@
+"""The Python in the documentation runs.
+
+A block is run if ``<!-- run -->`` stands before it; ``<!-- run, slow -->`` if it takes long. The
+blocks of a page share one namespace, as they do for a reader.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+MARK = re.compile(r"^<!-- run(?P<slow>, slow)? -->$", re.MULTILINE)
+BLOCK = re.compile(MARK.pattern + r"\n+```python\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def _run(page: Path, slow: bool) -> int:
+    text = page.read_text()
+    blocks = list(BLOCK.finditer(text))
+    assert len(blocks) == len(MARK.findall(text)), "a mark is not followed by a block of Python"
+    names: dict[str, Any] = {"__name__": "documentation"}
+    wanted = [block for block in blocks if slow or not block["slow"]]
+    for block in wanted:
+        # As many lines as stand above it, so that a traceback names the line of the page.
+        above = "\n" * text.count("\n", 0, block.start("code"))
+        exec(compile(above + block["code"], str(page), "exec"), names)
+    return len(wanted)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_marked_blocks_run(page: Path) -> None:
+    _run(page, slow=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_all_marked_blocks_run_in_order(page: Path) -> None:
+    _run(page, slow=True)
+
+
+def test_pieces_of_ones_own_are_all_run() -> None:
+    """The page promises it."""
+    text = (ROOT / "docs" / "own_pieces.md").read_text()
+    assert len(BLOCK.findall(text)) == text.count("```python") >= 6
+
+
+def test_a_mark_without_a_block_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run -->\nNothing here.\n")
+    with pytest.raises(AssertionError, match="not followed by a block"):
+        _run(page, slow=False)
+
+
+def test_a_block_that_fails_names_its_line(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- run -->\n```python\na = 1\nassert a == 2\n```\n")
+    with pytest.raises(AssertionError) as failure:
+        _run(page, slow=False)
+    assert failure.traceback[-1].lineno + 1 == 4
