@@ -8,14 +8,26 @@ is both a prior and an observation is found in ``models.priors`` and ``models.ob
 from . import observations, operators, priors
 from .generator_model import GeneratorModel
 from .generators import deconvnet, mlp
-from .observations import Bernoulli, Gaussian, Masked, Observation, factorised
+from .observations import (
+    Bernoulli,
+    ColoredGaussian,
+    Gaussian,
+    LowRankGaussian,
+    Masked,
+    MultivariateGaussian,
+    Observation,
+    factorised,
+)
 from .priors import Normal, Prior
 
 __all__ = [
     "Bernoulli",
+    "ColoredGaussian",
     "Gaussian",
     "GeneratorModel",
+    "LowRankGaussian",
     "Masked",
+    "MultivariateGaussian",
     "Normal",
     "Observation",
     "Prior",
