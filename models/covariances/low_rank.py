@@ -55,7 +55,8 @@ class LowRank(Covariance):
         """
         factors = self.factors(residual)
         rest = residual.flatten(-self.dims) - factors @ self._loadings
-        return torch.cat([rest * self._precision.sqrt(), factors], -1)
+        # Not the root of the precision, whose derivative is infinite in hidden cells.
+        return torch.cat([rest * self._observed * self._variance.rsqrt(), factors], -1)
 
     def squared_distance(self, residual: Tensor) -> Tensor:
         """Return ``r_oᵀ C_oo⁻¹ r_o``."""

@@ -19,7 +19,7 @@ from .white_start import (
     checked_sizes,
 )
 
-DENSE_CELLS = 256
+DENSE_CELLS = 128
 """Cells of a signal up to which masked noise is handled by a matrix for each example."""
 
 
@@ -30,7 +30,7 @@ class ColoredGaussian(CorrelatedGaussian):
     larger by ``padding``, of which the data are a window. Everything is exact:
 
     - all cells observed and no padding: O(N log N) for N cells;
-    - else, up to 256 cells: a Cholesky factor for each example, made anew only when the mask or
+    - else, up to 128 cells: a Cholesky factor for each example, made anew only when the mask or
       the spectrum changes;
     - larger: conjugate gradients, a few tens of Fourier transforms for each energy with its
       gradient, to ten times the precision of the dtype. ``log det`` of the observed cells'

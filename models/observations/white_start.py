@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from .base import first_place
 from .gaussian import SLOWEST_RATE
 
+RATE_EXPONENT = 0.6
+"""How fast the weights of batches fall. EM with hidden cells or factors moves a part of the way in
+each step: with weights 1/t it would stall, below an exponent of 1 it arrives."""
+
 Learning = bool | Literal["closed form"]
 
 
@@ -27,6 +31,11 @@ class WhiteStart(nn.Module):
     ------
     ValueError
         If it is not.
+
+    References
+    ----------
+    Cappé & Moulines, "On-line expectation-maximization algorithm for latent data models" (2009),
+    section 3, for the exponent.
     """
 
     num_batches: Tensor
@@ -42,7 +51,7 @@ class WhiteStart(nn.Module):
         """Count a batch and return its weight in running means, 0 as long as noise stays white."""
         self.num_batches += 1
         after = int(self.num_batches) - self.white_batches
-        return max(1 / after, SLOWEST_RATE) if after > 0 else 0.0
+        return max(after**-RATE_EXPONENT, SLOWEST_RATE) if after > 0 else 0.0
 
 
 def checked_scale(scale: float | Tensor) -> Tensor:
