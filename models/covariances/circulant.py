@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import Covariance
+from .fourier import multiplied, white_noise
 
 
 class Circulant(Covariance):
@@ -50,31 +51,3 @@ class Circulant(Covariance):
     def draw(self, shape: Sequence[int]) -> Tensor:
         """Return ``C^(1/2)`` times white noise."""
         return multiplied(white_noise(shape, self.spectrum), self.spectrum.sqrt(), self.dims)
-
-
-def multiplied(signal: Tensor, gain: Tensor, dims: int) -> Tensor:
-    """Multiply each frequency of real signals (..., *torus) by a real gain.
-
-    The gain is that of ``torch.fft.fftn``'s frequencies, (*torus) or with more dimensions before,
-    and the same at k and -k.
-    """
-    axes = tuple(range(-dims, 0))
-    size = signal.shape[-dims:]
-    half = gain[..., : size[-1] // 2 + 1]
-    result: Tensor = torch.fft.irfftn(torch.fft.rfftn(signal, dim=axes) * half, s=size, dim=axes)
-    return result
-
-
-def cross_spectrum(a: Tensor, b: Tensor, dims: int) -> Tensor:
-    """Return the real part of ``conj(â) b̂ / N`` of signals (..., *torus), at every frequency."""
-    axes = tuple(range(-dims, 0))
-    product = torch.fft.fftn(a, dim=axes).conj() * torch.fft.fftn(b, dim=axes)
-    result: Tensor = product.real / a.shape[-dims:].numel()
-    return result
-
-
-def white_noise(
-    shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None
-) -> Tensor:
-    """Return standard normal draws of a shape, by default from torch's global random state."""
-    return torch.randn(shape, dtype=like.dtype, device=like.device, generator=generator)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .base import Covariance, num_true
-from .circulant import white_noise
+from .fourier import white_noise
 
 
 class Dense(Covariance):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from .base import Covariance, num_true
-from .circulant import multiplied, white_noise
 from .conjugate_gradients import observed_solve
+from .fourier import multiplied, white_noise
 from .observed_determinant import observed_log_determinant
 
 

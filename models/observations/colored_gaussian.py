@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..covariances import Circulant, Covariance, Dense, ObservedCirculant
-from ..covariances.circulant import cross_spectrum
+from ..covariances.fourier import cross_spectrum, mirrored
 from ..entry import Entry
 from .base import Context, first_place
 from .correlated import CorrelatedGaussian
@@ -144,7 +144,7 @@ class ColoredGaussian(CorrelatedGaussian):
     def spectrum(self) -> Tensor:
         """Variance of the noise at each frequency, (*torus) or (channels, *torus)."""
         excess = self.log_excess.exp()
-        return self.floor + 0.5 * (excess + _mirrored(excess, len(self.torus)))
+        return self.floor + 0.5 * (excess + mirrored(excess, len(self.torus)))
 
     @property
     def autocovariance(self) -> Tensor:
@@ -219,16 +219,10 @@ class ColoredGaussian(CorrelatedGaussian):
                 f"{tuple(value.shape)}"
             )
         value = value.expand(*sizes[:-dims], *self.torus).clone()
-        apart = (value - _mirrored(value, dims)).abs() > 1e-5 * value
+        apart = (value - mirrored(value, dims)).abs() > 1e-5 * value
         if bool(apart.any()):
             raise ValueError(
                 "scale must be the same at the frequencies k and -k, as that of real noise is; it "
                 f"is not at {list(first_place(apart))}"
             )
         return value
-
-
-def _mirrored(spectrum: Tensor, dims: int) -> Tensor:
-    """Return what a spectrum (..., *torus) holds at -k."""
-    axes = tuple(range(-dims, 0))
-    return spectrum.flip(axes).roll((1,) * dims, axes)
