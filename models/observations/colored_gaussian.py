@@ -35,8 +35,8 @@ class ColoredGaussian(CorrelatedGaussian):
     - larger: conjugate gradients, a few tens of Fourier transforms for each energy with its
       gradient, to ten times the precision of the dtype. ``log det`` of the observed cells'
       covariance, a constant of the latents, is found by factorising the block of the observed or of
-      the hidden cells, whichever is smaller, once for each different mask and spectrum: .1 to .2 s for
-      each example of 64 x 64 cells half of which are hidden.
+      the hidden cells, whichever is smaller, once for each different mask and spectrum: .1 to .2 s
+      for each example of 64 x 64 cells half of which are hidden.
 
     Hidden cells are predicted from the signal and from their neighbours' residuals.
 
