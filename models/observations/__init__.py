@@ -4,11 +4,14 @@ from .base import Observation, factorised
 from .bernoulli import Bernoulli
 from .categorical import Categorical
 from .censored import Censored
+from .colored_gaussian import ColoredGaussian
 from .columns import Columns
 from .discretized_logistic import DiscretizedLogistic, bits_per_dimension
 from .gaussian import Gaussian
 from .laplace import Laplace
+from .low_rank_gaussian import LowRankGaussian
 from .masked import Masked
+from .multivariate_gaussian import MultivariateGaussian
 from .negative_binomial import NegativeBinomial
 from .ordinal import Ordinal
 from .poisson import Poisson
@@ -20,11 +23,14 @@ __all__ = [
     "Bernoulli",
     "Categorical",
     "Censored",
+    "ColoredGaussian",
     "Columns",
     "DiscretizedLogistic",
     "Gaussian",
     "Laplace",
+    "LowRankGaussian",
     "Masked",
+    "MultivariateGaussian",
     "NegativeBinomial",
     "Observation",
     "Ordinal",
