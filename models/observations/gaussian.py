@@ -10,9 +10,7 @@ from torch import Tensor, nn
 from ..entry import Entry
 from ..gaussian_cells import GaussianCells
 from .base import Context, Observation
-
-SLOWEST_RATE = 0.02
-"""Weight of a batch in the running mean of squared residuals, once 50 batches have been seen."""
+from .batch_weight import batch_weight
 
 
 class Gaussian(Observation):
@@ -126,8 +124,8 @@ class Gaussian(Observation):
         counts = observed.sum_to_size(shape)
         squares, counts = (s.reshape(self.log_scale.shape) for s in (squares, counts))
         self.num_batches += 1
-        rate = (1 / self.num_batches).clamp(min=SLOWEST_RATE)
-        moved = torch.lerp(self.scale**2, squares / counts.clamp(min=1), rate.to(squares))
+        weight = batch_weight(self.num_batches).to(squares)
+        moved = torch.lerp(self.scale**2, squares / counts.clamp(min=1), weight)
         self.log_scale.copy_(torch.where(counts > 0, 0.5 * moved.log(), self.log_scale))
 
     def link_range(self) -> tuple[float, float]:

@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from .base import first_place
-from .gaussian import SLOWEST_RATE
-
-RATE_EXPONENT = 0.6
-"""How fast the weights of batches fall. EM with hidden cells or factors moves a part of the way in
-each step: with weights 1/t it would stall, below an exponent of 1 it arrives."""
+from .batch_weight import batch_weight
 
 Learning = bool | Literal["closed form"]
 
@@ -31,11 +27,6 @@ class WhiteStart(nn.Module):
     ------
     ValueError
         If it is not.
-
-    References
-    ----------
-    Cappé & Moulines, "On-line expectation-maximization algorithm for latent data models" (2009),
-    section 3, for the exponent.
     """
 
     num_batches: Tensor
@@ -50,8 +41,8 @@ class WhiteStart(nn.Module):
     def next_rate(self) -> float:
         """Count a batch and return its weight in running means, 0 as long as noise stays white."""
         self.num_batches += 1
-        after = int(self.num_batches) - self.white_batches
-        return max(after**-RATE_EXPONENT, SLOWEST_RATE) if after > 0 else 0.0
+        after = self.num_batches - self.white_batches
+        return float(batch_weight(after)) if int(after) > 0 else 0.0
 
 
 def checked_scale(scale: float | Tensor) -> Tensor:
