@@ -121,7 +121,12 @@ def test_probability_and_mean_between_limits_are_integrals(name: str) -> None:
         if name == "cauchy":
             continue
         first = scipy.integrate.quad(
-            lambda y: (y - low) * density(y), low, high, points=middle, epsabs=0, epsrel=1e-10
+            lambda y, start=low: (y - start) * density(y),
+            low,
+            high,
+            points=middle,
+            epsabs=0,
+            epsrel=1e-10,
         )[0]
         assert float(tails.mean_between(*ends)) == pytest.approx(low + first / mass, rel=1e-7)
 
