@@ -120,29 +120,24 @@ def test_a_tobit_posterior_is_that_of_quadrature(kernel: object) -> None:
 
 @pytest.mark.slow
 def test_digits_are_learned_from_random_projections_alone() -> None:
-    """Experiment 6 of Han et al., small: no image is ever seen, only 24 numbers of each.
+    """Experiment 6 of Han et al., small: no image is ever seen, only 32 numbers of each.
 
-    What is recovered is nearer to the images than their mean is, which the projections alone could
-    not tell, and nearer than the pseudo-inverse of the projection.
+    Measured: root mean square .14 of the range of pixel values, where the images' mean, which the
+    projections alone could not tell, has .27 and the pseudo-inverse of the projection .28.
     """
-    images = torch.from_numpy(digits(0.5, seed=0, num_train=500).train)
-    operator = operators.RandomProjection((8, 8), 24, seed=0)
+    images = torch.from_numpy(digits(0.5, seed=0, num_train=1400).train)
+    operator = operators.RandomProjection((8, 8), 32, seed=0)
     y = operator(images)
-    torch.manual_seed(0)
-    network = mlp(8, (8, 8), hidden=(128, 128))
-    model = GeneratorModel(Normal(8), network, Sensed(Gaussian(0.3, torch.tanh), operator))
-    fit = AlternatingBackProp(
-        model,
-        inference_steps=10,
-        optimizer=torch.optim.Adam(model.parameters(), lr=2e-3),
-        batch_size=100,
-    ).fit(y, epochs=60, seed=0, progress=False)
+    network = mlp(16, (8, 8), hidden=(128, 128))
+    model = GeneratorModel(Normal(16), network, Sensed(Gaussian(0.3, torch.tanh), operator))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    abp = AlternatingBackProp(model, inference_steps=10, optimizer=optimizer, batch_size=100)
+    fit = abp.fit(y, epochs=60, seed=0, progress=False)
     recovered = model.decode(fit.latents).detach()
 
     def error(guess: Tensor) -> float:
-        """Root mean square over the range of pixel values."""
         return float((guess - images).square().mean().sqrt()) / 2
 
     inverse = torch.linalg.pinv(operator.matrix)
-    assert error(recovered) < 0.85 * error(images.mean(0))
-    assert error(recovered) < 0.85 * error((y @ inverse.mT).reshape(-1, 8, 8))
+    assert error(recovered) < 0.7 * error(images.mean(0))
+    assert error(recovered) < 0.7 * error((y @ inverse.mT).reshape(-1, 8, 8))
