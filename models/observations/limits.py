@@ -22,7 +22,7 @@ def as_limit(name: str, value: float | Tensor | None) -> Tensor | None:
     """
     if value is None:
         return None
-    limit = torch.as_tensor(value).detach().to(torch.float64).clone()
+    limit = torch.as_tensor(value, dtype=torch.float64).detach().clone()
     if not bool(limit.isfinite().all()):
         raise ValueError(f"{name} must be finite, or None for no limit, got {value!r}")
     return limit

@@ -10,8 +10,8 @@ from torch.distributions import constraints
 from ..tails import Tails, tails_of
 from .limits import Within, base_support, expanded
 
-SEARCH_STEPS = 64
-"""Halvings of an interval: to the last bit of its ends' difference, in any precision."""
+MOST_STEPS = 64
+"""Doublings and halvings of an interval in the search for a quantile."""
 
 
 class TruncatedCells(dist.TorchDistribution):
@@ -93,17 +93,25 @@ class TruncatedCells(dist.TorchDistribution):
         """Return the least y with at least a probability (..., n, ...) between ``low`` and y."""
         low, high = self._limits()
         target = probability.log() + self._log_mass()
-        start = torch.where(low.isinf(), high - self.tails.spread, low).expand_as(target)
-        stop = torch.where(high.isinf(), low + self.tails.spread, high).expand_as(target)
-        for _ in range(SEARCH_STEPS):
-            # An end that is not given is moved out until the quantile lies before it.
+        spread = self.tails.spread
+        # A whole number is what lies in (start, stop] when that is shorter than 1.
+        before = low - 1 if self.tails.is_discrete else low
+        start = torch.where(low.isinf(), high - spread, before).expand_as(target)
+        stop = torch.where(high.isinf(), low + spread, high).expand_as(target)
+        # An end that is not given is moved out until the quantile lies before it.
+        for _ in range(MOST_STEPS):
+            early = low.isinf() & (self.tails.log_between(low, start) >= target)
+            late = high.isinf() & (self.tails.log_between(low, stop) < target)
+            if not bool((early | late).any()):
+                break
             width = stop - start
-            enough = self.tails.log_between(low, start) < target
-            start = torch.where(low.isinf() & ~enough, start - width, start)
-            enough = self.tails.log_between(low, stop) >= target
-            stop = torch.where(high.isinf() & ~enough, stop + width, stop)
-        for _ in range(SEARCH_STEPS):
+            start, stop = torch.where(early, start - width, start), stop + width * late
+        for _ in range(MOST_STEPS):
             middle = (start + stop) / 2
             reached = self.tails.log_between(low, middle) >= target
             start, stop = torch.where(reached, start, middle), torch.where(reached, middle, stop)
+            largest = torch.maximum(start.abs(), stop.abs())
+            least = 0.5 if self.tails.is_discrete else torch.finfo(stop.dtype).eps * largest
+            if not bool((stop - start > least).any()):
+                break
         return stop

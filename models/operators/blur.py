@@ -21,7 +21,8 @@ class Blur(LinearOperator):
         Shape of one example's image, (..., height, width).
     kernel : float or Tensor
         The standard deviation, in cells, of a Gaussian kernel (cut at four of them and at the
-        image's size, weights that sum to 1); or the weights themselves, (rows, columns) with odd sides, used as they are.
+        image's size, weights that sum to 1); or the weights themselves, (rows, columns) with odd
+        sides, used as they are.
     boundary : "zero" or "circular", default "zero"
         What lies beyond the edge: zeros, or the image again from its other side.
 

@@ -64,7 +64,7 @@ class SymmetricTails(Tails):
         return torch.where(narrow, rectangle, wide)
 
     def mean_between(self, low: Tensor, high: Tensor) -> Tensor:
-        """Return ``E[Y | low <= Y <= high]``, or what is nearest to the centre if it is infinite."""
+        """Return ``E[Y | low <= Y <= high]``; if infinite, what is nearest to the centre."""
         log_mass = self.log_between(low, high)
         ends = []
         for limit in (low, high):

@@ -12,7 +12,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from explainaway.models.tails import tails_of
+from explainaway.models.tails import PoissonTails, tails_of
 
 CONTINUOUS: dict[str, tuple[Callable[..., Any], Any]] = {
     "normal": (lambda t: dist.Normal(t(0.3), t(1.7)), scipy.stats.norm(0.3, 1.7)),
@@ -121,7 +121,12 @@ def test_probability_and_mean_between_limits_are_integrals(name: str) -> None:
         if name == "cauchy":
             continue
         first = scipy.integrate.quad(
-            lambda y: (y - low) * density(y), low, high, points=middle, epsabs=0, epsrel=1e-10
+            lambda y, start=low: (y - start) * density(y),
+            low,
+            high,
+            points=middle,
+            epsabs=0,
+            epsrel=1e-10,
         )[0]
         assert float(tails.mean_between(*ends)) == pytest.approx(low + first / mass, rel=1e-7)
 
@@ -247,3 +252,12 @@ def test_students_t_is_smooth_through_its_centre() -> None:
 def test_a_family_without_tails_is_named() -> None:
     with pytest.raises(TypeError, match=r"Gamma has no cumulative distribution.*register"):
         tails_of(dist.Gamma(torch.ones(2), 1.0))
+
+
+def test_a_family_of_ones_own_is_registered() -> None:
+    class Doubled(dist.Poisson):
+        """Another class of counts: the most specific entry of the table counts."""
+
+    tails_of.register(Doubled)(lambda cells: PoissonTails(cells, 2 * cells.rate))
+    got = tails_of(Doubled(torch.tensor(1.5))).log_below(torch.tensor(2.0))
+    assert float(got) == pytest.approx(float(scipy.stats.poisson(3.0).logcdf(2)), rel=1e-6)
