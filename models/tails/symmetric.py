@@ -88,15 +88,18 @@ class NormalTails(SymmetricTails):
     """Of the normal distribution."""
 
     def log_cdf(self, standard: Tensor) -> Tensor:
-        """Return ``log Φ(x)``.
+        """Return ``log Φ(x)``: by the error function, far out by its asymptotic series.
 
-        By the scaled complementary error function: the gradient of ``torch.special.log_ndtr`` is
-        the exponential of a difference of large numbers, 6.5 times too large at -10⁴ in float32.
+        ``torch.special.log_ndtr`` takes thirty times as long on a CPU, and its gradient is the
+        exponential of a difference of large numbers, 6.5 times too large at -10⁴ in float32.
         """
-        lower = standard.clamp(max=0.0)
-        tail = torch.special.erfcx(-lower / math.sqrt(2)).log() - math.log(2) - lower**2 / 2
-        upper = torch.log1p(-0.5 * torch.erfc(standard.clamp(min=0.0) / math.sqrt(2)))
-        return torch.where(standard < 0, tail, upper)
+        # Not abs(), whose gradient is 0 at 0.
+        distance = torch.where(standard < 0, -standard, standard)
+        far_from = 30.0 if standard.dtype == torch.float64 else 9.0
+        tail = 0.5 * torch.erfc(distance.clamp(max=far_from) / math.sqrt(2))
+        far = _log_far_tail(distance.clamp(min=far_from))
+        below = torch.where(distance < far_from, tail.log(), far)
+        return torch.where(standard < 0, below, torch.log1p(-tail))
 
     def log_partial_mean(self, standard: Tensor) -> Tensor:
         """Return the log density, ``G = φ``."""
@@ -166,3 +169,10 @@ class StudentTTails(SymmetricTails):
 
 def _log_beta_with_half(half: Tensor) -> Tensor:
     return log_beta(half, torch.full_like(half, 0.5))
+
+
+def _log_far_tail(x: Tensor) -> Tensor:
+    """Return ``log Φ(-x)`` for x of 9 and more, Abramowitz & Stegun 26.2.12 with seven terms."""
+    w = 1 / x**2
+    series = 1 - w * (1 - 3 * w * (1 - 5 * w * (1 - 7 * w * (1 - 9 * w * (1 - 11 * w)))))
+    return series.log() - 0.5 * x**2 - x.log() - 0.5 * math.log(2 * math.pi)
