@@ -100,7 +100,10 @@ class CensoredCells(dist.TorchDistribution):
     @property
     def mean(self) -> Tensor:
         """Mean of what is recorded."""
-        total, exact_mass = torch.zeros_like(self.cells.mean), torch.ones_like(self.cells.mean)
+        uncensored: Tensor = self.cells.mean
+        if self.lower is None and self.upper is None:
+            return uncensored
+        total, exact_mass = torch.zeros_like(uncensored), torch.ones_like(uncensored)
         low, high = torch.full_like(total, -torch.inf), torch.full_like(total, torch.inf)
         if self.lower is not None:
             mass = self.tails.log_below(self.lower).exp()
@@ -110,8 +113,6 @@ class CensoredCells(dist.TorchDistribution):
             mass = self.tails.log_above(self.upper).exp()
             total, exact_mass = total + mass * self.upper, exact_mass - mass
             high = self.upper.ceil() - 1 if self.tails.is_discrete else self.upper
-        if self.lower is None and self.upper is None:
-            return total + self.cells.mean
         return total + exact_mass * self.tails.mean_between(low, high)
 
     def complete(self, value: Tensor) -> Tensor:

@@ -57,7 +57,9 @@ def _by_quadrature(log_likelihood: Tensor, grid: Tensor) -> tuple[float, float]:
     return float(mean), float((share * (grid - mean) ** 2).sum().sqrt())
 
 
-@pytest.mark.parametrize("kernel", [MALA(), HMC(5)], ids=repr)
+@pytest.mark.parametrize(
+    "kernel", [MALA(), pytest.param(HMC(5), marks=pytest.mark.slow)], ids=["MALA", "HMC"]
+)
 def test_a_tobit_posterior_is_that_of_quadrature(kernel: object) -> None:
     """``y = w z + ε`` with a detection limit, saturation and an interval: four examples.
 
