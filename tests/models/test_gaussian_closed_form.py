@@ -28,8 +28,8 @@ def test_it_converges_to_the_residual_variance_of_the_marginal_likelihood(column
 
     After 800 steps 2,000 are averaged. The standard error is that of 20 means of 100 steps, longer
     than what the running mean remembers (50 steps at the least weight, 70 with the share of
-    information that is missing). Within seven of them, by the t distribution of 19 degrees of freedom: a false failure
-    has probability 1e-6 for each of the 1 + 5 scales.
+    information that is missing). Within seven of them, by the t distribution of 19 degrees of
+    freedom: a false failure has probability 1e-6 for each of the 1 + 5 scales.
     """
     torch.manual_seed(2)
     weight = 0.7 * torch.randn(5, 2).double()
