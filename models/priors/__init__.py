@@ -2,5 +2,8 @@
 
 from .base import Prior
 from .normal import Normal
+from .recurrent import Recurrent
+from .sequence import SequencePrior
+from .var import VAR
 
-__all__ = ["Normal", "Prior"]
+__all__ = ["VAR", "Normal", "Prior", "Recurrent", "SequencePrior"]
