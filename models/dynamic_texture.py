@@ -71,7 +71,9 @@ def dynamic_texture(
     Doretto, Chiuso, Wu & Soatto, "Dynamic textures" (IJCV 2003), section 4.
     """
     if not 1 <= dim <= len(frames):
-        raise ValueError(f"dim must lie between 1 and the number of frames, {len(frames)}: {dim}")
+        raise ValueError(
+            f"dim must lie between 1 and the number of frames, {len(frames)}, got {dim}"
+        )
     if not bool(frames.isfinite().all()):
         raise ValueError(
             "frames must be finite: this closed form has no missing cells; fill them first, or "
