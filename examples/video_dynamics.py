@@ -5,7 +5,7 @@ that move by ``z_t = A z_{t-1} + Q^{1/2} ε`` below a deconvolution network:
 
 - two-stage, as the paper: learn the frames as independent examples, then fit (A, Q) to their
   latents;
-- joint: the whole video is one example, and A is learned with the network in the loop.
+- joint: the whole video is one example, and A and Q are learned with the network.
 
 Then the posterior of all latents given the incomplete video tells the missing pixels and frames,
 and continued it tells the frames that follow. Measured against Doretto's linear dynamical system
@@ -126,10 +126,10 @@ def learn_two_stage(y: Tensor, options: argparse.Namespace) -> tuple[GeneratorMo
 
 
 def learn_jointly(y: Tensor, options: argparse.Namespace) -> tuple[GeneratorModel, Tensor]:
-    """Learn network and transition together; return the model of the video and its latents."""
+    """Learn network and dynamics together; return the model of the video and its latents."""
     torch.manual_seed(options.seed)
     model = GeneratorModel(
-        VAR(LATENT_DIM, len(y), transition=0.5, learn="transition"),
+        VAR(LATENT_DIM, len(y), transition=0.5, learn=True),
         OverTime(frame_network(options)),
         Masked(Gaussian(options.noise, torch.tanh)),
     )
@@ -161,7 +161,7 @@ def infer(model: GeneratorModel, latents: Tensor, y: Tensor, options: argparse.N
         accumulate={"video": model.decode},
         progress=False,
     )
-    draws = posterior.get_samples()["z"].repeat(4, 1, 1, 1)
+    draws = posterior.get_samples()["z"].repeat(10, 1, 1, 1)
     frames = forecast(model, draws, AHEAD, seed=options.seed).frames[:, 0]
     spread = (frames.var(0) + options.noise**2).sqrt()
     return Result(posterior.accumulated["video"].mean[0], frames.mean(0), spread)

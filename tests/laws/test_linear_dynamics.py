@@ -1,6 +1,5 @@
 """A linear network over a VAR is a linear dynamical system: Kalman's smoother and EM know it."""
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -126,7 +125,6 @@ def _gap(model: GeneratorModel, optimum: LinearSystem, y: Tensor) -> float:
     return float(best - smooth(_system(model), y).log_likelihood.mean())
 
 
-@pytest.mark.slow
 def test_joint_learning_reaches_the_optimum_of_em() -> None:
     """A and Q learned in the loop from incomplete sequences, from a start that is far off.
 

@@ -6,6 +6,7 @@ probability 2e-9 for each average.
 
 import itertools
 from collections.abc import Iterator
+from typing import Literal
 
 import pyro
 import pytest
@@ -90,6 +91,23 @@ def test_by_default_each_latent_is_standard_normal() -> None:
     prior = VAR(3, 4, transition=torch.randn(3, 3) / 4)
     torch.testing.assert_close(prior.covariance, torch.eye(3))
     assert prior.distribution().variance.allclose(torch.ones(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("learn", "expected"),
+    [(False, set()), ("transition", {"mixing"}), (True, {"mixing", "factor"})],
+)
+def test_what_is_learned_is_a_parameter(
+    learn: bool | Literal["transition"], expected: set[str]
+) -> None:
+    prior = VAR(2, 4, TRANSITION, INNOVATION, learn=learn)
+    assert {name for name, _ in prior.named_parameters()} == expected
+    if learn == "transition":
+        before = prior.covariance
+        with torch.no_grad():
+            prior.mixing.add_(torch.randn(2, 2))
+        assert torch.equal(prior.covariance, before)
+        assert not torch.allclose(prior.transition, TRANSITION, atol=0.1)
 
 
 @pytest.mark.usefixtures("double")
