@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from .modes import evaluating
 from .observations.base import Context, Observation, first_place
 from .observations.wrapped import as_observation
 from .priors.base import Prior
@@ -187,15 +188,8 @@ class GeneratorModel(nn.Module):
 
     def _output(self, latents: Tensor, context: Context | None) -> Tensor:
         """Run the network as it is used in inference: no batch statistics, no dropout."""
-        # Part by part: a layer that the user has frozen in evaluation mode must stay so.
-        training = [part for part in self.network.modules() if part.training]
-        for part in training:
-            part.training = False
-        try:
+        with evaluating(self.network):
             output: Tensor = self.network(self.prior.steer(latents, context))
-        finally:
-            for part in training:
-                part.training = True
         return output
 
     def _check_support(

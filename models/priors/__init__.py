@@ -8,11 +8,15 @@ from .latent_energy import LatentEnergy
 from .mixture import Mixture
 from .non_negative import NonNegative
 from .normal import Normal
+from .recurrent import Recurrent
+from .sequence import SequencePrior
 from .sparse import Sparse
 from .student_t import StudentT
 from .supervised import Supervised
+from .var import VAR
 
 __all__ = [
+    "VAR",
     "Empirical",
     "Hierarchical",
     "Laplace",
@@ -21,6 +25,8 @@ __all__ = [
     "NonNegative",
     "Normal",
     "Prior",
+    "Recurrent",
+    "SequencePrior",
     "Sparse",
     "StudentT",
     "Supervised",

@@ -15,8 +15,10 @@ def check_count(name: str, value: int) -> None:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
-def per_component(name: str, value: float | Tensor, dim: int, positive: bool = False) -> Tensor:
-    """Return a number or a tensor (d,) as a tensor (d,) of its own.
+def per_component(
+    name: str, value: float | Tensor, shape: tuple[int, ...], positive: bool = False
+) -> Tensor:
+    """Return a number, or a tensor that broadcasts to a latent's shape, as a tensor of its own.
 
     Raises
     ------
@@ -24,16 +26,18 @@ def per_component(name: str, value: float | Tensor, dim: int, positive: bool = F
         If it has another shape, or an element is not finite or, where asked for, not positive.
     """
     tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach()
-    if tensor.dim() > 1 or (tensor.dim() == 1 and tensor.shape[0] not in (1, dim)):
+    try:
+        whole = tensor.expand(shape)
+    except RuntimeError:
         raise ValueError(
-            f"{name} must be a number or have shape ({dim},), got shape {tuple(tensor.shape)}"
-        )
+            f"{name} must be a number or have shape {shape}, got shape {tuple(tensor.shape)}"
+        ) from None
     wrong = ~tensor.isfinite()
     if positive:
         wrong |= ~(tensor > 0)
     if bool(wrong.any()):
         kind = "positive and finite" if positive else "finite"
-        first = int(torch.nonzero(wrong.reshape(-1))[0])
-        place = f" at [{first}]" if tensor.dim() else ""
-        raise ValueError(f"{name} must be {kind}, got {float(tensor.reshape(-1)[first])}{place}")
-    return tensor.expand(dim).clone()
+        place = torch.nonzero(wrong)[0].tolist()
+        where = f" at {place}" if place else ""
+        raise ValueError(f"{name} must be {kind}, got {float(tensor[tuple(place)])}{where}")
+    return whole.clone()

@@ -69,7 +69,7 @@ class Hierarchical(Prior):
         super().__init__()
         check_dim(dim)
         # Not its logarithm, which weight decay would draw to 1. The sign does not matter.
-        self.scale = nn.Parameter(per_component("scale", scale, dim, positive=True))
+        self.scale = nn.Parameter(per_component("scale", scale, (dim,), positive=True))
 
     @property
     def variance(self) -> Tensor:

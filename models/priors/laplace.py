@@ -53,7 +53,7 @@ class Laplace(Prior):
     def __init__(self, dim: int, scale: float | Tensor = 1.0) -> None:
         super().__init__()
         check_dim(dim)
-        self.register_buffer("scale", per_component("scale", scale, dim, positive=True))
+        self.register_buffer("scale", per_component("scale", scale, (dim,), positive=True))
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""

@@ -69,7 +69,7 @@ class NonNegative(Prior):
         if family not in ("exponential", "half-normal"):
             raise ValueError(f'family must be "exponential" or "half-normal", got {family!r}')
         self.family = family
-        self.register_buffer("scale", per_component("scale", scale, dim, positive=True))
+        self.register_buffer("scale", per_component("scale", scale, (dim,), positive=True))
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""

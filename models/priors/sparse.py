@@ -64,8 +64,10 @@ class Sparse(Prior):
     def __init__(self, dim: int, scale: float | Tensor = 1.0, smoothing: float = 0.1) -> None:
         super().__init__()
         check_dim(dim)
-        self.register_buffer("scale", per_component("scale", scale, dim, positive=True))
-        self.register_buffer("smoothing", per_component("smoothing", smoothing, dim, positive=True))
+        self.register_buffer("scale", per_component("scale", scale, (dim,), positive=True))
+        self.register_buffer(
+            "smoothing", per_component("smoothing", smoothing, (dim,), positive=True)
+        )
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""

@@ -55,8 +55,8 @@ class StudentT(Prior):
     def __init__(self, dim: int, df: float | Tensor = 3.0, scale: float | Tensor = 1.0) -> None:
         super().__init__()
         check_dim(dim)
-        self.register_buffer("df", per_component("df", df, dim, positive=True))
-        self.register_buffer("scale", per_component("scale", scale, dim, positive=True))
+        self.register_buffer("df", per_component("df", df, (dim,), positive=True))
+        self.register_buffer("scale", per_component("scale", scale, (dim,), positive=True))
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""

@@ -1,0 +1,164 @@
+"""Latent sequences that move by a stable linear transition."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..dynamics import check_stable, stationary_covariance
+from ..entry import Entry
+from ..vector_autoregression import VectorAutoregression
+from .sequence import SequencePrior
+
+
+class VAR(SequencePrior):
+    """First-order vector autoregression, ``z_t = A z_{t-1} + Q^{1/2} ε``, with a stationary start.
+
+    One sequence is one example; the network sees it through :class:`OverTime`. However (A, Q) are
+    learned, A stays stable and Q regular: what is learned is one matrix without constraint for
+    each (:class:`VectorAutoregression`).
+
+    Parameters
+    ----------
+    dim : int
+        Components of a latent, d.
+    length : int
+        Latents of a sequence, T.
+    transition : float or Tensor, default 0.9
+        A, a number times the identity or a matrix (d, d); stable. Where learning starts.
+    innovation : float or Tensor, optional
+        Q, a number times the identity or a matrix (d, d); symmetric and positive definite. By
+        default ``I - A Aᵀ``, with which each latent by itself is standard normal.
+    learn : bool or "transition", default False
+        Learn A and Q with the network, or A alone with each latent's covariance as it is given
+        (Q follows): a network that is free to scale and turn its latents needs no more.
+
+    Raises
+    ------
+    ValueError
+        If a size is not a positive integer, a matrix has another shape, ``transition`` is not
+        stable, or ``innovation`` is not symmetric and positive definite.
+
+    References
+    ----------
+    Han et al. (2017), Experiment 4. The start's density: Hamilton, "Time Series Analysis" (1994),
+    section 11.1.
+
+    Examples
+    --------
+    >>> from explainaway.models import GeneratorModel, Gaussian, Masked, OverTime, VAR, mlp
+    >>> model = GeneratorModel(
+    ...     VAR(2, length=10, learn=True), OverTime(mlp(2, (5,))), Masked(Gaussian(0.3))
+    ... )
+    >>> model.generate(3, seed=0).shape
+    torch.Size([3, 10, 5])
+    """
+
+    entry = Entry(
+        "z_t = A z_{t-1} + Q^(1/2) ε, z_1 ~ N(0, S), S = A S Aᵀ + Q",
+        "Han et al. (2017), Experiment 4",
+        "VAR(2, 3, learn=True)",
+    )
+
+    factor: Tensor
+    mixing: Tensor
+
+    def __init__(
+        self,
+        dim: int,
+        length: int,
+        transition: float | Tensor = 0.9,
+        innovation: float | Tensor | None = None,
+        learn: bool | Literal["transition"] = False,
+    ) -> None:
+        super().__init__(dim, length)
+        if learn not in (True, False, "transition"):
+            raise ValueError(f'learn must be True, False or "transition", got {learn!r}')
+        matrix = _square("transition", transition, dim)
+        check_stable(matrix)
+        scale, mixing = _unconstrained(matrix, _stationary(matrix, innovation))
+        # The diagonal of the factor is kept as its logarithm.
+        factor = scale.tril(-1) + scale.diagonal().log().diag()
+        dtype = torch.get_default_dtype()
+        for name, value, learned in (
+            ("mixing", mixing.to(dtype), learn is not False),
+            ("factor", factor.to(dtype), learn is True),
+        ):
+            if learned:
+                setattr(self, name, nn.Parameter(value))
+            else:
+                self.register_buffer(name, value)
+
+    def distribution(self) -> VectorAutoregression:
+        """Return the distribution of one sequence, event shape (T, d)."""
+        scale = self.factor.tril(-1) + self.factor.diagonal().exp().diag()
+        return VectorAutoregression(scale, self.mixing, self.length)
+
+    @property
+    def transition(self) -> Tensor:
+        """A, (d, d)."""
+        return self.distribution().transition
+
+    @property
+    def innovation(self) -> Tensor:
+        """Q, (d, d)."""
+        return self.distribution().innovation
+
+    @property
+    def covariance(self) -> Tensor:
+        """S, the stationary covariance of a latent, (d, d)."""
+        return self.distribution().covariance
+
+    def continued(self, latents: Tensor, num_steps: int) -> Tensor:
+        """Draw what follows given the last latents of sequences (..., T, d)."""
+        return self.distribution().continued(latents[..., -1, :], num_steps)
+
+
+def _stationary(transition: Tensor, innovation: float | Tensor | None) -> Tensor:
+    """Return the stationary covariance, after checking the innovation's."""
+    dim = len(transition)
+    if innovation is None:
+        largest = float(torch.linalg.matrix_norm(transition, 2))
+        if not largest < 1:
+            raise ValueError(
+                "innovation must be given for a transition that stretches some direction (largest "
+                f"singular value {largest:.6g}): the latents cannot be standard normal then"
+            )
+        return torch.eye(dim, dtype=torch.double)
+    matrix = _square("innovation", innovation, dim)
+    if not torch.allclose(matrix, matrix.mT, rtol=1e-4, atol=1e-7):
+        raise ValueError(
+            "innovation must be symmetric, a covariance, but differs from its transpose by up to "
+            f"{float((matrix - matrix.mT).abs().max()):.3g}"
+        )
+    smallest = float(torch.linalg.eigvalsh(matrix)[0])
+    if not smallest > 0:
+        raise ValueError(
+            f"innovation must be positive definite, got a smallest eigenvalue of {smallest:.6g}"
+        )
+    return stationary_covariance(transition, matrix)
+
+
+def _unconstrained(transition: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor]:
+    """Return L and M of :class:`VectorAutoregression` for (A, S)."""
+    scale = torch.linalg.cholesky(covariance)
+    contraction = torch.linalg.solve_triangular(scale, transition @ scale, upper=False)
+    identity = torch.eye(len(scale), dtype=scale.dtype)
+    # K = M C⁻ᵀ means I - KᵀK = C⁻¹ C⁻ᵀ.
+    inverse_factor = torch.linalg.cholesky(identity - contraction.mT @ contraction)
+    mixing = torch.linalg.solve_triangular(inverse_factor.mT, contraction, upper=True, left=False)
+    return scale, mixing
+
+
+def _square(name: str, value: float | Tensor, dim: int) -> Tensor:
+    """Return a matrix (d, d) in double precision, a number as that times the identity."""
+    matrix = torch.as_tensor(value).detach().cpu().double()
+    if matrix.dim() == 0:
+        matrix = matrix * torch.eye(dim, dtype=matrix.dtype)
+    if matrix.shape != (dim, dim):
+        raise ValueError(
+            f"{name} must be a number or have shape ({dim}, {dim}), got shape {tuple(matrix.shape)}"
+        )
+    if not bool(matrix.isfinite().all()):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return matrix
