@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..entry import Entry
 from ..gaussian_cells import GaussianCells
-from .arguments import check_dim, per_component
+from .arguments import per_component
 from .base import Prior
 
 

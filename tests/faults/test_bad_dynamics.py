@@ -199,7 +199,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "map's scale",
         lambda: Normal((2, 3), scale=torch.ones(2)),
         ValueError,
-        r"scale must be a number or broadcast to shape \(2, 3\), got shape \(2,\)",
+        r"scale must be a number or have shape \(2, 3\), got shape \(2,\)",
     ),
     (
         "not piecewise linear",
