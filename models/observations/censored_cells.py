@@ -77,9 +77,13 @@ class CensoredCells(dist.TorchDistribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of exact cells and the log probability of the others, in nats."""
         parts: list[tuple[Tensor, Tensor]] = []
-        if self.lower is not None:
+        if self.lower is not None and self.upper is not None:
+            below = value <= self.lower
+            log_mass = self.tails.log_beyond(self.lower, self.upper, below)
+            parts.append((below | (value >= self.upper), log_mass))
+        elif self.lower is not None:
             parts.append((value <= self.lower, self.tails.log_below(self.lower)))
-        if self.upper is not None:
+        elif self.upper is not None:
             parts.append((value >= self.upper, self.tails.log_above(self.upper)))
         if self.interval is not None:
             low, high = self.interval

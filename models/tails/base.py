@@ -42,6 +42,10 @@ class Tails(ABC):
     def log_above(self, value: Tensor) -> Tensor:
         """Return ``log P(Y >= value)``, value finite."""
 
+    def log_beyond(self, lower: Tensor, upper: Tensor, is_below: Tensor) -> Tensor:
+        """Return ``log P(Y <= lower)`` where ``is_below``, else ``log P(Y >= upper)``."""
+        return torch.where(is_below, self.log_below(lower), self.log_above(upper))
+
     @abstractmethod
     def log_between(self, low: Tensor, high: Tensor) -> Tensor:
         """Return ``log P(low <= Y <= high)``; at most one of the two is infinite in a cell."""
