@@ -66,9 +66,10 @@ def fit_incomplete_pca(
         gram = np.tensordot(seen.T.astype(float), zz, axes=1)
         gram += 1e-6 * np.eye(rank + 1)
         loadings = np.linalg.solve(gram, (filled.T @ z)[:, :, None])[:, :, 0].astype(np.float64)
-        residual = filled - z @ loadings.T
-        spread = np.einsum("jk,nkl,jl->nj", loadings, zz, loadings) - (z @ loadings.T) ** 2
-        model = IncompletePCA(loadings, float((residual**2 + spread)[seen].mean()))
+        # E[(y - w'z)²] of every cell
+        outer = (loadings[:, :, None] * loadings[:, None, :]).reshape(columns, -1)
+        squares = filled**2 - 2 * filled * (z @ loadings.T) + zz.reshape(len(zz), -1) @ outer.T
+        model = IncompletePCA(loadings, float(squares[seen].mean()))
     return model
 
 

@@ -33,7 +33,7 @@ LATENT_DIM = 16
 NOISE = 0.45
 NOISE_AROUND_TANH = 0.35
 SHOWN = 24
-CHECKED = 32
+CHECKED = 16
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class DemoSettings:
                 **given, epochs=epochs or 3, num_train=200, warmup_steps=20, num_samples=20
             )
         return DemoSettings(
-            **given, epochs=epochs or 120, num_train=None, warmup_steps=40, num_samples=40
+            **given, epochs=epochs or 100, num_train=None, warmup_steps=30, num_samples=30
         )
 
 
@@ -203,9 +203,15 @@ class _Recovery:
 def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) -> _Recovery:
     """Sample each image's latent from scratch, given its observed pixels, weights fixed."""
 
-    def image_of(latents: Tensor) -> Tensor:
+    def expected(latents: Tensor) -> Tensor:
+        """Return the mean of the pixels as they would be recorded."""
+        output = model.network(latents.flatten(0, -2))
+        mean: Tensor = model.observation.distribution(output).mean
+        return mean.reshape(*latents.shape[:-1], *mean.shape[1:])
+
+    def median_of(draws: Tensor) -> Tensor:
         # Probabilities of Bernoulli pixels lie in [0, 1] anyway.
-        return model.decode(latents).clamp(-1.0, 1.0)
+        return model.decode(draws).clamp(-1.0, 1.0).median(0).values
 
     with warnings.catch_warnings():
         # Enough draws for a mean and a median, not for the tails of r-hat: no news here.
@@ -218,13 +224,13 @@ def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) 
             warmup_steps=settings.warmup_steps,
             num_samples=settings.num_samples,
             seed=settings.seed,
-            accumulate={"image": image_of},
+            accumulate={"image": expected},
             progress=settings.progress,
         )
     image = posterior.accumulated["image"]
     draws = posterior.get_samples()["z"][::4]
     with torch.no_grad():
-        median = [image_of(draws[:, part]).median(0).values for part in _parts(len(incomplete))]
+        median = [median_of(draws[:, part]) for part in _parts(len(incomplete))]
     return _Recovery(
         image.mean.numpy(),
         torch.cat(median).numpy(),
@@ -235,7 +241,7 @@ def _recover(model: GeneratorModel, incomplete: Tensor, settings: DemoSettings) 
 def _sample_well(model: GeneratorModel, test: Tensor, settings: DemoSettings) -> Posterior:
     """Sample some test digits as one would for their own sake: every setting the default."""
     few: dict[str, Any] = (
-        {"warmup_steps": 10, "num_samples": 10} if settings.warmup_steps < 40 else {}
+        {"warmup_steps": 10, "num_samples": 10} if settings.num_train is not None else {}
     )
     with warnings.catch_warnings():
         # What is wrong is printed with the diagnostics.
@@ -255,9 +261,7 @@ def _baseline_errors(
     train = _incomplete(data.train, data.train_observed).flatten(1).double().numpy()
     test = _incomplete(data.test, data.test_observed).flatten(1).double().numpy()
     rank = baselines.tune(baselines.impute_by_pca, (4, 6, 8, 10), train, settings.seed)
-    neighbours = baselines.tune(
-        baselines.impute_by_neighbours, (10, 20, 40, 80), train, settings.seed
-    )
+    neighbours = baselines.tune(baselines.impute_by_neighbours, (20, 40, 80), train, settings.seed)
     methods = {
         "pixel mean": baselines.impute_by_mean,
         f"PCA by EM, rank {rank}": baselines.impute_by_pca(rank),
