@@ -41,7 +41,13 @@ def _rows(make: MakeCase, smoke: bool) -> list[Row]:
             "ours / by hand",
             paired(graph, eager, pairs, seconds),
             0.95,
-        )
+        ),
+        Row(
+            SECTION,
+            name,
+            "ours / the same loop through Pyro's trace",
+            paired(graph, _ours(make(), captured=False), pairs, seconds),
+        ),
     ]
     if smoke:
         return found
@@ -66,8 +72,11 @@ def _rows(make: MakeCase, smoke: bool) -> list[Row]:
     ]
 
 
-def _ours(case: Case, compile: bool = False) -> Callable[[], object]:
+def _ours(case: Case, compile: bool = False, captured: bool = True) -> Callable[[], object]:
     abp = _learner(case, compile)
+    if not captured:
+        assert abp._potential is not None
+        abp._potential = abp._potential._plain()
     index = torch.arange(len(case.y))
     for _ in range(110 if compile else 5):
         abp.step(case.y, index)
