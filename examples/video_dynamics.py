@@ -9,8 +9,8 @@ that move by ``z_t = A z_{t-1} + Q^{1/2} ε`` below a deconvolution network:
 
 Then the posterior of all latents given the incomplete video tells the missing pixels and frames,
 and continued it tells the frames that follow. Measured against Doretto's linear dynamical system
-by SVD (on a video whose holes are filled by interpolation in time), that interpolation, and the
-last frame repeated.
+by SVD (on a video whose holes are filled by interpolation in time), that interpolation with the
+last frame repeated, and the mean frame.
 
     python examples/video_dynamics.py [--smoke] [--texture flag] [--epochs 400]
 
@@ -180,7 +180,9 @@ def baselines(y: Tensor) -> dict[str, Result]:
     """Return what needs no network."""
     filled = interpolated(y)
     texture = dynamic_texture(filled, LATENT_DIM)
+    mean = y.nanmean(0, keepdim=True)
     return {
+        "mean frame": Result(mean.expand(y.shape), mean.expand(AHEAD, -1, -1, -1)),
         "LDS by SVD": Result(texture.decode(texture.states), texture.forecast(AHEAD)),
         "interpolation, last frame": Result(filled, filled[-1:].expand(AHEAD, -1, -1, -1)),
     }
