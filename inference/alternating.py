@@ -320,6 +320,9 @@ class AlternatingBackProp:
             loss, gradients = potential.loss_and_gradients(moved.position, learned)
         gradients = self._with_normaliser(learned, gradients, examples.num_examples)
         for parameter, gradient in zip(learned, gradients, strict=True):
+            if gradient.stride() != parameter.stride():
+                # As autograd would leave it: an optimizer is slow on a transposed gradient.
+                gradient = torch.empty_like(parameter).copy_(gradient)
             parameter.grad = gradient
         optimizer.step()
         if getattr(self.model, "has_closed_form", False):
