@@ -13,7 +13,7 @@ from torch import Tensor
 
 def pool_chains(rate: Float[Tensor, " rows"], num_chains: int) -> Float[Tensor, " n"]:
     """Return the mean over each example's chains (chain-major rows), NaN left out."""
-    return rate.reshape(num_chains, -1).nanmean(0)
+    return rate if num_chains == 1 else rate.reshape(num_chains, -1).nanmean(0)
 
 
 def update_chain_rate(

@@ -165,12 +165,9 @@ def visit(
     name = ("visit", Identity(kernel), state_type, c, preconditioned)
     ahead = None if potential.compiles else NoiseAhead(source.key)
     moved = _stepper(kernel, state_type, c, preconditioned, num_steps, ahead)
-    zero = torch.zeros((), dtype=position.dtype, device=position.device)
-    tally: tuple[Tensor, ...] = (
-        torch.zeros_like(curvature),
-        *(zero, zero, zero),
-        torch.zeros((), dtype=torch.int64, device=position.device),
-    )
+    zeros = torch.zeros_like(state.step_size)
+    # Of each chain: summed over the steps here, over the chains at the end.
+    tally = (torch.zeros_like(curvature), zeros, zeros, zeros, zeros)
     *fields, time, _, squares, rates, num_rates, energy, diverging = potential.iterated(
         name, moved, num_steps, *state, time, source.key, *tally
     )
@@ -193,9 +190,9 @@ def visit(
     chains.num_steps[index] = time
     return Visit(
         state.position,
-        energy,
-        rates / num_rates,
-        diverging,
+        energy.mean(),
+        rates.sum() / num_rates.sum(),
+        diverging.sum().long(),
     )
 
 
@@ -217,7 +214,7 @@ def _stepper(
         nonlocal left
         *fields, time, key, squares, rates, num_rates, _, diverging = tensors
         left -= 1
-        now = time.repeat(c)
+        now = _for_each_chain(time, c)
         generator = keyed_generator(key, now) if ahead is None else ahead.at(now, left)
         state, info = kernel.step(state_type(*fields), potential, generator)
         if kernel.step_size == "auto":
@@ -227,7 +224,7 @@ def _stepper(
                 kernel.target_acceptance,
                 time,
             ).clamp(max=largest_step_size(kernel))
-            state = state._replace(step_size=step_size.repeat(c))
+            state = state._replace(step_size=_for_each_chain(step_size, c))
         if preconditioned:
             squares = squares + (state.gradient**2).reshape(c, len(time), -1).mean(0)
         known = ~info.acceptance_rate.isnan()
@@ -236,13 +233,18 @@ def _stepper(
             time + 1,
             key,
             squares,
-            rates + info.acceptance_rate.nan_to_num().sum(),
-            num_rates + known.sum().to(num_rates),
-            info.potential_energy.mean(),
-            diverging + info.diverging.sum(),
+            rates + info.acceptance_rate.nan_to_num(),
+            num_rates + known,
+            info.potential_energy,
+            diverging + info.diverging,
         )
 
     return step
+
+
+def _for_each_chain(value: Tensor, num_chains: int) -> Tensor:
+    """Return values (b,) of examples for all their chains, (c b,)."""
+    return value if num_chains == 1 else value.repeat(num_chains)
 
 
 SHRINKAGE = 10
