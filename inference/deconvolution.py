@@ -11,12 +11,12 @@ Shi et al., "Is the deconvolution layer the same as a convolutional layer?" (201
 
 import functools
 import math
-import time
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, fx
+
+from .timing import least_seconds
 
 aten = torch.ops.aten
 
@@ -158,16 +158,9 @@ def is_faster(
         # Sums of hundreds of products of standard normal numbers.
         close = torch.allclose(got, expected, rtol=1e-3, atol=1e-2)
         same = close and got.stride() == expected.stride()
-        return same and _least_seconds(subpixel) < FASTER_BY * _least_seconds(plain)
-
-
-def _least_seconds(work: Callable[[], Tensor]) -> float:
-    times = []
-    for _ in range(TIMED_CALLS):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
+        return same and least_seconds(subpixel, TIMED_CALLS) < FASTER_BY * least_seconds(
+            plain, TIMED_CALLS
+        )
 
 
 def subpixel_filters(weight: Tensor, stride: int, padding: int) -> Tensor:

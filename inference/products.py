@@ -6,16 +6,19 @@ with AVX-512) in half the time.
 """
 
 import functools
-import time
 from typing import Any
 
 import torch
 from torch import Tensor, fx
 
+from .timing import least_seconds
+
 aten = torch.ops.aten
 
 FASTER_BY = 0.8
 """Share of the BLAS's time that oneDNN may need to be chosen: well away from rounding of clocks."""
+
+TIMED_CALLS = 9
 
 WORTH_A_CALL = 2**20
 """Multiplications from which a product is given to oneDNN: its calls cost about 6 µs more."""
@@ -38,15 +41,9 @@ def onednn_is_faster(num_threads: int) -> bool:
     with torch.no_grad():
         for product in (torch.mm, _product):
             product(a, b)
-            times.append(min(_seconds(product, a, b) for _ in range(9)))
+            times.append(least_seconds(functools.partial(product, a, b), TIMED_CALLS))
         close = torch.allclose(torch.mm(a, b), _product(a, b), rtol=1e-3, atol=1e-3)
     return close and times[1] < FASTER_BY * times[0]
-
-
-def _seconds(product: Any, a: Tensor, b: Tensor) -> float:
-    began = time.perf_counter()
-    product(a, b)
-    return time.perf_counter() - began
 
 
 def _linear() -> Any:

@@ -3,15 +3,12 @@
 Plain ``nn.Sequential`` modules that end linear, for images, sounds and video clips.
 """
 
-import itertools
 from collections.abc import Callable
 
 from torch import nn
 
-from .generators import _check_sizes
-
-DECONVOLUTIONS = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
-BATCH_NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+from .arguments import check_sizes
+from .deconvolutions import deconvolutions
 
 
 def texture_deconvnet(
@@ -71,7 +68,9 @@ def texture_deconvnet(
     torch.Size([2, 3, 40, 56])
     """
     widths = _widths(latent_channels, channels, num_layers, width)
-    return _deconvolutions(2, widths, filter_size, upsampling, batch_norm, activation)
+    return nn.Sequential(
+        *deconvolutions(2, widths, filter_size, upsampling, batch_norm, activation)
+    )
 
 
 def sound_deconvnet(
@@ -115,7 +114,9 @@ def sound_deconvnet(
     Han et al. (2017), Experiment 2.
     """
     widths = _widths(latent_channels, channels, num_layers, width)
-    return _deconvolutions(1, widths, filter_size, upsampling, batch_norm, activation)
+    return nn.Sequential(
+        *deconvolutions(1, widths, filter_size, upsampling, batch_norm, activation)
+    )
 
 
 def video_deconvnet(
@@ -157,11 +158,13 @@ def video_deconvnet(
         As :func:`texture_deconvnet`.
     """
     widths = _widths(latent_channels, channels, num_layers, width)
-    return _deconvolutions(3, widths, filter_size, upsampling, batch_norm, activation)
+    return nn.Sequential(
+        *deconvolutions(3, widths, filter_size, upsampling, batch_norm, activation)
+    )
 
 
 def _widths(latent_channels: int, channels: int, num_layers: int, width: int) -> list[int]:
-    _check_sizes(
+    check_sizes(
         latent_channels=(latent_channels,),
         channels=(channels,),
         num_layers=(num_layers,),
@@ -169,40 +172,3 @@ def _widths(latent_channels: int, channels: int, num_layers: int, width: int) ->
     )
     hidden = [width * 2**above for above in reversed(range(num_layers - 1))]
     return [latent_channels, *hidden, channels]
-
-
-def _deconvolutions(
-    dimensions: int,
-    widths: list[int],
-    filter_size: int,
-    upsampling: int,
-    batch_norm: bool,
-    activation: Callable[[], nn.Module],
-) -> nn.Sequential:
-    _check_sizes(filter_size=(filter_size,), upsampling=(upsampling,))
-    if not 2 <= upsampling <= filter_size:
-        raise ValueError(
-            f"upsampling must lie between 2 and filter_size ({filter_size}), got {upsampling}: "
-            "filters further apart than their size leave cells out"
-        )
-    # What a filter reaches beyond its own cell is cut off on both sides, so that sizes multiply.
-    padding, uneven = divmod(filter_size - upsampling + 1, 2)
-    layers: list[nn.Module] = []
-    for layer, (above, below) in enumerate(itertools.pairwise(widths)):
-        last = layer == len(widths) - 2
-        layers.append(
-            DECONVOLUTIONS[dimensions](
-                above,
-                below,
-                filter_size,
-                stride=upsampling,
-                padding=padding,
-                output_padding=1 - uneven,
-                bias=last or not batch_norm,
-            )
-        )
-        if not last:
-            if batch_norm:
-                layers.append(BATCH_NORMS[dimensions](below))
-            layers.append(activation())
-    return nn.Sequential(*layers)

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .arguments import check_count
 from .generator_model import GeneratorModel
 from .priors.sequence import SequencePrior
 
@@ -60,8 +61,7 @@ def forecast(model: GeneratorModel, latents: Tensor, num_frames: int, seed: int)
             "model must have a prior of sequences (VAR, Recurrent) to be continued, got "
             f"{type(prior).__name__}"
         )
-    if not isinstance(num_frames, int) or num_frames < 1:
-        raise ValueError(f"num_frames must be a positive integer, got {num_frames!r}")
+    check_count("num_frames", num_frames)
     ahead = GeneratorModel(prior.of_length(num_frames), model.network, model.observation)
     expected = (prior.length, prior.dim)
     if latents.dim() < 3 or latents.shape[-2:] != expected:

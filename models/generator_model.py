@@ -2,15 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from .arguments import first_place
+from .context import Context
 from .modes import evaluating
-from .observations.base import Context, Observation, first_place
+from .observations.base import Observation, elementwise
 from .observations.wrapped import as_observation
 from .priors.base import Prior
 from .priors.wrapped import as_prior
@@ -195,9 +196,7 @@ class GeneratorModel(nn.Module):
     def _check_support(
         self, made: dist.TorchDistribution, y: Tensor, observed: Tensor, start: int
     ) -> None:
-        support: Any = made.support
-        while isinstance(support, torch.distributions.constraints.independent):
-            support = support.base_constraint
+        support = elementwise(made.support)
         if support.event_dim > 0:
             return
         outside = ~support.check(y) & observed

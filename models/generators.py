@@ -5,6 +5,8 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
+from .arguments import check_sizes
+from .deconvolutions import deconvolutions
 from .non_negative_linear import NonNegativeLinear
 
 
@@ -38,7 +40,7 @@ def mlp(
         If a size is not positive.
     """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    _check_sizes(latent_dim=(latent_dim,), shape=shape, hidden=tuple(hidden))
+    check_sizes(latent_dim=(latent_dim,), shape=shape, hidden=tuple(hidden))
     layers: list[nn.Module] = []
     width = latent_dim
     for size in hidden:
@@ -81,7 +83,7 @@ def linear(
         If a size is not positive.
     """
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    _check_sizes(latent_dim=(latent_dim,), shape=shape)
+    check_sizes(latent_dim=(latent_dim,), shape=shape)
     kind = NonNegativeLinear if non_negative else nn.Linear
     layers: list[nn.Module] = [kind(latent_dim, math.prod(shape), bias=bias)]
     if len(shape) > 1:
@@ -134,7 +136,7 @@ def deconvnet(
     if len(tuple(shape)) != 3:
         raise ValueError(f"shape must be (channels, height, width), got {tuple(shape)}")
     channels, height, side = shape
-    _check_sizes(latent_dim=(latent_dim,), shape=tuple(shape), width=(width,))
+    check_sizes(latent_dim=(latent_dim,), shape=tuple(shape), width=(width,))
     doublings = 0
     while height % 2 == 0 and side % 2 == 0 and min(height, side) >= 8:
         height, side, doublings = height // 2, side // 2, doublings + 1
@@ -143,33 +145,13 @@ def deconvnet(
             f"shape must have an even height and width of at least 8, got {tuple(shape)}: pad or "
             "crop the images, or use mlp"
         )
-    features = width * 2 ** (doublings - 1)
+    widths = [width * 2**above for above in reversed(range(doublings))]
     layers: list[nn.Module] = [
-        nn.Linear(latent_dim, features * height * side, bias=not batch_norm),
-        nn.Unflatten(1, (features, height, side)),
+        nn.Linear(latent_dim, widths[0] * height * side, bias=not batch_norm),
+        nn.Unflatten(1, (widths[0], height, side)),
     ]
-    for layer in range(doublings):
-        if batch_norm:
-            layers.append(nn.BatchNorm2d(features))
-        layers.append(activation())
-        last = layer == doublings - 1
-        below = channels if last else features // 2
-        layers.append(
-            nn.ConvTranspose2d(
-                features,
-                below,
-                5,
-                stride=2,
-                padding=2,
-                output_padding=1,
-                bias=last or not batch_norm,
-            )
-        )
-        features = below
+    if batch_norm:
+        layers.append(nn.BatchNorm2d(widths[0]))
+    layers.append(activation())
+    layers += deconvolutions(2, [*widths, channels], 5, 2, batch_norm, activation)
     return nn.Sequential(*layers)
-
-
-def _check_sizes(**sizes: tuple[int, ...]) -> None:
-    for name, values in sizes.items():
-        if any(not isinstance(value, int) or value < 1 for value in values):
-            raise ValueError(f"{name} must hold positive integers, got {values}")

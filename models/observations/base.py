@@ -1,16 +1,15 @@
 """What every observation has to offer, and the helper that most of them need."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..context import Context as Context
 from ..entry import Entry
-
-Context = Mapping[str, Tensor]
 
 
 class Observation(nn.Module, ABC):
@@ -169,6 +168,8 @@ def factorised(base: dist.TorchDistribution, mask: Tensor | None) -> dist.TorchD
     return event
 
 
-def first_place(flags: Tensor) -> tuple[int, ...]:
-    """Return the index of the first true element."""
-    return tuple(int(i) for i in torch.nonzero(flags)[0])
+def elementwise(support: Any) -> Any:
+    """Return what a support says of one cell."""
+    while isinstance(support, torch.distributions.constraints.independent):
+        support = support.base_constraint
+    return support

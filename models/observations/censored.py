@@ -6,8 +6,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..arguments import first_place
 from ..entry import Entry
-from .base import Context, Observation, factorised, first_place
+from .base import Context, Observation, factorised
 from .censored_cells import CensoredCells
 from .limits import as_limit, cells_of, check_base, check_broadcasts, check_order
 from .wrapped import as_observation

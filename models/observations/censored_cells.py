@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ..tails import Tails, tails_of
-from .limits import OrBeyond, base_support, expanded
+from .base import elementwise
+from .limits import OrBeyond, expanded
 
 
 class CensoredCells(dist.TorchDistribution):
@@ -48,7 +49,7 @@ class CensoredCells(dist.TorchDistribution):
     @constraints.dependent_property(event_dim=0)
     def support(self) -> Any:
         """Return what the family allows, and anything beyond the limits."""
-        support = base_support(self.cells)
+        support = elementwise(self.cells.support)
         if support is constraints.real:
             return support
         return OrBeyond(support, self.lower, self.upper)

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..arguments import first_place
 from ..covariances import Circulant, Covariance, Dense, ObservedCirculant
 from ..covariances.fourier import cross_spectrum, mirrored
 from ..entry import Entry
-from .base import Context, first_place
 from .correlated import CorrelatedGaussian
 from .white_start import (
     Learning,
@@ -178,17 +178,6 @@ class ColoredGaussian(CorrelatedGaussian):
             raise ValueError(
                 f"{name} must have shape ({expected}), as the noise has, got {tuple(shape)}"
             )
-
-    @torch.no_grad()
-    def closed_form_step(
-        self,
-        output: Tensor,
-        y: Tensor,
-        mask: Tensor | None = None,
-        context: Context | None = None,
-    ) -> None:
-        """Move the spectrum towards the batch's mean periodogram of completed residuals."""
-        self.learn_from_residuals(y - self.signal(output), mask)
 
     @torch.no_grad()
     def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:

@@ -7,10 +7,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..arguments import first_place
 from ..entry import Entry
-from .base import Context, Observation, first_place
+from .base import Context, Observation, elementwise
 from .column_groups import Group, Kind, as_kind, checked_names, laid_out
-from .rows import Rows, elementwise
+from .rows import Rows
 
 
 class Columns(Observation):

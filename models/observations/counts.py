@@ -7,7 +7,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from .base import Context, Observation, first_place
+from ..arguments import first_place
+from .base import Context, Observation
 from .cells import Cells
 
 TANGENT_FROM = 30.0

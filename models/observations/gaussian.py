@@ -7,13 +7,15 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..arguments import checked_positive
 from ..entry import Entry
 from ..gaussian_cells import GaussianCells
-from .base import Context, Observation
+from .around_signal import AroundSignal
+from .base import Context
 from .batch_weight import batch_weight
 
 
-class Gaussian(Observation):
+class Gaussian(AroundSignal):
     """Independent Gaussian noise, ``y ~ N(inverse_link(output), scale²)`` in each cell.
 
     Parameters
@@ -53,17 +55,12 @@ class Gaussian(Observation):
         inverse_link: Callable[[Tensor], Tensor] | None = None,
         learn_scale: bool | Literal["closed form"] = False,
     ) -> None:
-        super().__init__()
-        value = torch.as_tensor(scale, dtype=torch.get_default_dtype()).detach().clone()
-        if not bool(((value > 0) & value.isfinite()).all()):
-            raise ValueError(f"scale must be positive and finite, got {scale!r}")
-        if inverse_link is not None and not callable(inverse_link):
-            raise TypeError(f"inverse_link must be a callable or None, got {inverse_link!r}")
+        super().__init__(inverse_link)
+        value = checked_positive("scale", scale)
         if learn_scale not in (True, False, "closed form"):
             raise ValueError(
                 f'learn_scale must be True, False or "closed form", got {learn_scale!r}'
             )
-        self.inverse_link = inverse_link
         self._in_closed_form = learn_scale == "closed form"
         if learn_scale is True:
             self.log_scale = nn.Parameter(value.log())
@@ -82,36 +79,15 @@ class Gaussian(Observation):
         """Whether the scale is learned in closed form."""
         return self._in_closed_form
 
-    def signal(self, output: Tensor) -> Tensor:
-        """Return the output through the inverse link, which is the mean of y."""
-        return output if self.inverse_link is None else self.inverse_link(output)
-
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
-        """Return the signal."""
+        """Return the signal, which is the mean of y."""
         return self.signal(output)
-
-    def distribution(
-        self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
-    ) -> dist.TorchDistribution:
-        """Return independent normals around the signal."""
-        return self.around(self.signal(output), mask=mask)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent normals around a signal."""
         return GaussianCells(signal, self.scale, mask)
-
-    @torch.no_grad()
-    def closed_form_step(
-        self,
-        output: Tensor,
-        y: Tensor,
-        mask: Tensor | None = None,
-        context: Context | None = None,
-    ) -> None:
-        """Move the variance towards the batch's mean squared residual."""
-        self.learn_from_residuals(y - self.signal(output), mask)
 
     @torch.no_grad()
     def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
@@ -127,10 +103,3 @@ class Gaussian(Observation):
         weight = batch_weight(self.num_batches).to(squares)
         moved = torch.lerp(self.scale**2, squares / counts.clamp(min=1), weight)
         self.log_scale.copy_(torch.where(counts > 0, 0.5 * moved.log(), self.log_scale))
-
-    def link_range(self) -> tuple[float, float]:
-        """Return the limits of the inverse link, by evaluating it far out on both sides."""
-        if self.inverse_link is None:
-            return super().link_range()
-        ends = self.inverse_link(torch.tensor([-1e6, 1e6]))
-        return float(ends.min()), float(ends.max())

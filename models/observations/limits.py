@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from .base import Context, Observation, first_place
+from ..arguments import first_place
+from .base import Context, Observation
 from .sensed import Sensed
 
 
@@ -142,14 +143,6 @@ def _shown(limit: Tensor | None) -> str:
         return "no limit"
     smallest, largest = float(limit.min()), float(limit.max())
     return f"{smallest:g}" if smallest == largest else f"({smallest:g} ... {largest:g})"
-
-
-def base_support(cells: Any) -> Any:
-    """Return the support of a distribution of single cells."""
-    support: Any = cells.support
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
 
 
 def expanded(limit: Tensor | None, shape: torch.Size) -> Tensor | None:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_count
 from ..covariances import Covariance, LowRank
 from ..entry import Entry
-from .base import Context
 from .correlated import CorrelatedGaussian
 from .white_start import (
     Learning,
@@ -96,8 +96,7 @@ class LowRankGaussian(CorrelatedGaussian):
     ) -> None:
         super().__init__(inverse_link)
         self.shape = checked_sizes("shape", shape)
-        if not isinstance(rank, int) or rank < 1:
-            raise ValueError(f"rank must be a positive integer, got {rank!r}")
+        check_count("rank", rank)
         check_learning("learn_covariance", learn_covariance)
         check_nugget(nugget)
         variance = self._of_each_cell(scale) ** 2
@@ -138,17 +137,6 @@ class LowRankGaussian(CorrelatedGaussian):
                 f"{name} must have shape (n, {', '.join(map(str, self.shape))}), as the noise has, "
                 f"got {tuple(shape)}"
             )
-
-    @torch.no_grad()
-    def closed_form_step(
-        self,
-        output: Tensor,
-        y: Tensor,
-        mask: Tensor | None = None,
-        context: Context | None = None,
-    ) -> None:
-        """Move W and D by a step of EM on the batch's residuals."""
-        self.learn_from_residuals(y - self.signal(output), mask)
 
     @torch.no_grad()
     def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:

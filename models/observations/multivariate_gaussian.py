@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..arguments import first_place
 from ..covariances import Covariance, Dense
 from ..entry import Entry
-from .base import first_place
 from .correlated import CorrelatedGaussian
 
 

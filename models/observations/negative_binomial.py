@@ -6,6 +6,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..arguments import checked_positive
 from ..entry import Entry
 from ..saddle_point import negative_binomial_log_prob
 from .counts import Counts, draw_poisson
@@ -46,9 +47,7 @@ class NegativeBinomial(Counts):
 
     def __init__(self, dispersion: float | Tensor = 1.0, learn_dispersion: bool = False) -> None:
         super().__init__()
-        value = torch.as_tensor(dispersion, dtype=torch.get_default_dtype()).detach().clone()
-        if not bool(((value > 0) & value.isfinite()).all()):
-            raise ValueError(f"dispersion must be positive and finite, got {dispersion!r}")
+        value = checked_positive("dispersion", dispersion)
         if not isinstance(learn_dispersion, bool):
             raise ValueError(f"learn_dispersion must be True or False, got {learn_dispersion!r}")
         if learn_dispersion:

@@ -5,8 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
 
+from ..arguments import first_place
 from ..entry import Entry
-from .base import Context, Observation, first_place
+from .base import Context, Observation
 from .cells import Cells
 from .levels import Levels, check_num_levels
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from .base import elementwise
+
 
 class Rows(dist.TorchDistribution):
     """Independent distributions of columns side by side as one event.
@@ -99,10 +101,3 @@ class RowSupport(constraints.Constraint):
         return ", ".join(
             f"{label}: {support}" for label, support in zip(self.labels, self.supports, strict=True)
         )
-
-
-def elementwise(support: Any) -> Any:
-    """Return what a support says of one cell."""
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ..tails import Tails, tails_of
-from .limits import Within, base_support, expanded
+from .base import elementwise
+from .limits import Within, expanded
 
 MOST_STEPS = 64
 """Doublings and halvings of an interval in the search for a quantile."""
@@ -37,7 +38,7 @@ class TruncatedCells(dist.TorchDistribution):
     @constraints.dependent_property(event_dim=0)
     def support(self) -> Any:
         """Return what the family allows between the limits."""
-        return Within(base_support(self.cells), self.low, self.high)
+        return Within(elementwise(self.cells.support), self.low, self.high)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "TruncatedCells":
         """Return the same distribution with more batch dimensions."""

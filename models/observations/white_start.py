@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .base import first_place
+from ..arguments import first_place
 from .batch_weight import batch_weight
 
 Learning = bool | Literal["closed form"]

@@ -1,17 +1,16 @@
 """What every linear operator has to offer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
+from ..context import Context as Context
 from ..entry import Entry
 
 if TYPE_CHECKING:
     from .composition import Composition
-
-Context = Mapping[str, Tensor]
 
 
 class LinearOperator(nn.Module, ABC):

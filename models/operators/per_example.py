@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..arguments import first_place
 from ..entry import Entry
 from .base import Context, LinearOperator
 
@@ -54,7 +55,7 @@ class PerExample(LinearOperator):
         """Raise ValueError if the matrices are missing, or not of finite numbers in their shape."""
         matrices = self._matrices(num_examples, context)
         if not bool(matrices.isfinite().all()):
-            place = [int(i) for i in torch.nonzero(~matrices.isfinite())[0]]
+            place = list(first_place(~matrices.isfinite()))
             raise ValueError(f"context[{self.key!r}]{place} must be finite")
 
     def _matrices(self, num_examples: int, context: Context | None) -> Tensor:

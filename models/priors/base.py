@@ -1,15 +1,13 @@
 """What every prior has to offer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import ClassVar
 
 import pyro.distributions as dist
 from torch import Tensor, nn
 
+from ..context import Context as Context
 from ..entry import Entry
-
-Context = Mapping[str, Tensor]
 
 
 class Prior(nn.Module, ABC):

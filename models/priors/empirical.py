@@ -4,8 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..arguments import check_count, first_place
 from ..entry import Entry
-from .arguments import check_count
 from .base import Prior
 from .finite_mixture import FiniteMixture
 
@@ -117,8 +117,8 @@ class Empirical(Prior):
                 f"draws for {num_components} covariances of {dim} components, got {count}"
             )
         if not bool(rows.isfinite().all()):
-            first = torch.nonzero(~rows.isfinite())[0].tolist()
-            raise ValueError(f"latents must be finite, got {float(rows[*first])} at {first}")
+            place = first_place(~rows.isfinite())
+            raise ValueError(f"latents must be finite, got {float(rows[place])} at {list(place)}")
         mixture = GaussianMixture(num_components, n_init=5, max_iter=1000, random_state=seed)
         mixture.fit(rows.double().cpu().numpy())
         means, covariances, weights = (

@@ -4,9 +4,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_count, per_component
 from ..entry import Entry
 from ..gaussian_cells import GaussianCells
-from .arguments import check_dim, per_component
 from .base import Context, Prior
 
 
@@ -67,7 +67,7 @@ class Hierarchical(Prior):
 
     def __init__(self, dim: int, scale: float | Tensor = 1.0) -> None:
         super().__init__()
-        check_dim(dim)
+        check_count("dim", dim)
         # Not its logarithm, which weight decay would draw to 1. The sign does not matter.
         self.scale = nn.Parameter(per_component("scale", scale, (dim,), positive=True))
 

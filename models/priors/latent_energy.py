@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ..arguments import check_count
 from ..entry import Entry
-from .arguments import check_count, check_dim
 from .base import Prior
 from .short_run import PriorKernel, ShortRunLangevin
 
@@ -79,7 +79,7 @@ class LatentEnergy(Prior):
         num_steps: int = 60,
     ) -> None:
         super().__init__()
-        check_dim(dim)
+        check_count("dim", dim)
         check_count("num_steps", num_steps)
         if not isinstance(energy, nn.Module):
             raise TypeError(f"energy must be an nn.Module, got {energy!r}")

@@ -4,9 +4,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from ..arguments import check_count
 from ..entry import Entry
 from ..gaussian_cells import GaussianCells
-from .arguments import check_count, check_dim
 from .base import Prior
 from .finite_mixture import FiniteMixture
 
@@ -55,7 +55,7 @@ class Mixture(Prior):
 
     def __init__(self, dim: int, num_components: int, spread: float = 1.0) -> None:
         super().__init__()
-        check_dim(dim)
+        check_count("dim", dim)
         check_count("num_components", num_components)
         if not 0 < spread < float("inf"):
             raise ValueError(f"spread must be positive and finite, got {spread!r}")

@@ -5,8 +5,8 @@ from typing import Literal
 import pyro.distributions as dist
 from torch import Tensor
 
+from ..arguments import check_count, per_component
 from ..entry import Entry
-from .arguments import check_dim, per_component
 from .base import Prior
 
 
@@ -65,7 +65,7 @@ class NonNegative(Prior):
         family: Literal["exponential", "half-normal"] = "exponential",
     ) -> None:
         super().__init__()
-        check_dim(dim)
+        check_count("dim", dim)
         if family not in ("exponential", "half-normal"):
             raise ValueError(f'family must be "exponential" or "half-normal", got {family!r}')
         self.family = family

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
+from ..arguments import per_component
 from ..entry import Entry
 from ..gaussian_cells import GaussianCells
-from .arguments import per_component
 from .base import Prior
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
+from ..arguments import check_count
 from ..entry import Entry
 from .sequence import SequencePrior
 
@@ -125,8 +126,7 @@ class Recurrent(SequencePrior):
 
     def __init__(self, dim: int, length: int, hidden: int = 32) -> None:
         super().__init__(dim, length)
-        if not isinstance(hidden, int) or hidden < 1:
-            raise ValueError(f"hidden must be a positive integer, got {hidden!r}")
+        check_count("hidden", hidden)
         self.recurrence = nn.GRU(dim, hidden, batch_first=True)
         self.head = nn.Linear(hidden, 2 * dim)
         nn.init.zeros_(self.head.weight)

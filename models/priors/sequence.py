@@ -6,6 +6,7 @@ from typing import Self
 
 from torch import Tensor
 
+from ..arguments import check_count
 from .base import Prior
 
 
@@ -22,9 +23,8 @@ class SequencePrior(Prior):
 
     def __init__(self, dim: int, length: int) -> None:
         super().__init__()
-        for name, value in (("dim", dim), ("length", length)):
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+        check_count("dim", dim)
+        check_count("length", length)
         self.dim = dim
         self.length = length
 
@@ -36,8 +36,7 @@ class SequencePrior(Prior):
         ValueError
             If ``length`` is not a positive integer.
         """
-        if not isinstance(length, int) or length < 1:
-            raise ValueError(f"length must be a positive integer, got {length!r}")
+        check_count("length", length)
         other = copy.copy(self)
         other.length = length
         return other

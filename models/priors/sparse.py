@@ -5,8 +5,8 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Tensor
 
+from ..arguments import check_count, per_component
 from ..entry import Entry
-from .arguments import check_dim, per_component
 from .base import Prior
 from .smoothed_laplace import SmoothedLaplace
 
@@ -63,7 +63,7 @@ class Sparse(Prior):
 
     def __init__(self, dim: int, scale: float | Tensor = 1.0, smoothing: float = 0.1) -> None:
         super().__init__()
-        check_dim(dim)
+        check_count("dim", dim)
         self.register_buffer("scale", per_component("scale", scale, (dim,), positive=True))
         self.register_buffer(
             "smoothing", per_component("smoothing", smoothing, (dim,), positive=True)

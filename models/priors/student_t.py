@@ -4,8 +4,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..arguments import check_count, per_component
 from ..entry import Entry
-from .arguments import check_dim, per_component
 from .base import Prior
 
 
@@ -54,7 +54,7 @@ class StudentT(Prior):
 
     def __init__(self, dim: int, df: float | Tensor = 3.0, scale: float | Tensor = 1.0) -> None:
         super().__init__()
-        check_dim(dim)
+        check_count("dim", dim)
         self.register_buffer("df", per_component("df", df, (dim,), positive=True))
         self.register_buffer("scale", per_component("scale", scale, (dim,), positive=True))
 

@@ -7,8 +7,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..arguments import check_count
 from ..entry import Entry
-from .arguments import check_count
 from .base import Context, Prior
 
 

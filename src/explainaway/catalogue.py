@@ -9,6 +9,7 @@ import torch
 
 from . import models
 from .models.entry import Entry
+from .models.observations.base import elementwise
 
 
 class Piece(NamedTuple):
@@ -35,9 +36,9 @@ class Piece(NamedTuple):
             return ""
         piece = self.entry.make()
         if self.kind == "priors":
-            return _described(piece.distribution().support)
+            return str(elementwise(piece.distribution().support))
         output = torch.zeros(1, *piece.output_shape(self.entry.shape))
-        return _described(piece.distribution(output).support)
+        return str(elementwise(piece.distribution(output).support))
 
 
 def catalogue() -> list[Piece]:
@@ -71,12 +72,6 @@ def markdown() -> str:
         cells = [cell.replace("|", "\\|") for cell in cells]
         lines.append(f"| {' | '.join(cells)} | `{entry.example}` |")
     return "\n".join(lines) + "\n"
-
-
-def _described(support: Any) -> str:
-    while isinstance(support, torch.distributions.constraints.independent):
-        support = support.base_constraint
-    return str(support)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def test_small_ones_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([0.9, 1.0, 0.7, 1.0])
-    monkeypatch.setattr(deconvolution, "_least_seconds", lambda work: next(seconds))
+    monkeypatch.setattr(deconvolution, "least_seconds", lambda work, num_calls: next(seconds))
     deconvolution.is_faster.cache_clear()
     assert not deconvolution.is_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, 1)
     assert deconvolution.is_faster(Form(5, 2, 2), (1, 2, 4, 4), 4, True, 1)

@@ -1,0 +1,64 @@
+"""Checks of arguments: the name, what was given, where, and what was expected."""
+
+import torch
+from torch import Tensor
+
+
+def first_place(flags: Tensor) -> tuple[int, ...]:
+    """Return the index of the first true element."""
+    return tuple(int(i) for i in torch.nonzero(flags)[0])
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise ValueError unless an argument is a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+def check_sizes(**sizes: tuple[int, ...]) -> None:
+    """Raise ValueError unless arguments hold positive integers."""
+    for name, values in sizes.items():
+        if any(not isinstance(value, int) or value < 1 for value in values):
+            raise ValueError(f"{name} must hold positive integers, got {values}")
+
+
+def checked_positive(name: str, value: float | Tensor) -> Tensor:
+    """Return a number or a tensor as a tensor of its own, in torch's default precision.
+
+    Raises
+    ------
+    ValueError
+        If an element is not positive and finite.
+    """
+    tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach().clone()
+    if not bool(((tensor > 0) & tensor.isfinite()).all()):
+        raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    return tensor
+
+
+def per_component(
+    name: str, value: float | Tensor, shape: tuple[int, ...], positive: bool = False
+) -> Tensor:
+    """Return a number, or a tensor that broadcasts to a latent's shape, as a tensor of its own.
+
+    Raises
+    ------
+    ValueError
+        If it has another shape, or an element is not finite or, where asked for, not positive.
+    """
+    tensor = torch.as_tensor(value, dtype=torch.get_default_dtype()).detach()
+    try:
+        whole = tensor.expand(shape)
+    except RuntimeError:
+        raise ValueError(
+            f"{name} must be a number or have shape {shape}, got shape {tuple(tensor.shape)}"
+        ) from None
+    wrong = ~tensor.isfinite()
+    if positive:
+        wrong |= ~(tensor > 0)
+    if bool(wrong.any()):
+        kind = "positive and finite" if positive else "finite"
+        place = first_place(wrong)
+        where = f" at {list(place)}" if place else ""
+        raise ValueError(f"{name} must be {kind}, got {float(tensor[place])}{where}")
+    return whole.clone()
