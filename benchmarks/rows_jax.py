@@ -15,7 +15,8 @@ from numpyro import infer
 from torch import nn
 
 from explainaway.inference import HMC, MALA, SamplingWarning, bind, sample_posterior
-from explainaway.inference.chains import Chains, visit
+from explainaway.inference.chains import Chains
+from explainaway.inference.visit import visit
 
 from .cases import Case, deconvnet_case, mlp_case
 from .paired import Ratio, paired

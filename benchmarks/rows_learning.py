@@ -89,7 +89,6 @@ def _learner(case: Case, compile: bool) -> AlternatingBackProp:
         model,
         MALA(),
         inference_steps=STEPS,
-        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
         batch_size=len(case.y),
         compile=compile,
     )

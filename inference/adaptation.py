@@ -43,27 +43,26 @@ def pool_fairly(
     )
 
 
-def online_gain(num_steps: Int64[Tensor, " n"]) -> Float[Tensor, " n"]:
+def online_gain(num_steps: Int64[Tensor, "*n"], dtype: torch.dtype) -> Float[Tensor, "*n"]:
     """Return ``max(0.02, (1 + t)^-0.6)``, t the steps that each example has made."""
-    return (1.0 + num_steps.double()).pow(-0.6).clamp(min=0.02)
+    return (1 + num_steps).to(dtype).pow(-0.6).clamp(min=0.02)
 
 
 def online_step_size(
     step_size: Float[Tensor, " n"],
     acceptance_rate: Float[Tensor, " n"],
     target: float,
-    num_steps: Int64[Tensor, " n"],
+    gain: Float[Tensor, " n"],
 ) -> Float[Tensor, " n"]:
     """Return step sizes moved a little towards the target: the learning loop's rule.
 
-    ``log s += g (α - target)`` with ``g = max(0.02, (1 + t)^-0.6)``, t the steps that the example
-    has made. The gain does not vanish, because the posterior goes on changing with θ.
+    ``log s += g (α - target)`` with g the :func:`online_gain`, which does not vanish, because the
+    posterior goes on changing with θ. A rate of NaN changes nothing.
 
     References
     ----------
     Robbins & Monro (1951); Andrieu & Thoms, "A tutorial on adaptive MCMC" (2008), algorithm 4.
     """
-    gain = online_gain(num_steps).to(step_size)
     shift = (gain * (acceptance_rate - target)).nan_to_num(nan=0.0)
     return step_size * shift.exp()
 

@@ -13,11 +13,12 @@ from tqdm.auto import tqdm
 
 from .averaging import ParameterAverage
 from .capture import Captures
-from .chains import Chains, visit
+from .chains import Chains
 from .checkpoint import check_folder, check_new_file, fingerprint
 from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled, leaves_of
 from .compile_choice import Compile, CompileChoice, check_compile
 from .data import ExampleData
+from .default_optimizer import default_optimizer
 from .fit_checkpoint import FitState
 from .fit_run import (
     Fit,
@@ -42,6 +43,7 @@ from .precision import (
 )
 from .tempering import ParallelTempering
 from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
+from .visit import visit
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
 SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -265,7 +267,7 @@ class AlternatingBackProp:
         with evaluation_mode(self.model):
             loss = self._potential.loss(position)
         check_parameters(loss, self._parameters)
-        like = self._optimizer_like or _default_optimizer
+        like = self._optimizer_like or default_optimizer
         optimizer = (
             like
             if isinstance(like, torch.optim.Optimizer)
@@ -580,10 +582,6 @@ class AlternatingBackProp:
             self._average,
             held_out,
         )
-
-
-def _default_optimizer(parameters: list[Tensor]) -> torch.optim.Optimizer:
-    return torch.optim.Adam(parameters, lr=1e-3)
 
 
 def _as_call(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:

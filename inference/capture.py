@@ -24,7 +24,7 @@ COMPILED_FROM = 100
 """Evaluations of a shape after which they are compiled, which takes seconds."""
 
 STEP_COMPILED_FROM = 8
-"""The same for the step of a kernel, of which there will be many."""
+"""Steps of a kernel after which they are compiled, because there will be many."""
 
 MOST_CONTENTS = 4
 """States of a model whose graphs are kept: learning and evaluation mode are two."""
@@ -123,7 +123,7 @@ class Captures:
         evaluation: Evaluation,
         varying: Sequence[Tensor],
         given: list[Tensor],
-        optional: bool = False,
+        num_steps: int = 0,
     ) -> Bound | None:
         """Return the graph of an evaluation, or None while it is to be run as it is.
 
@@ -137,8 +137,9 @@ class Captures:
             ``evaluation(*varying, *given)``, detached tensors.
         varying, given : sequence of Tensor
             The arguments of this call.
-        optional : bool, default False
-            Whether it is no news that this cannot be captured.
+        num_steps : int, default 0
+            Steps of a kernel that it makes, in which case it is no news if it cannot be captured;
+            none where it is an evaluation of the model alone.
 
         Warns
         -----
@@ -150,7 +151,8 @@ class Captures:
         state = self._state(model)
         if self._failed:
             return None
-        num_calls = state.num_calls[key] = state.num_calls.get(key, 0) + 1
+        optional = num_steps > 0
+        num_calls = state.num_calls[key] = state.num_calls.get(key, 0) + max(num_steps, 1)
         compiled_from = STEP_COMPILED_FROM if optional else COMPILED_FROM
         graph = state.graphs.get(key)
         if graph is None:

@@ -1,6 +1,9 @@
 """What a kernel is, and what its steps report."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -101,8 +104,36 @@ class NonFiniteStartError(ValueError):
         self.rows = rows
 
 
+_NOTED: ContextVar[list[Tensor] | None] = ContextVar("noted", default=None)
+
+
+@contextmanager
+def starts_checked_later() -> Iterator[list[Tensor]]:
+    """Read no value in :func:`check_start`, so that a start can be part of a captured graph.
+
+    Yields the list of what it notes: numbers that are not finite if something at a start is not.
+    """
+    noted: list[Tensor] = []
+    token = _NOTED.set(noted)
+    try:
+        yield noted
+    finally:
+        _NOTED.reset(token)
+
+
 def check_start(energy: Tensor, gradient: Tensor) -> None:
-    """Raise :class:`NonFiniteStartError` unless all energies and gradients are finite."""
+    """Raise :class:`NonFiniteStartError` unless all energies and gradients are finite.
+
+    Under :func:`starts_checked_later` it notes what tells so instead.
+    """
+    # One number tells in nearly all cases; a sum may overflow where nothing else has.
+    total = energy.sum() + gradient.sum()
+    noted = _NOTED.get()
+    if noted is not None:
+        noted.append(total)
+        return
+    if math.isfinite(float(total)):
+        return
     finite = is_finite(energy, gradient)
     if not bool(finite.all()):
         rows = torch.nonzero(~finite)[:, 0].tolist()
@@ -197,12 +228,13 @@ def metropolis(
 
     ``energy`` is the potential energy before the step; the kernel fills in what it becomes.
     """
-    finite = energy_error.isfinite()
-    rate = torch.where(finite, (-energy_error).clamp(max=0.0).exp(), 0.0)
+    worst = float("inf")
+    error = energy_error.nan_to_num(nan=worst, posinf=worst, neginf=worst)
+    rate = error.clamp(min=0.0).neg().exp()
     return Info(
         acceptance_rate=rate,
         accepted=uniform < rate,
-        diverging=~finite | (energy_error > DIVERGENCE_THRESHOLD),
+        diverging=error > DIVERGENCE_THRESHOLD,
         energy_error=energy_error,
         potential_energy=energy,
         num_gradients=num_gradients,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -12,11 +13,10 @@ from .kernel import (
     StepSize,
     check_settings,
     check_start,
-    choose,
     full_step_size,
     metropolis,
 )
-from .mass import Mass, check_mass, scaled, scaled_back, unit_scale
+from .mass import Mass, check_mass, per_row, scaled, scaled_back, unit_scale
 from .noise import Generator, standard_normal, uniform
 
 
@@ -84,20 +84,24 @@ class MALA:
     ) -> tuple[MALAState, Info]:
         """Return the next state and what happened."""
         position, energy, gradient, step_size, scale = state
-        s = step_size[:, None]
+        scale_of_step = per_row(step_size, scale) * scale
         noise = standard_normal(generator, position)
-        proposal = position + s * scaled(scale, noise - 0.5 * s * scaled_back(scale, gradient))
+        drift = scaled_back(scale_of_step, gradient)
+        proposal = position + scaled(scale_of_step, torch.sub(noise, drift, alpha=0.5))
         new_energy, new_gradient = potential(proposal)
-        # The noise that would bring the proposal back, up to its sign.
-        noise_back = noise - 0.5 * s * scaled_back(scale, gradient + new_gradient)
-        error = new_energy - energy + 0.5 * ((noise_back**2).sum(1) - (noise**2).sum(1))
+        # The noise that would bring the proposal back is the drifts' mean less the noise; in
+        # (|back|² - |noise|²) / 2 the noise's own square is left out before it is rounded.
+        drifts = scaled_back(scale_of_step, gradient + new_gradient)
+        squares = (drifts * torch.sub(noise, drifts, alpha=0.25)).sum(1)
+        error = torch.sub(new_energy - energy, squares, alpha=0.5)
         info = metropolis(energy, error, uniform(generator, energy), num_gradients=1)
-        chosen_energy = choose(info.accepted, new_energy, energy)
+        chosen_energy = torch.where(info.accepted, new_energy, energy)
+        moved = info.accepted[:, None]
         return (
             MALAState(
-                choose(info.accepted, proposal, position),
+                torch.where(moved, proposal, position),
                 chosen_energy,
-                choose(info.accepted, new_gradient, gradient),
+                torch.where(moved, new_gradient, gradient),
                 step_size,
                 scale,
             ),

@@ -42,6 +42,11 @@ def scaled(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     return (scale @ vector[:, :, None])[:, :, 0]
 
 
+def per_row(value: Float[Tensor, " n"], like: Tensor) -> Tensor:
+    """Return a number for each row so that it multiplies all of that row of ``like``."""
+    return value.reshape(-1, *[1] * (like.dim() - 1))
+
+
 def scaled_back(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Return ``Lᵀ v``: a gradient in latent coordinates as one in whitened coordinates."""
     if scale.dim() == 2:

@@ -19,13 +19,30 @@ _MIX_2 = 0x94D049BB133111EB - 2**64
 
 def _shift(x: Tensor, bits: int) -> Tensor:
     """Shift right, filling with zeros: torch has signed integers only."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+    shifted: Tensor = x >> bits
+    shifted &= (1 << (64 - bits)) - 1
+    return shifted
 
 
 def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shift(x, 30)) * _MIX_1
-    x = (x ^ _shift(x, 27)) * _MIX_2
-    return x ^ _shift(x, 31)
+    """Return the hash of each number. In place where it can: these are the largest tensors."""
+    for bits, factor in ((30, _MIX_1), (27, _MIX_2)):
+        shifted = _shift(x, bits)
+        shifted ^= x
+        shifted *= factor
+        x = shifted
+    shifted = _shift(x, 31)
+    shifted ^= x
+    return shifted
+
+
+def _mixed_number(x: int) -> int:
+    """Return the hash of one number, as a signed one of 64 bits."""
+    x %= 2**64
+    x = (x ^ (x >> 30)) * _MIX_1 % 2**64
+    x = (x ^ (x >> 27)) * _MIX_2 % 2**64
+    x ^= x >> 31
+    return (x + 2**63) % 2**64 - 2**63
 
 
 def step_key(key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
@@ -44,9 +61,9 @@ def normals(
 ) -> Float[Tensor, "*n size"]:
     """Return standard normals by the Box-Muller transform, two from each word."""
     # (0, 1], so that the logarithm is finite; 32 bits reach out to 6.6 standard deviations.
-    radius = ((_shift(words, 32) + 1).to(dtype) * 2.0**-32).log().mul(-2.0).sqrt()
-    angle = (words & 0xFFFFFFFF).to(dtype) * (2.0 * math.pi * 2.0**-32)
-    return torch.cat([radius * angle.cos(), radius * angle.sin()], -1)[..., :size]
+    radius = _shift(words, 32).add_(1).to(dtype).mul_(2.0**-32).log_().mul_(-2.0).sqrt_()
+    angle = (words & 0xFFFFFFFF).to(dtype).mul_(2.0 * math.pi * 2.0**-32)
+    return torch.cat([angle.cos().mul_(radius), angle.sin().mul_(radius)], -1)[..., :size]
 
 
 def uniforms(words: Int64[Tensor, "*n"], dtype: torch.dtype) -> Float[Tensor, "*n"]:
@@ -58,14 +75,24 @@ class KeyedGenerator:
     """The random source of one step, one stream for each row of a batch.
 
     Made by :meth:`KeyedSource.at`. Like a ``torch.Generator`` it goes on with every draw.
+
+    Parameters
+    ----------
+    chain_key : int64 Tensor, (n,)
+        Of each row's chain.
+    step : int64 Tensor, (n,) or ()
+        Of each row, or of all.
     """
 
-    def __init__(self, key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> None:
+    def __init__(self, chain_key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> None:
         self.step = step
-        self._key = key
+        self._chain_key = chain_key
+        self._key: Tensor | None = None
         self._drawn = 0
 
     def _words(self, count: int) -> Int64[Tensor, "n count"]:
+        if self._key is None:
+            self._key = step_key(self._chain_key, self.step)
         drawn, self._drawn = self._drawn, self._drawn + count
         return words(self._key, drawn, count)
 
@@ -93,9 +120,8 @@ class KeyedSource:
 
     def __init__(self, seed: int, example: Int64[Tensor, " n"], chain: Int64[Tensor, " n"]) -> None:
         # A Python integer beyond 64 bits, or negative, is a valid seed too.
-        wrapped = (seed + 2**63) % 2**64 - 2**63
-        key = _mix(torch.tensor(wrapped, device=example.device) + _GAMMA)
-        self.key: Int64[Tensor, " n"] = _mix(_mix(key ^ example) + (chain + 1) * _GAMMA)
+        key = _mixed_number(seed + _GAMMA)
+        self.key: Int64[Tensor, " n"] = _mix(_mix(example ^ key) + (chain + 1) * _GAMMA)
 
     @staticmethod
     def of_chains(seed: int, example: Int64[Tensor, " b"], num_chains: int) -> "KeyedSource":
@@ -107,12 +133,7 @@ class KeyedSource:
 
     def at(self, step: Int64[Tensor, " n"] | int) -> KeyedGenerator:
         """Return the generator of a step, which may differ between rows."""
-        return keyed_generator(self.key, torch.as_tensor(step, device=self.key.device))
-
-
-def keyed_generator(key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> KeyedGenerator:
-    """Return the generator of a step of the chains with the given keys."""
-    return KeyedGenerator(step_key(key, step), step)
+        return KeyedGenerator(self.key, torch.as_tensor(step, device=self.key.device))
 
 
 Generator = torch.Generator | KeyedGenerator
@@ -128,7 +149,7 @@ def standard_normal(generator: Generator, like: Float[Tensor, "n d"]) -> Float[T
 def uniform(generator: Generator, like: Float[Tensor, "n *k"]) -> Float[Tensor, "n *k"]:
     """Return uniform numbers in [0, 1) of the shape, (n,) or (n, k), and dtype of ``like``."""
     if isinstance(generator, KeyedGenerator):
-        return generator.uniform(like[0].numel(), like.dtype).reshape(like.shape)
+        return generator.uniform(math.prod(like.shape[1:]), like.dtype).reshape(like.shape)
     return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=like.device)
 
 

@@ -1,12 +1,13 @@
 """The noise of several steps drawn at once: the same numbers, in a fraction of the operations."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from .noise import KeyedGenerator, keyed_generator, normals, step_key, uniforms, words
+from .noise import KeyedGenerator, normals, step_key, uniforms, words
 
 MOST_WORDS = 2**20
 """Random words that are drawn at once: 8 MB."""
@@ -27,13 +28,15 @@ class NoiseAhead:
     ----------
     key : int64 Tensor, (n,)
         Of the chains.
+    requests : sequence of Request, optional
+        What a step is known to ask for; left out, the first one draws alone.
     """
 
-    def __init__(self, key: Int64[Tensor, " n"]) -> None:
+    def __init__(self, key: Int64[Tensor, " n"], requests: Sequence[Request] | None = None) -> None:
         self._key = key
-        self._requests: list[Request] = []
-        self._drawn: list[Tensor] = []
-        self._first = True
+        self.requests: list[Request] = list(requests or ())
+        self._drawn: Iterator[tuple[Tensor, ...]] = iter(())
+        self._first = requests is None
         self._left = 0
 
     def at(self, step: Int64[Tensor, "..."], left: int) -> KeyedGenerator:
@@ -43,29 +46,28 @@ class NoiseAhead:
         """
         if self._first:
             self._first = False
-            return _Noting(step_key(self._key, step), step, self._requests)
+            return _Noting(self._key, step, self.requests)
         if self._left == 0:
-            if not self._requests:
-                return keyed_generator(self._key, step)
+            if not self.requests:
+                return KeyedGenerator(self._key, step)
             self._draw(step, left + 1)
         self._left -= 1
-        values = [block[len(block) - 1 - self._left] for block in self._drawn]
-        return _Drawn(step_key(self._key, step), step, self._requests, values)
+        return _Drawn(self._key, step, self.requests, next(self._drawn))
 
     def _draw(self, step: Tensor, num_steps: int) -> None:
-        per_step = sum(_num_words(request) for request in self._requests)
+        per_step = sum(_num_words(request) for request in self.requests)
         num_steps = max(1, min(num_steps, MOST_STEPS, MOST_WORDS // (per_step * len(self._key))))
         steps = step + torch.arange(num_steps, device=step.device)[:, None]
         # (steps, n, words)
         bits = words(step_key(self._key, steps), 0, per_step)
-        self._drawn = []
+        drawn = []
         for request, part in zip(
-            self._requests, bits.split([_num_words(r) for r in self._requests], 2), strict=True
+            self.requests, bits.split([_num_words(r) for r in self.requests], 2), strict=True
         ):
             kind, size, dtype = request
-            self._drawn.append(
-                normals(part, size, dtype) if kind == "normal" else uniforms(part, dtype)
-            )
+            values = normals(part, size, dtype) if kind == "normal" else uniforms(part, dtype)
+            drawn.append(values.unbind())
+        self._drawn = zip(*drawn, strict=True)
         self._left = num_steps
 
 
@@ -94,7 +96,7 @@ class _Drawn(KeyedGenerator):
     """Hands out what has been drawn."""
 
     def __init__(
-        self, key: Tensor, step: Tensor, requests: list[Request], values: list[Tensor]
+        self, key: Tensor, step: Tensor, requests: list[Request], values: Sequence[Tensor]
     ) -> None:
         super().__init__(key, step)
         self._waiting: Any = iter(zip(requests, values, strict=True))

@@ -60,6 +60,7 @@ class Potential:
         default_factory=dict, init=False, repr=False, compare=False
     )
     _bounds: dict[Any, Bound] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _found_unchanged: set[Any] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def num_examples(self) -> int:
@@ -79,6 +80,16 @@ class Potential:
     def on(self, data: ExampleData) -> "Potential":
         """Return the potential of other examples of the same model."""
         return dataclasses.replace(self, data=data)
+
+    def of_fixed_model(self) -> "Potential":
+        """Return the potential for as long as the model stays: that is looked at once.
+
+        Changes of tensors in place are seen.
+        """
+        fixed = dataclasses.replace(self)
+        object.__setattr__(fixed, "_bounds", self._bounds)
+        object.__setattr__(fixed, "_found_unchanged", set())
+        return fixed
 
     def of_model(self, model: Model) -> "Potential":
         """Return the potential of another model of the same form."""
@@ -127,6 +138,7 @@ class Potential:
         name: Hashable,
         evaluation: Callable[..., tuple[Tensor, ...]],
         *varying: Tensor,
+        num_steps: int = 1,
     ) -> tuple[Tensor, ...]:
         """Return ``evaluation(potential, *varying)``, compiled as one if this potential compiles.
 
@@ -139,53 +151,46 @@ class Potential:
             handed; it is not differentiated.
         *varying : Tensor
             Its arguments.
+        num_steps : int, default 1
+            Steps of a kernel that it makes: it is compiled after some.
         """
         if not self.compiles:
             return evaluation(self, *varying)
-        return self._evaluated(name, evaluation, *varying, optional=True)
-
-    def iterated(
-        self,
-        name: Hashable,
-        evaluation: Callable[..., tuple[Tensor, ...]],
-        times: int,
-        *varying: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """Return :meth:`fused` of its own result, ``times`` times over.
-
-        The model is taken to stay the same in between.
-        """
-        bound: Bound | None = None
-        for _ in range(times):
-            if bound is None:
-                varying = self.fused(name, evaluation, *varying)
-                if self.compiles:
-                    bound = self._bounds.get(_key_of(name, varying))
-            else:
-                varying = bound(*varying)
-        return varying
+        return self._evaluated(name, evaluation, *varying, num_steps=num_steps)
 
     def _evaluated(
         self,
         name: Hashable,
         evaluation: Callable[..., tuple[Tensor, ...]],
         *varying: Tensor,
-        optional: bool = False,
+        num_steps: int = 0,
     ) -> tuple[Tensor, ...]:
-        """Evaluate by a captured graph, or as it is while there is none."""
+        """Evaluate by a captured graph, or as it is while there is none.
+
+        An evaluation that makes steps of a kernel need not be captured.
+        """
         if self.captures is None:
             return evaluation(self, *varying)
         key = _key_of(name, varying)
         bound = self._bounds.get(key)
-        if bound is None or not bound.contents.unchanged():
-            bound = self._bind(evaluation, key, varying, optional)
+        if bound is None or not self._is_unchanged(key, bound):
+            bound = self._bind(evaluation, key, varying, num_steps)
             if bound is None:
                 # What is inside a step that will be captured whole need not be captured.
-                inside = optional and self.captures.can_capture(name)
+                inside = num_steps > 0 and self.captures.can_capture(name)
                 return evaluation(self._plain() if inside else self, *varying)
             if bound.settled:
                 self._bounds[key] = bound
         return bound(*varying)
+
+    def _is_unchanged(self, key: Any, bound: Bound) -> bool:
+        if self._found_unchanged is None:
+            return bound.contents.unchanged()
+        if key not in self._found_unchanged:
+            if not bound.contents.unchanged():
+                return False
+            self._found_unchanged.add(key)
+        return True
 
     def _plain(self) -> "Potential":
         return dataclasses.replace(self, captures=None)
@@ -195,7 +200,7 @@ class Potential:
         evaluation: Callable[..., tuple[Tensor, ...]],
         key: tuple[Any, ...],
         varying: tuple[Tensor, ...],
-        optional: bool,
+        num_steps: int,
     ) -> Bound | None:
         assert self.captures is not None
         split = len(varying)
@@ -210,7 +215,7 @@ class Potential:
         given = self.data.tensors() + ([] if self.beta is None else [self.beta])
         key = (*key, self.layout, self.data.signature(), self.beta is None, self.autocast)
         detached = [tensor.detach() for tensor in varying]
-        return self.captures.bound(self.model, key, of_tensors, detached, given, optional)
+        return self.captures.bound(self.model, key, of_tensors, detached, given, num_steps)
 
     def _weighted(self, of_likelihood: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return of_likelihood if self.beta is None else self.beta * of_likelihood

@@ -14,7 +14,7 @@ from .kernel import Info, Kernel, tuning_of
 from .ladder import LadderEstimate
 from .mass import MassEstimate
 from .moments import Moments, merge, moments_from_dict, moments_to_dict
-from .noise import KeyedSource, keyed_generator
+from .noise import KeyedGenerator, KeyedSource
 from .noise_ahead import NoiseAhead
 from .potential import Potential
 from .warmup import WarmupState, adapt, mass_windows, start_warmup
@@ -159,7 +159,7 @@ class SamplingRun:
         def step(potential: Potential, *tensors: Tensor) -> tuple[Tensor, ...]:
             *fields, time, key = tensors
             if ahead is None:
-                generator = keyed_generator(key, time)
+                generator = KeyedGenerator(key, time)
             else:
                 generator = ahead.at(time, self.schedule.num_steps - self.step - 1)
             state, info = kernel.step(state_type(*fields), potential, generator)

@@ -20,6 +20,9 @@ def simplify(graph: fx.Graph) -> None:
         if node.op == "call_function":
             _fill_by_shape(graph, node)
     for node in list(graph.nodes):
+        if node.op == "call_function":
+            _fill_from_filled(graph, node)
+    for node in list(graph.nodes):
         if node.op == "call_function" and (same := _same_as(node)) is not None:
             node.replace_all_uses_with(same)
             graph.erase_node(node)
@@ -39,14 +42,71 @@ def _fill_by_shape(graph: fx.Graph, node: fx.Node) -> None:
     if node.target not in _FILLED or not isinstance(value, Tensor):
         return
     with graph.inserting_before(node):
-        full = graph.call_function(
-            aten.full.default,
-            (list(value.shape), _FILLED[node.target]),
-            {"dtype": value.dtype, "device": value.device, "pin_memory": False},
-        )
+        full = _full(graph, value, _FILLED[node.target])
     full.meta["val"] = value
     node.replace_all_uses_with(full)
     graph.erase_node(node)
+
+
+def _full(graph: fx.Graph, like: Tensor, number: float) -> fx.Node:
+    return graph.call_function(
+        aten.full.default,
+        (list(like.shape), number),
+        {"dtype": like.dtype, "device": like.device, "pin_memory": False},
+    )
+
+
+_FILLED_AS_BEFORE = {
+    aten.expand.default,
+    aten.view.default,
+    aten._unsafe_view.default,
+    aten.unsqueeze.default,
+    aten.squeeze.dim,
+    aten.clone.default,
+}
+
+
+def _fill_from_filled(graph: fx.Graph, node: fx.Node) -> None:
+    """Make one number of a tensor whose elements are all the same, also where it is a factor."""
+    value = node.meta.get("val")
+    if not isinstance(value, Tensor) or not node.args:
+        return
+    first, *others = node.args
+    number = _filling(first)
+    replacement: fx.Node | None = None
+    with graph.inserting_before(node):
+        if number is not None and node.target in _FILLED_AS_BEFORE | {aten.neg.default}:
+            filling = -number if node.target is aten.neg.default else number
+            replacement = _full(graph, value, filling)
+        elif node.target is aten.mul.Tensor and not node.kwargs:
+            for sign, factor in ((number, others[0]), (_filling(others[0]), first)):
+                if sign is not None and isinstance(factor, fx.Node) and _same_dtype(node, factor):
+                    replacement = _expanded(graph, factor, sign, value)
+                    break
+    if replacement is not None:
+        replacement.meta["val"] = value
+        node.replace_all_uses_with(replacement)
+        graph.erase_node(node)
+
+
+def _filling(value: Any) -> float | None:
+    """Return 1 or -1 if a node is a tensor of that number alone."""
+    if isinstance(value, fx.Node) and value.target is aten.full.default:
+        number = value.args[1]
+        if isinstance(number, int | float) and abs(number) == 1:
+            return float(number)
+    return None
+
+
+def _expanded(graph: fx.Graph, factor: fx.Node, number: float, value: Tensor) -> fx.Node:
+    """Return a factor times 1 or -1 in another's shape: by a view, not by a product."""
+    own = factor.meta["val"]
+    if number == -1:
+        factor = graph.call_function(aten.neg.default, (factor,))
+        factor.meta["val"] = own
+    if own.shape == value.shape:
+        return factor
+    return graph.call_function(aten.expand.default, (factor, list(value.shape)))
 
 
 _SAME_TENSOR = {aten.detach.default, aten.alias.default, aten.lift_fresh.default}
@@ -159,9 +219,20 @@ def _exact_factor(node: fx.Node) -> float | None:
 
 def _replace(graph: fx.Graph, node: fx.Node, fixed: Any, other: Any, factor: float) -> bool:
     with graph.inserting_before(node):
-        scaled = graph.call_function(aten.mul.Scalar, (fixed, factor))
-        scaled.meta["val"] = fixed.meta.get("val")
+        scaled = _scaled(graph, fixed, factor)
         product = graph.call_function(aten.mul.Tensor, (scaled, other))
         product.meta["val"] = node.meta.get("val")
     node.replace_all_uses_with(product)
     return True
+
+
+def _scaled(graph: fx.Graph, node: fx.Node, factor: float) -> fx.Node:
+    """Return a node times a number; of an expanded one, what it expands times the number."""
+    if node.target is aten.expand.default:
+        source, *shape = node.args
+        assert isinstance(source, fx.Node)
+        scaled = graph.call_function(aten.expand.default, (_scaled(graph, source, factor), *shape))
+    else:
+        scaled = graph.call_function(aten.mul.Scalar, (node, factor))
+    scaled.meta["val"] = node.meta.get("val")
+    return scaled

@@ -46,15 +46,26 @@ class GaussianCells(dist.Independent):
         """Return the log density of the observed cells, in nats."""
         weight = -0.5 / self.scale**2
         constant = self.scale.log() + 0.5 * math.log(2 * math.pi)
-        if self._observed is not None:
-            weight = torch.where(self._observed, weight, 0.0)
-            constant = torch.where(self._observed, constant, 0.0)
-        constant = constant.expand_as(self.loc)
         event = list(range(-self.reinterpreted_batch_ndims, 0))
+        squares = (value - self.loc) ** 2
+        if self._observed is None:
+            if not event:
+                return weight * squares - constant
+            return (weight * squares).sum(event) - self._summed(constant, event)
+        # A product is many times as fast as a choice, and all of its factors are finite.
+        seen = self._observed.to(self.loc.dtype)
         if not event:
-            return weight * (value - self.loc) ** 2 - constant
-        total: Tensor = (weight * (value - self.loc) ** 2).sum(event) - constant.sum(event)
+            return weight * seen * squares - constant * seen
+        if constant.dim() == 0:
+            return (weight * seen * squares).sum(event) - constant * seen.sum(event)
+        total: Tensor = (weight * seen * squares).sum(event) - (constant * seen).sum(event)
         return total
+
+    def _summed(self, constant: Tensor, event: list[int]) -> Tensor:
+        """Return the sum of the cells' constants, which are all the same where it is a number."""
+        if constant.dim() == 0:
+            return constant * self.event_shape.numel()
+        return constant.expand_as(self.loc).sum(event)
 
     def fisher(self) -> list[tuple[Tensor, Tensor]]:
         """Return the means with the information that a cell has about its own."""

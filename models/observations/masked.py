@@ -1,5 +1,6 @@
 """Missing cells."""
 
+import math
 from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
@@ -43,7 +44,11 @@ class Masked(Observation):
         ValueError
             If its shape is not that of y.
         """
-        observed = ~y.isnan()
+        # Where y is a number: NaN alone differs from itself.
+        observed, fill = y.eq(y), self.base.fill_value
+        if mask is None and isinstance(fill, float):
+            # Many times as fast as a choice between two tensors, and the same numbers.
+            return y.nan_to_num(nan=fill, posinf=math.inf, neginf=-math.inf), observed
         if mask is not None:
             if mask.dtype != torch.bool:
                 raise TypeError(
@@ -56,7 +61,7 @@ class Masked(Observation):
                     f"mask must have the shape of y, {tuple(y.shape)}, got {tuple(mask.shape)}"
                 )
             observed = observed & mask
-        return torch.where(observed, y, self.base.fill_value), observed
+        return torch.where(observed, y, fill), observed
 
     def distribution(
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None

@@ -5,11 +5,11 @@ import warnings
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from explainaway.inference import HMC, MALA, AlternatingBackProp, bind, sample_posterior
 from explainaway.inference.capture import Captures
-from explainaway.inference.chains import Chains, visit
+from explainaway.inference.chains import Chains
 from explainaway.inference.compilation import CompilationWarning
 from explainaway.inference.compile_choice import (
     COMPILE_SECONDS,
@@ -17,6 +17,8 @@ from explainaway.inference.compile_choice import (
     TIMED,
     CompileChoice,
 )
+from explainaway.inference.graph import Graph
+from explainaway.inference.visit import MOST_EVALUATIONS, visit
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 from ..conftest import linear_gaussian
@@ -31,28 +33,37 @@ def _masked(y: Tensor) -> Tensor:
     return torch.where(torch.rand_like(y) < 0.5, y, torch.nan)
 
 
+def _runs_operations(graph: Graph) -> bool:
+    return isinstance(getattr(graph.evaluate, "__self__", None), fx.GraphModule)
+
+
 @needs_compiler
-def test_a_compiled_visit_goes_where_the_plain_one_goes() -> None:
+@pytest.mark.parametrize(("num_steps", "num_graphs"), [(5, 1), (MOST_EVALUATIONS + 4, 2)])
+def test_a_compiled_visit_goes_where_the_plain_one_goes(num_steps: int, num_graphs: int) -> None:
     """From one place, for one visit: later, rounding makes any two chains part."""
     model = GeneratorModel(Normal(3), mlp(3, (7,), hidden=(16,)), Masked(Gaussian(0.3)))
     y, kernel, index = _masked(torch.rand(10, 7)), MALA(), torch.arange(10)
     start = torch.randn(10, 1, 3)
     compiled, plain = bind(model, y, compile=True), bind(model, y)
-    for _ in range(2):
-        visit(Chains.start(start.clone(), kernel), index, compiled, kernel, 5, 0)
-    (graph,) = (bound.graph for bound in compiled._bounds.values())
-    assert graph.evaluate != graph.module.forward, "the step was not compiled"
+    others = Chains.start(start.clone(), kernel)
+    for _ in range(3):
+        visit(others, index, compiled, kernel, num_steps, 0)
+    graphs = [bound.graph for key, bound in compiled._bounds.items() if key[0] != "energy"]
+    assert len(graphs) == num_graphs
+    assert not any(_runs_operations(graph) for graph in graphs), "the steps were not compiled"
     moved = []
     for potential in (compiled, plain):
         chains = Chains.start(start.clone(), kernel)
-        moved.append((visit(chains, index, potential, kernel, 5, seed=7), chains.to_dict()))
+        chains.step_form = others.step_form
+        moved.append((visit(chains, index, potential, kernel, num_steps, seed=7), chains.to_dict()))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
         model.network[0].weight.mul_(2.0)
     moved = []
     for potential in (compiled, plain):
         chains = Chains.start(start.clone(), kernel)
-        moved.append((visit(chains, index, potential, kernel, 5, seed=8), chains.to_dict()))
+        chains.step_form = others.step_form
+        moved.append((visit(chains, index, potential, kernel, num_steps, seed=8), chains.to_dict()))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-4)
 
 
