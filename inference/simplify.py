@@ -15,7 +15,7 @@ aten = torch.ops.aten
 
 
 def simplify(graph: fx.Graph) -> None:
-    """Take out what changes nothing, and make what depends on a tensor's shape alone constant."""
+    """Take out what changes nothing or is there already, make constant what a shape alone gives."""
     for node in list(graph.nodes):
         if node.op == "call_function":
             _fill_by_shape(graph, node)
@@ -27,6 +27,34 @@ def simplify(graph: fx.Graph) -> None:
             node.replace_all_uses_with(same)
             graph.erase_node(node)
     graph.eliminate_dead_code()
+    share(graph)
+
+
+def share(graph: fx.Graph) -> None:
+    """Evaluate once what is evaluated several times from the same arguments.
+
+    A visit evaluates a model's energy at many places, and what that energy prepares at each.
+    There must be no operation in place.
+    """
+    found: dict[Any, fx.Node] = {}
+    for node in list(graph.nodes):
+        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if node.op != "call_function" or random:
+            continue
+        key = (node.target, _hashable(node.args), _hashable(node.kwargs))
+        first = found.setdefault(key, node)
+        if first is not node:
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
+
+
+def _hashable(value: Any) -> Any:
+    """Return a key for arguments; numbers of different type (1, 1.0, True) are different."""
+    if isinstance(value, tuple | list):
+        return tuple(_hashable(item) for item in value)
+    if isinstance(value, dict):
+        return tuple((name, _hashable(item)) for name, item in value.items())
+    return value if isinstance(value, fx.Node) else (type(value), repr(value))
 
 
 _FILLED = {
@@ -167,6 +195,7 @@ def move_factors(graph: fx.Graph, varying: Iterable[fx.Node]) -> None:
         found = varying_nodes(graph, varying)
         moved = any([_move_factor(graph, node, found) for node in list(graph.nodes)])
         graph.eliminate_dead_code()
+    share(graph)
 
 
 def _move_factor(graph: fx.Graph, node: fx.Node, found: set[fx.Node]) -> bool:
