@@ -17,6 +17,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from .columns import use_columns
 from .deconvolution import use_subpixels
+from .folding import fold_batch_norms
 from .products import onednn_is_faster, use_onednn
 from .simplify import move_factors, simplify, varying_nodes
 
@@ -96,9 +97,11 @@ def capture(
 def _use_faster_arithmetic(graph: fx.Graph, num_varying: int) -> None:
     """Rewrite what is the same function, in sums of another order."""
     graph.eliminate_dead_code()
+    inputs = list(graph.nodes)[:num_varying]
+    fold_batch_norms(graph, varying_nodes(graph, inputs))
     if onednn_is_faster(torch.get_num_threads()):
         use_onednn(graph)
-    varying = varying_nodes(graph, list(graph.nodes)[:num_varying])
+    varying = varying_nodes(graph, inputs)
     use_columns(graph, varying)
     use_subpixels(graph, varying)
 
