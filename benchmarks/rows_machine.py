@@ -5,7 +5,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from explainaway.inference import bind
 from explainaway.inference.precision import Arithmetic, with_arithmetic
-from explainaway.inference.products import _product
+from explainaway.inference.products import product
 
 from .cases import deconvnet_case
 from .paired import paired
@@ -28,8 +28,8 @@ def rows(smoke: bool) -> list[Row]:
     a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
     found = []
     with torch.no_grad():
-        for name, product in (("BLAS", torch.mm), ("oneDNN", _product)):
-            ratio = paired(lambda p=product: p(a, b), lambda: potential(z), 3 if smoke else 15)  # type: ignore[misc]
+        for name, multiply in (("BLAS", torch.mm), ("oneDNN", product)):
+            ratio = paired(lambda p=multiply: p(a, b), lambda: potential(z), 3 if smoke else 15)  # type: ignore[misc]
             found.append(
                 Row(
                     SECTION,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from .agreement import mostly_agree
 from .graph import Function, Graph
 from .products import for_inductor
 
@@ -41,9 +42,9 @@ def compiled(graph: Graph, varying: Sequence[Tensor], sources: Sequence[Tensor])
         # With the strides that the compiled part gives.
         inputs = [*varying, *prepared]
         evaluate = _compiled(graph.module, inputs)
-        if not _agree(prepared, graph.prepare(*sources)):
+        if not mostly_agree(prepared, graph.prepare(*sources), 1e-3):
             raise RuntimeError("compiled, its constants are other numbers")
-        if not _agree(evaluate(*inputs), graph.evaluate(*inputs)):
+        if not mostly_agree(evaluate(*inputs), graph.evaluate(*inputs), 1e-3):
             raise RuntimeError("compiled, it gives other numbers")
     return dataclasses.replace(graph, prepare=prepare, evaluate=evaluate)
 
@@ -66,17 +67,3 @@ def _compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Function:
             lines = str(error).strip().splitlines() or [""]
             raise RuntimeError(f"{type(error).__name__}: {lines[0]}") from error
     return function
-
-
-def _agree(some: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    return all(_mostly_close(a, b) for a, b in zip(some, others, strict=True))
-
-
-def _mostly_close(a: Tensor, b: Tensor) -> bool:
-    """Return whether all but a few rows agree: a proposal may be only just accepted."""
-    if not a.is_floating_point():
-        a, b = a.double(), b.double()
-    scale = float(b.abs().nan_to_num(posinf=0.0).max()) if b.numel() else 0.0
-    apart = ~torch.isclose(a, b, rtol=1e-3, atol=1e-3 * scale + 1e-12, equal_nan=True)
-    rows = apart.reshape(len(apart), -1).any(1) if apart.dim() else apart
-    return int(rows.sum()) <= max(1, rows.numel() // 50)

@@ -67,8 +67,8 @@ def use_subpixels(graph: fx.Graph, varying: set[fx.Node]) -> None:
         is rearranged once.
     """
     for node in list(graph.nodes):
-        form = _form_of(node)
-        if form is None or node.args[1] in varying:
+        form = form_of(node)
+        if form is None or node.target is not aten.convolution.default or node.args[1] in varying:
             continue
         image, weight, bias = node.args[:3]
         value, filters = image.meta["val"], weight.meta["val"]
@@ -98,20 +98,43 @@ def use_subpixels(graph: fx.Graph, varying: set[fx.Node]) -> None:
     graph.eliminate_dead_code()
 
 
-def _form_of(node: fx.Node) -> Form | None:
-    """Return the form of a deconvolution that has a sub-pixel one; None for anything else."""
-    if node.target is not aten.convolution.default or not node.args[6]:
-        return None
+def form_of(node: fx.Node) -> Form | None:
+    """Return the form of a deconvolution that has a sub-pixel one, or of its gradient in the input.
+
+    None for anything else, and for a gradient that is in the filters too: those are being learned.
+    """
     arguments: tuple[Any, ...] = node.args
-    image, weight, _, stride, padding, dilation, _, output_padding, groups = arguments
+    if node.target is aten.convolution_backward.default:
+        if list(arguments[-1]) != [True, False, False] or len(node.users) != 1:
+            return None
+        image, weight, _, stride, padding, dilation, transposed, output_padding, groups = arguments[
+            1:-1
+        ]
+    elif node.target is aten.convolution.default:
+        image, weight, _, stride, padding, dilation, transposed, output_padding, groups = arguments
+    else:
+        return None
     value, filters = image.meta["val"], weight.meta["val"]
     plain = value.dtype == torch.float32 and value.device.type == "cpu" and value.dim() == 4
     square = all(len(set(sides)) == 1 for sides in (stride, padding, filters.shape[2:]))
-    if not plain or not square or groups != 1 or set(dilation) != {1}:
+    if not transposed or not plain or not square or groups != 1 or set(dilation) != {1}:
         return None
     form = Form(filters.shape[2], stride[0], padding[0])
     scales = set(output_padding) == {form.stride + 2 * form.padding - form.size}
     return form if scales and form.stride > 1 and form.is_symmetric else None
+
+
+def deconvolved(image: Tensor, weight: Tensor, form: Form) -> Tensor:
+    """Return the deconvolution of an image by filters (cin, cout, k, k)."""
+    extra = form.stride + 2 * form.padding - form.size
+    return torch.conv_transpose2d(
+        image, weight, None, form.stride, form.padding, output_padding=extra
+    )
+
+
+def subpixels(image: Tensor, arranged: Tensor, form: Form) -> Tensor:
+    """Return the same by the :func:`subpixel_filters`."""
+    return torch.pixel_shuffle(torch.conv2d(image, arranged, padding=form.reach), form.stride)
 
 
 @functools.cache
@@ -144,15 +167,10 @@ def is_faster(
         arranged = subpixel_filters(weight, form.stride, form.padding)
 
         def plain() -> Tensor:
-            extra = form.stride + 2 * form.padding - form.size
-            return torch.conv_transpose2d(
-                image, weight, None, form.stride, form.padding, output_padding=extra
-            )
+            return deconvolved(image, weight, form)
 
         def subpixel() -> Tensor:
-            return torch.pixel_shuffle(
-                torch.conv2d(image, arranged, padding=form.reach), form.stride
-            )
+            return subpixels(image, arranged, form)
 
         expected, got = plain(), subpixel()
         # Sums of hundreds of products of standard normal numbers.

@@ -15,7 +15,9 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from .columns import use_columns
 from .deconvolution import use_subpixels
+from .folding import fold_batch_norms
 from .products import onednn_is_faster, use_onednn
 from .simplify import move_factors, simplify, varying_nodes
 
@@ -55,6 +57,7 @@ def capture(
     function: Callable[..., tuple[Tensor, ...]],
     varying: Sequence[Tensor],
     given: Sequence[Tensor],
+    exact: bool = False,
 ) -> Graph:
     """Run a function once and return the tensor operations that it made.
 
@@ -68,6 +71,9 @@ def capture(
         Inputs that change at every evaluation.
     given : sequence of Tensor
         Inputs that change seldom.
+    exact : bool, default False
+        Keep the function's own arithmetic, so that results are the same to the last bit, where
+        another one may be faster.
 
     Raises
     ------
@@ -80,13 +86,24 @@ def capture(
             traced = make_fx(torch.func.functionalize(traced))(*varying, *given)
     graph: fx.Graph = traced.graph
     held = _lift_constants(traced)
-    if onednn_is_faster(torch.get_num_threads()):
-        use_onednn(graph)
-    use_subpixels(graph, varying_nodes(graph, list(graph.nodes)[: len(varying)]))
+    if not exact:
+        _use_faster_arithmetic(graph, len(varying))
     if not any(_is_mutable(node) for node in graph.nodes):
         simplify(graph)
         move_factors(graph, list(graph.nodes)[: len(varying)])
     return _split(graph, held, len(varying))
+
+
+def _use_faster_arithmetic(graph: fx.Graph, num_varying: int) -> None:
+    """Rewrite what is the same function, in sums of another order."""
+    graph.eliminate_dead_code()
+    inputs = list(graph.nodes)[:num_varying]
+    fold_batch_norms(graph, varying_nodes(graph, inputs))
+    if onednn_is_faster(torch.get_num_threads()):
+        use_onednn(graph)
+    varying = varying_nodes(graph, inputs)
+    use_columns(graph, varying)
+    use_subpixels(graph, varying)
 
 
 def _only_changes_its_own(graph: fx.Graph) -> bool:

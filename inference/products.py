@@ -39,10 +39,10 @@ def onednn_is_faster(num_threads: int) -> bool:
     a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
     times = []
     with torch.no_grad():
-        for product in (torch.mm, _product):
-            product(a, b)
-            times.append(least_seconds(functools.partial(product, a, b), TIMED_CALLS))
-        close = torch.allclose(torch.mm(a, b), _product(a, b), rtol=1e-3, atol=1e-3)
+        for multiply in (torch.mm, product):
+            multiply(a, b)
+            times.append(least_seconds(functools.partial(multiply, a, b), TIMED_CALLS))
+        close = torch.allclose(torch.mm(a, b), product(a, b), rtol=1e-3, atol=1e-3)
     return close and times[1] < FASTER_BY * times[0]
 
 
@@ -53,9 +53,10 @@ def _linear() -> Any:
     return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
 
 
-def _product(a: Tensor, b: Tensor) -> Tensor:
-    product: Tensor = _linear()(a, b.t(), None, "none", [], "")
-    return product
+def product(a: Tensor, b: Tensor) -> Tensor:
+    """Return ``a @ b`` of float32 matrices on a CPU, by oneDNN."""
+    result: Tensor = _linear()(a, b.t(), None, "none", [], "")
+    return result
 
 
 def use_onednn(graph: fx.Graph) -> None:
@@ -74,9 +75,9 @@ def use_onednn(graph: fx.Graph) -> None:
             continue
         with graph.inserting_before(node):
             turned = right.args[0] if right.target is aten.t.default else _turned(graph, right)
-            product = graph.call_function(linear, (left, turned, bias, "none", [], ""))
-        product.meta["val"] = node.meta["val"]
-        node.replace_all_uses_with(product)
+            result = graph.call_function(linear, (left, turned, bias, "none", [], ""))
+        result.meta["val"] = node.meta["val"]
+        node.replace_all_uses_with(result)
     graph.eliminate_dead_code()
 
 
@@ -86,8 +87,8 @@ _OPERATORS.define("linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor")
 
 @torch.library.impl(_OPERATORS, "linear", "CPU")
 def _linear_on_cpu(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    product: Tensor = _linear()(input, weight, bias, "none", [], "")
-    return product
+    result: Tensor = _linear()(input, weight, bias, "none", [], "")
+    return result
 
 
 @torch.library.impl(_OPERATORS, "linear", "Meta")
