@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from .agreement import agree, mostly_agree
+from .agreement import OTHER_ARITHMETIC, agree, mostly_agree
 from .compilation import CompilationWarning, compiled
 from .contents import Contents
 from .graph import Graph, capture
@@ -26,9 +26,6 @@ COMPILED_FROM = 100
 
 STEP_COMPILED_FROM = 8
 """Steps of a kernel after which they are compiled, because there will be many."""
-
-OTHER_ARITHMETIC = 1e-2
-"""Relative difference of gradients that a few rectifiers make which round to the other side."""
 
 MOST_CONTENTS = 4
 """States of a model whose graphs are kept: learning and evaluation mode are two."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from .agreement import mostly_agree
+from .agreement import OTHER_ARITHMETIC, agree, mostly_agree
 from .graph import Function, Graph
 from .products import for_inductor
 
@@ -42,9 +42,9 @@ def compiled(graph: Graph, varying: Sequence[Tensor], sources: Sequence[Tensor])
         # With the strides that the compiled part gives.
         inputs = [*varying, *prepared]
         evaluate = _compiled(graph.module, inputs)
-        if not mostly_agree(prepared, graph.prepare(*sources), 1e-3):
+        if not agree(prepared, graph.prepare(*sources)):
             raise RuntimeError("compiled, its constants are other numbers")
-        if not mostly_agree(evaluate(*inputs), graph.evaluate(*inputs), 1e-3):
+        if not mostly_agree(evaluate(*inputs), graph.evaluate(*inputs), OTHER_ARITHMETIC):
             raise RuntimeError("compiled, it gives other numbers")
     return dataclasses.replace(graph, prepare=prepare, evaluate=evaluate)
 
