@@ -8,6 +8,7 @@ Number Generators", OOPSLA 2014), chained over the parts of the key.
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -45,15 +46,31 @@ def _mixed_number(x: int) -> int:
     return (x + 2**63) % 2**64 - 2**63
 
 
+def _multiples(first: int, count: int, device: torch.device) -> Int64[Tensor, " count"]:
+    """Return ``first * γ, (first + 1) * γ, ...``, each modulo 2⁶⁴.
+
+    As data, not as the product of a range: in a compiled loop that is a signed counter that
+    overflows, from which a C++ compiler may conclude that the loop ends before it does.
+    """
+    numbers = np.arange(first, first + count, dtype=np.uint64) * np.uint64(_GAMMA % 2**64)
+    return torch.from_numpy(numbers.view(np.int64)).to(device)
+
+
 def step_key(key: Int64[Tensor, " n"], step: Int64[Tensor, "..."]) -> Int64[Tensor, "..."]:
     """Return the keys of a step of the chains with the given keys."""
     return _mix(key ^ (step + 1) * _GAMMA)
 
 
+def step_keys(
+    key: Int64[Tensor, " n"], step: Int64[Tensor, "..."], num_steps: int
+) -> Int64[Tensor, "num_steps n"]:
+    """Return the keys of a step and of those that follow it."""
+    return _mix(key ^ ((step + 1) * _GAMMA + _multiples(0, num_steps, key.device)[:, None]))
+
+
 def words(key: Int64[Tensor, "*n"], drawn: int, count: int) -> Int64[Tensor, "*n count"]:
     """Return random words, those after the first ``drawn`` of each stream."""
-    counter = torch.arange(drawn + 1, drawn + count + 1, device=key.device)
-    return _mix(key[..., None] + counter * _GAMMA)
+    return _mix(key[..., None] + _multiples(drawn + 1, count, key.device))
 
 
 def normals(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from .noise import KeyedGenerator, normals, step_key, uniforms, words
+from .noise import KeyedGenerator, normals, step_keys, uniforms, words
 
 MOST_WORDS = 2**20
 """Random words that are drawn at once: 8 MB."""
@@ -57,9 +57,8 @@ class NoiseAhead:
     def _draw(self, step: Tensor, num_steps: int) -> None:
         per_step = sum(_num_words(request) for request in self.requests)
         num_steps = max(1, min(num_steps, MOST_STEPS, MOST_WORDS // (per_step * len(self._key))))
-        steps = step + torch.arange(num_steps, device=step.device)[:, None]
         # (steps, n, words)
-        bits = words(step_key(self._key, steps), 0, per_step)
+        bits = words(step_keys(self._key, step, num_steps), 0, per_step)
         drawn = []
         for request, part in zip(
             self.requests, bits.split([_num_words(r) for r in self.requests], 2), strict=True
