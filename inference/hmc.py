@@ -137,7 +137,10 @@ class HMC:
             count = (length / step_size).ceil().clamp(1, self.max_leapfrog)
             # At most the adapted step size, and such that the last one ends at the length.
             even = torch.minimum(length / count, step_size)
-            end, num_gradients = leapfrog_each(start, even * wiggle, count.long(), potential, scale)
+            # Smaller steps are never fewer: once these are adapted, the order stays the same.
+            end, num_gradients = leapfrog_each(
+                start, even * wiggle, count.long(), potential, scale, step_size.argsort(stable=True)
+            )
         error = end.energy - energy + 0.5 * ((end.momentum**2).sum(1) - (momentum**2).sum(1))
         info = metropolis(energy, error, accept_below, num_gradients)
         chosen_energy = choose(info.accepted, end.energy, energy)

@@ -39,14 +39,14 @@ def scaled(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Return ``L v``: from whitened to latent coordinates."""
     if scale.dim() == 2:
         return scale * vector
-    return (scale @ vector[:, :, None])[:, :, 0]
+    return (vector[:, None, :] @ scale.mT)[:, 0]
 
 
 def scaled_back(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Return ``Lᵀ v``: a gradient in latent coordinates as one in whitened coordinates."""
     if scale.dim() == 2:
         return scale * vector
-    return (scale.mT @ vector[:, :, None])[:, :, 0]
+    return (vector[:, None, :] @ scale)[:, 0]
 
 
 class MassEstimate(NamedTuple):

@@ -60,6 +60,7 @@ class Potential:
         default_factory=dict, init=False, repr=False, compare=False
     )
     _bounds: dict[Any, Bound] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _ordered: "_Ordered | None" = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def num_examples(self) -> int:
@@ -76,6 +77,10 @@ class Potential:
         """Whether its graphs are compiled."""
         return self.captures is not None and self.captures.compiles
 
+    def fuses(self, name: Hashable) -> bool:
+        """Return whether :meth:`fused` compiles an evaluation of that name, or still may."""
+        return self.captures is not None and self.compiles and self.captures.can_capture(name)
+
     def on(self, data: ExampleData) -> "Potential":
         """Return the potential of other examples of the same model."""
         return dataclasses.replace(self, data=data)
@@ -88,10 +93,23 @@ class Potential:
         """Return the potential with matrix products and convolutions in another precision."""
         return dataclasses.replace(self, autocast=autocast)
 
-    def rows(self, index: Int64[Tensor, " k"]) -> "Potential":
+    def rows(self, index: Int64[Tensor, " k"] | slice) -> "Potential":
         """Return the potential of some of the examples, in the order of ``index``."""
         beta = None if self.beta is None else self.beta[index]
         return dataclasses.replace(self, data=self.data.select(index), beta=beta)
+
+    def leading(self, order: Int64[Tensor, " n"], size: int) -> "Potential":
+        """Return the potential of the first ``size`` examples of an order.
+
+        Those of the last order that was asked for are kept, for whoever asks for them again.
+        """
+        if self._ordered is None or not torch.equal(self._ordered.order, order):
+            object.__setattr__(self, "_ordered", _Ordered(order, self.rows(order), {}))
+        assert self._ordered is not None
+        _, whole, found = self._ordered
+        if size not in found:
+            found[size] = whole.rows(slice(size))
+        return found[size]
 
     def repeated(self, times: int) -> "Potential":
         """Return the potential of all examples ``times`` times over, made once and kept."""
@@ -376,6 +394,14 @@ class Potential:
         names = {site.name for site in self.layout.sites}
         drawn = {site["name"]: site["value"] for site in latents.sites if site["name"] in names}
         return drawn, record.predicted
+
+
+class _Ordered(NamedTuple):
+    """Examples in an order, and the potentials of the first so many of them."""
+
+    order: Int64[Tensor, " n"]
+    whole: Potential
+    first: dict[int, Potential]
 
 
 def _key_of(name: Hashable, tensors: Sequence[Tensor]) -> tuple[Any, ...]:

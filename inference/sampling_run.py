@@ -150,7 +150,9 @@ class SamplingRun:
 
     def _moved(self, potential: Potential) -> tuple[Any, Info]:
         kernel, state_type = self._kernel, type(self.state)
-        if potential.compiles:
+        name = ("step", Identity(kernel), state_type)
+        if potential.fuses(name):
+            # The noise is part of what is compiled.
             self._ahead = None
         elif self._ahead is None:
             self._ahead = NoiseAhead(self._source.key)
@@ -166,7 +168,6 @@ class SamplingRun:
             *statistics, num_gradients = info
             return *state, *statistics, torch.as_tensor(num_gradients)
 
-        name = ("step", Identity(kernel), state_type)
         time = torch.tensor(self._first_step + self.step, device=self._source.key.device)
         moved = potential.fused(name, step, *self.state, time, self._source.key)
         fields = len(self.state)
