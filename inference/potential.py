@@ -11,9 +11,12 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from .capture import Bound, Captures
+from .capture import Bound, Captures, versions_of
 from .data import ExampleData
 from .trace import Layout, LogDensity, Model, Record, Substitute, read_layout, run, seeded
+
+LARGEST_KEPT = 2**28
+"""Bytes of data up to which a sorted copy is kept, with what graphs prepare from its parts."""
 
 
 class Parts(NamedTuple):
@@ -101,15 +104,20 @@ class Potential:
     def leading(self, order: Int64[Tensor, " n"], size: int) -> "Potential":
         """Return the potential of the first ``size`` examples of an order.
 
-        Those of the last order that was asked for are kept, for whoever asks for them again.
+        Those of the last order that was asked for are kept, for whoever asks for them again, unless
+        the data is large.
         """
-        if self._ordered is None or not torch.equal(self._ordered.order, order):
-            object.__setattr__(self, "_ordered", _Ordered(order, self.rows(order), {}))
-        assert self._ordered is not None
-        _, whole, found = self._ordered
-        if size not in found:
-            found[size] = whole.rows(slice(size))
-        return found[size]
+        tensors = [*self.data.tensors(), *([] if self.beta is None else [self.beta])]
+        versions = versions_of(tensors)
+        if versions is None or sum(tensor.nbytes for tensor in tensors) > LARGEST_KEPT:
+            return self.rows(order[:size])
+        kept = self._ordered
+        if kept is None or kept.versions != versions or not torch.equal(kept.order, order):
+            kept = _Ordered(order, versions, self.rows(order), {})
+            object.__setattr__(self, "_ordered", kept)
+        if size not in kept.first:
+            kept.first[size] = kept.whole.rows(slice(size))
+        return kept.first[size]
 
     def repeated(self, times: int) -> "Potential":
         """Return the potential of all examples ``times`` times over, made once and kept."""
@@ -400,6 +408,7 @@ class _Ordered(NamedTuple):
     """Examples in an order, and the potentials of the first so many of them."""
 
     order: Int64[Tensor, " n"]
+    versions: list[int]
     whole: Potential
     first: dict[int, Potential]
 
