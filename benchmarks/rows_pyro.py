@@ -11,14 +11,14 @@ from .effective import Sampler, effective_ratios, timed, warmed_up
 from .table import Row
 
 SECTION = "Effective draws a second, against pyro.infer.MCMC"
-PAIRS = 11
+PAIRS = 9
 CHAINS = 4
 
 
 def rows(smoke: bool) -> list[Row]:
     """Sample 100 examples by both, and compare ESS a second of the draws after warmup.
 
-    Pyro's 11 times 10 draws are the fewest from which the estimate of its ESS is about that of
+    Pyro's 9 times 10 draws are about the fewest from which the estimate of its ESS is about that of
     longer chains: it was .82 a draw from 25, .61 from 100 as from 150.
     """
     case = mlp_case(n=4 if smoke else 100)

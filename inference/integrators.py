@@ -48,10 +48,11 @@ def leapfrog(
     return Phase(position, momentum, energy, gradient)
 
 
-COMPACTED_BY = 0.8
-"""Batches shrink to a power of this share of their rows, so that few shapes occur."""
+SHARES = (*(k / 16 for k in range(16, 1, -1)), *(0.5**k for k in range(4, 30)))
+"""Shares of its rows that a batch may shrink to, so that few shapes occur: a row in the mean of 32
+rests in it."""
 
-COMPACTED_BY_COMPILED = 0.5
+SHARES_COMPILED = (1, 3 / 4, 1 / 2, 3 / 8, *(0.5**k for k in range(2, 6)))
 """The same where every shape takes seconds to compile."""
 
 
@@ -129,12 +130,8 @@ def _sizes(num_rows: int, potential: EnergyAndGradient) -> list[int]:
     """Return the batch sizes that a trajectory may shrink to."""
     if not hasattr(potential, "leading"):
         return [num_rows]
-    share = COMPACTED_BY_COMPILED if getattr(potential, "compiles", False) else COMPACTED_BY
-    sizes, size = [], float(num_rows)
-    while size > 1:
-        sizes.append(math.ceil(size))
-        size *= share
-    return [*sizes, 1]
+    shares = SHARES_COMPILED if getattr(potential, "compiles", False) else SHARES
+    return sorted({math.ceil(share * num_rows) for share in shares})
 
 
 def _moved(
