@@ -7,7 +7,7 @@ least 95 %.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
@@ -34,6 +34,20 @@ class Ratio:
     pairs: int
     microseconds: float
     other_microseconds: float
+
+    @staticmethod
+    def of(times: Sequence[tuple[float, float]]) -> "Ratio":
+        """Return the ratio of the pairs' times, in seconds."""
+        ratios = sorted(a / b for a, b in times)
+        below = _rank(len(times))
+        return Ratio(
+            median(ratios),
+            ratios[below],
+            ratios[len(times) - 1 - below],
+            len(times),
+            1e6 * median(a for a, _ in times),
+            1e6 * median(b for _, b in times),
+        )
 
     def times(self, factor: float) -> "Ratio":
         """Return the ratio for another unit of work."""
@@ -71,16 +85,7 @@ def paired(
             first = _time(work, repeats[0])
             second = _time(other, repeats[1])
         times.append((first, second))
-    ratios = sorted(a / b for a, b in times)
-    below = _rank(pairs)
-    return Ratio(
-        median(ratios),
-        ratios[below],
-        ratios[pairs - 1 - below],
-        pairs,
-        1e6 * median(a for a, _ in times),
-        1e6 * median(b for _, b in times),
-    )
+    return Ratio.of(times)
 
 
 def _repeats(work: Work, seconds: float) -> int:

@@ -66,14 +66,15 @@ class Bound:
 
     def prepared(self) -> tuple[Tensor, ...]:
         """Return what does not depend on the varying inputs, evaluated anew if it has changed."""
-        versions = _versions(self._sources)
+        versions = versions_of(self._sources)
         if versions is None or versions != self._versions:
             self._prepared = self.graph.prepare(*self._sources)
             self._versions = versions
         return self._prepared
 
 
-def _versions(tensors: Sequence[Tensor]) -> list[int] | None:
+def versions_of(tensors: Sequence[Tensor]) -> list[int] | None:
+    """Return torch's counts of changes in place, None where it does not count them."""
     try:
         return [tensor._version for tensor in tensors]
     except RuntimeError:  # made in inference mode: torch does not count their changes

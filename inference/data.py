@@ -81,9 +81,10 @@ class ExampleData:
                 )
         return ExampleData(args, kwargs, num_examples)
 
-    def select(self, index: Tensor) -> "ExampleData":
-        """Return the examples at ``index``, in that order."""
-        return self._map(lambda value: value[index], index.shape[0])
+    def select(self, index: Tensor | slice) -> "ExampleData":
+        """Return the examples at ``index``, in that order; of a slice as views."""
+        taken = range(self.num_examples)[index] if isinstance(index, slice) else index
+        return self._map(lambda value: value[index], len(taken))
 
     def repeat(self, times: int) -> "ExampleData":
         """Return all examples ``times`` times over, one whole copy after the other."""

@@ -25,6 +25,9 @@ from .noise import Generator, common_uniform, standard_normal, uniform
 PATH_LENGTH = 1.6
 """A little over π/2, a quarter of a unit normal's period: half-way, a draw forgets its start."""
 
+FIXED_LENGTH_JITTER = 0.3
+"""Jitter of trajectories that all have as many steps."""
+
 
 class HMCState(NamedTuple):
     """Position with its energy and gradient, and each chain's step size and scale."""
@@ -57,10 +60,12 @@ class HMC:
         Most leapfrog steps that a path length may take.
     step_size : float or "auto", default "auto"
         Of the leapfrog integrator; ``"auto"`` adapts one for each example.
-    jitter : float, default 0.3
+    jitter : float, optional
         Each chain draws its step size anew from ``step_size * [1 - jitter, 1 + jitter]`` at every
         proposal. Without it a fixed trajectory can be periodic: the chain then returns to where it
-        was, or to its mirror image, and looks converged (Neal 2011, section 3.2).
+        was, or to its mirror image, and looks converged (Neal 2011, section 3.2). Unless given, it
+        is 0.3 with ``num_leapfrog`` and where ``max_leapfrog`` cuts a trajectory, and otherwise 0,
+        because lengths differ anyway.
     target_acceptance : float, default 0.8
         What ``"auto"`` aims at.
     mass : "auto", "identity", "diagonal" or "dense", default "auto"
@@ -81,7 +86,7 @@ class HMC:
 
     num_leapfrog: int | None = None
     step_size: StepSize = "auto"
-    jitter: float = 0.3
+    jitter: float | None = None
     target_acceptance: float = 0.8
     mass: Mass = "auto"
     path_length: float | None = None
@@ -96,7 +101,7 @@ class HMC:
         ):
             if value is not None:
                 check_positive(name, value)
-        if not 0 <= self.jitter < 1:
+        if self.jitter is not None and not 0 <= self.jitter < 1:
             raise ValueError(f"jitter must lie in [0, 1), got {self.jitter!r}")
         if self.path_length is not None:
             if self.num_leapfrog is not None:
@@ -123,21 +128,29 @@ class HMC:
         position, energy, gradient, step_size, scale = state
         momentum = standard_normal(generator, position)
         accept_below = uniform(generator, energy)
-        wiggle = torch.ones_like(energy)
-        if self.jitter > 0:
-            wiggle = 1 + self.jitter * (2 * uniform(generator, energy) - 1)
         start = Phase(position, momentum, energy, gradient)
         if self.num_leapfrog is not None:
+            width = FIXED_LENGTH_JITTER if self.jitter is None else self.jitter
+            wiggle = _wiggle(generator, torch.full_like(energy, width)) if width else 1.0
             end = leapfrog(start, step_size * wiggle, self.num_leapfrog, potential, scale)
             num_gradients: float = self.num_leapfrog
         else:
             # A larger step size says that the scale is too small yet: then it leads.
             mean_length = step_size.clamp(min=self.path_length or PATH_LENGTH)
             length = 2 * common_uniform(generator, energy) * mean_length
-            count = (length / step_size).ceil().clamp(1, self.max_leapfrog)
+            wanted = (length / step_size).ceil()
+            count = wanted.clamp(1, self.max_leapfrog)
             # At most the adapted step size, and such that the last one ends at the length.
-            even = torch.minimum(length / count, step_size)
-            end, num_gradients = leapfrog_each(start, even * wiggle, count.long(), potential, scale)
+            step = torch.minimum(length / count, step_size)
+            if self.jitter is None:
+                # Those that are cut all have as many steps.
+                cut = wanted > self.max_leapfrog
+                step = step * _wiggle(generator, FIXED_LENGTH_JITTER * cut.to(step))
+            elif self.jitter > 0:
+                step = step * _wiggle(generator, torch.full_like(energy, self.jitter))
+            # Smaller steps are never fewer: once they are adapted, the order stays the same.
+            order = step_size.argsort(stable=True)
+            end, num_gradients = leapfrog_each(start, step, count.long(), potential, scale, order)
         error = end.energy - energy + 0.5 * ((end.momentum**2).sum(1) - (momentum**2).sum(1))
         info = metropolis(energy, error, accept_below, num_gradients)
         chosen_energy = choose(info.accepted, end.energy, energy)
@@ -151,3 +164,8 @@ class HMC:
             ),
             info._replace(potential_energy=chosen_energy),
         )
+
+
+def _wiggle(generator: Generator, width: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """Return factors uniform in ``[1 - width, 1 + width]``."""
+    return 1 + width * (2 * uniform(generator, width) - 1)

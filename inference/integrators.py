@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from .kernel import EnergyAndGradient, choose
+from .kernel import EnergyAndGradient
 from .mass import scaled, scaled_back
 
 
@@ -39,19 +39,20 @@ def leapfrog(
     """
     position, momentum, energy, gradient = phase
     s = step_size[:, None]
-    momentum = momentum - 0.5 * s * scaled_back(scale, gradient)
+    momentum = torch.addcmul(momentum, s, scaled_back(scale, gradient), value=-0.5)
     for step in range(num_steps):
-        position = position + s * scaled(scale, momentum)
+        position = torch.addcmul(position, s, scaled(scale, momentum))
         energy, gradient = potential(position)
-        last = step == num_steps - 1
-        momentum = momentum - (0.5 if last else 1.0) * s * scaled_back(scale, gradient)
+        kick = -0.5 if step == num_steps - 1 else -1.0
+        momentum = torch.addcmul(momentum, s, scaled_back(scale, gradient), value=kick)
     return Phase(position, momentum, energy, gradient)
 
 
-COMPACTED_BY = 0.8
-"""Batches shrink to a power of this share of their rows, so that few shapes occur."""
+SHARES = (*(k / 16 for k in range(16, 1, -1)), *(0.5**k for k in range(4, 30)))
+"""Shares of its rows that a batch may shrink to, so that few shapes occur: a row in the mean of 32
+rests in it."""
 
-COMPACTED_BY_COMPILED = 0.5
+SHARES_COMPILED = (1, 3 / 4, 1 / 2, 3 / 8, *(0.5**k for k in range(2, 6)))
 """The same where every shape takes seconds to compile."""
 
 
@@ -61,80 +62,92 @@ def leapfrog_each(
     num_steps: Int64[Tensor, " n"],
     potential: EnergyAndGradient,
     scale: Tensor,
+    order: Int64[Tensor, " n"] | None = None,
 ) -> tuple[Phase, float]:
     """Follow trajectories of different length, each for its own number of leapfrog steps.
 
-    A row that has arrived rests, and is taken out of the batch together with others if the
-    potential has ``rows(index)``, the potential of some of its rows. Returns where they end and
-    the mean number of gradients evaluated for a row.
+    A row that has arrived rests. If the potential has ``leading(order, k)``, the potential of the
+    first k rows of an order, the rows that are still on their way are from time to time made a
+    batch of their own.
+
+    Parameters
+    ----------
+    phase, step_size, scale
+        As of :func:`leapfrog`.
+    num_steps : int64 Tensor, (n,)
+        Leapfrog steps of each row, at least one.
+    potential : callable
+        Energy and gradient.
+    order : int64 Tensor, (n,), optional
+        All rows, those with more steps first, if it is known; one that stays the same from one
+        trajectory to the next spares copies of the data.
+
+    Returns
+    -------
+    phase : Phase
+        Where the trajectories end.
+    num_gradients : float
+        Gradients that were evaluated for a row, in the mean.
     """
     # How many rows have arrived after 0, 1, 2, ... steps: read once, not at every step.
     arrived = num_steps.bincount().cumsum(0).tolist()
-    num_rows, evaluated = len(num_steps), 0
+    most, num_rows, evaluated = len(arrived) - 1, len(num_steps), 0
     sizes = _sizes(num_rows, potential)
-    end, going = phase, torch.arange(num_rows, device=num_steps.device)
-    work = _Work(phase, step_size, num_steps, potential, scale)
-    for step in range(len(arrived) - 1):
+    # (steps, n, 1)
+    left = num_steps - torch.arange(most, device=num_steps.device)[:, None]
+    drift = torch.where(left > 0, step_size, 0.0)[:, :, None]
+    kick = torch.where(left > 1, drift[:, :, 0], 0.5 * drift[:, :, 0])[:, :, None]
+    position, momentum, energy, gradient = phase
+    half = 0.5 * step_size[:, None]
+    momentum = torch.addcmul(momentum, half, scaled_back(scale, gradient), value=-1)
+    moving, now = Phase(position, momentum, energy, gradient), potential
+    rested: list[Phase] = []
+    for step in range(most):
+        before = len(moving.position)
         size = min(size for size in sizes if size >= num_rows - arrived[step])
-        if size < len(going):
-            end = _put(end, going, work.phase)
-            # Those that have longest to go, and some that have arrived to make up the number.
-            kept = work.num_steps.argsort(descending=True, stable=True)[:size]
-            going = going[kept]
-            work = _Work(
-                Phase(*(field[going] for field in end)),
-                step_size[going],
-                num_steps[going],
-                potential.rows(going),  # type: ignore[attr-defined]
-                scale[going],
-            )
-        evaluated += len(going)
-        work = work.advanced(step)
-    return _put(end, going, work.phase), evaluated / num_rows
+        if size < before:
+            if before == num_rows:
+                if order is None or bool((num_steps[order].diff() > 0).any()):
+                    order = num_steps.argsort(descending=True, stable=True)
+                moving = Phase(*(field[order] for field in moving))
+                drift, kick, scale = drift[:, order], kick[:, order], scale[order]
+            rested.append(Phase(*(field[size:] for field in moving)))
+            moving = Phase(*(field[:size] for field in moving))
+            drift, kick, scale = drift[:, :size], kick[:, :size], scale[:size]
+            now = potential.leading(order, size)  # type: ignore[attr-defined]
+        evaluated += size
+        moving = _moved(now, moving, drift[step], kick[step], scale)
+    if rested:
+        assert order is not None
+        parts = [moving, *reversed(rested)]
+        back = torch.empty_like(order)
+        back[order] = torch.arange(num_rows, device=order.device)
+        moving = Phase(*(torch.cat(fields)[back] for fields in zip(*parts, strict=True)))
+    return moving, evaluated / num_rows
 
 
 def _sizes(num_rows: int, potential: EnergyAndGradient) -> list[int]:
     """Return the batch sizes that a trajectory may shrink to."""
-    if not hasattr(potential, "rows"):
+    if not hasattr(potential, "leading"):
         return [num_rows]
-    share = COMPACTED_BY_COMPILED if getattr(potential, "compiles", False) else COMPACTED_BY
-    sizes, size = [], float(num_rows)
-    while size > 1:
-        sizes.append(math.ceil(size))
-        size *= share
-    return [*sizes, 1]
+    shares = SHARES_COMPILED if getattr(potential, "compiles", False) else SHARES
+    return sorted({math.ceil(share * num_rows) for share in shares})
 
 
-class _Work(NamedTuple):
-    """The rows that are on their way."""
-
-    phase: Phase
-    step_size: Float[Tensor, " n"]
-    num_steps: Int64[Tensor, " n"]
-    potential: EnergyAndGradient
-    scale: Tensor
-
-    def advanced(self, step: int) -> "_Work":
-        fused = getattr(self.potential, "fused", None)
-        arguments = (*self.phase, self.step_size, self.num_steps, self.scale)
-        now = torch.tensor(step, device=self.num_steps.device)
-        moved = (
-            _one_step(self.potential, *arguments, now)
-            if fused is None
-            else fused("leapfrog", _one_step, *arguments, now)
-        )
-        return self._replace(phase=Phase(*moved))
+def _moved(
+    potential: EnergyAndGradient, phase: Phase, drift: Tensor, kick: Tensor, scale: Tensor
+) -> Phase:
+    """Return the phase a step further; ``drift`` and ``kick`` (n, 1) are zero where it rests."""
+    fused = getattr(potential, "fused", None)
+    arguments = (phase.position, phase.momentum, drift, kick, scale)
+    if fused is None:
+        return Phase(*_one_step(potential, *arguments))
+    return Phase(*fused("leapfrog", _one_step, *arguments))
 
 
 def _one_step(potential: EnergyAndGradient, *tensors: Tensor) -> tuple[Tensor, ...]:
-    *fields, step_size, num_steps, scale, step = tensors
-    phase = Phase(*fields)
-    moved = leapfrog(phase, step_size, 1, potential, scale)
-    going = step < num_steps
-    return tuple(choose(going, new, old) for new, old in zip(moved, phase, strict=True))
-
-
-def _put(phase: Phase, index: Int64[Tensor, " k"], part: Phase) -> Phase:
-    return Phase(
-        *(whole.index_copy(0, index, some) for whole, some in zip(phase, part, strict=True))
-    )
+    position, momentum, drift, kick, scale = tensors
+    position = torch.addcmul(position, drift, scaled(scale, momentum))
+    energy, gradient = potential(position)
+    momentum = torch.addcmul(momentum, kick, scaled_back(scale, gradient), value=-1)
+    return position, momentum, energy, gradient

@@ -39,7 +39,7 @@ def scaled(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Return ``L v``: from whitened to latent coordinates."""
     if scale.dim() == 2:
         return scale * vector
-    return (scale @ vector[:, :, None])[:, :, 0]
+    return (vector[:, None, :] @ scale.mT)[:, 0]
 
 
 def per_row(value: Float[Tensor, " n"], like: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ def scaled_back(scale: Tensor, vector: Float[Tensor, "n d"]) -> Float[Tensor, "n
     """Return ``Lᵀ v``: a gradient in latent coordinates as one in whitened coordinates."""
     if scale.dim() == 2:
         return scale * vector
-    return (scale.mT @ vector[:, :, None])[:, :, 0]
+    return (vector[:, None, :] @ scale)[:, 0]
 
 
 class MassEstimate(NamedTuple):

@@ -179,8 +179,8 @@ def common_uniform(generator: Generator, like: Float[Tensor, " n"]) -> Float[Ten
     if not isinstance(generator, KeyedGenerator):
         drawn = torch.rand((), generator=generator, dtype=like.dtype, device=like.device)
         return drawn.clamp(min=2.0**-24).expand_as(like)
-    remaining, value, weight = generator.step + 1, torch.zeros_like(like), 0.5
-    for _ in range(24):
-        value = value + weight * (remaining % 2)
-        remaining, weight = remaining // 2, weight / 2
-    return value
+    place = torch.arange(24, device=like.device)
+    # The binary digits behind the point, mirrored: each sum of them is exact.
+    digits = ((generator.step + 1)[..., None] >> place) & 1
+    value = (digits.to(like.dtype) * torch.exp2(-1.0 - place.to(like.dtype))).sum(-1)
+    return value.expand_as(like)

@@ -11,9 +11,15 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from .capture import Bound, Captures
+from .capture import Bound, Captures, versions_of
 from .data import ExampleData
 from .trace import Layout, LogDensity, Model, Record, Substitute, read_layout, run, seeded
+
+LARGEST_KEPT = 2**28
+"""Bytes of data up to which a sorted copy is kept, with what graphs prepare from its parts."""
+
+
+Tame = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 class Parts(NamedTuple):
@@ -61,6 +67,7 @@ class Potential:
     )
     _bounds: dict[Any, Bound] = field(default_factory=dict, init=False, repr=False, compare=False)
     _found_unchanged: set[Any] | None = field(default=None, init=False, repr=False, compare=False)
+    _ordered: "_Ordered | None" = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def num_examples(self) -> int:
@@ -76,6 +83,10 @@ class Potential:
     def compiles(self) -> bool:
         """Whether its graphs are compiled."""
         return self.captures is not None and self.captures.compiles
+
+    def fuses(self, name: Hashable) -> bool:
+        """Return whether :meth:`fused` compiles an evaluation of that name, or still may."""
+        return self.captures is not None and self.compiles and self.captures.can_capture(name)
 
     def on(self, data: ExampleData) -> "Potential":
         """Return the potential of other examples of the same model."""
@@ -99,10 +110,28 @@ class Potential:
         """Return the potential with matrix products and convolutions in another precision."""
         return dataclasses.replace(self, autocast=autocast)
 
-    def rows(self, index: Int64[Tensor, " k"]) -> "Potential":
+    def rows(self, index: Int64[Tensor, " k"] | slice) -> "Potential":
         """Return the potential of some of the examples, in the order of ``index``."""
         beta = None if self.beta is None else self.beta[index]
         return dataclasses.replace(self, data=self.data.select(index), beta=beta)
+
+    def leading(self, order: Int64[Tensor, " n"], size: int) -> "Potential":
+        """Return the potential of the first ``size`` examples of an order.
+
+        Those of the last order that was asked for are kept, for whoever asks for them again, unless
+        the data is large.
+        """
+        tensors = [*self.data.tensors(), *([] if self.beta is None else [self.beta])]
+        versions = versions_of(tensors)
+        if versions is None or sum(tensor.nbytes for tensor in tensors) > LARGEST_KEPT:
+            return self.rows(order[:size])
+        kept = self._ordered
+        if kept is None or kept.versions != versions or not torch.equal(kept.order, order):
+            kept = _Ordered(order, versions, self.rows(order), {})
+            object.__setattr__(self, "_ordered", kept)
+        if size not in kept.first:
+            kept.first[size] = kept.whole.rows(slice(size))
+        return kept.first[size]
 
     def repeated(self, times: int) -> "Potential":
         """Return the potential of all examples ``times`` times over, made once and kept."""
@@ -139,6 +168,7 @@ class Potential:
         evaluation: Callable[..., tuple[Tensor, ...]],
         *varying: Tensor,
         num_steps: int = 1,
+        tamed: Tame | None = None,
     ) -> tuple[Tensor, ...]:
         """Return ``evaluation(potential, *varying)``, compiled as one if this potential compiles.
 
@@ -153,10 +183,13 @@ class Potential:
             Its arguments.
         num_steps : int, default 1
             Steps of a kernel that it makes: it is compiled after some.
+        tamed : callable, optional
+            From the arguments to others where rounding does not grow, at which what is compiled is
+            compared with what it is made from: chains that differ by rounding part.
         """
         if not self.compiles:
             return evaluation(self, *varying)
-        return self._evaluated(name, evaluation, *varying, num_steps=num_steps)
+        return self._evaluated(name, evaluation, *varying, num_steps=num_steps, tamed=tamed)
 
     def _evaluated(
         self,
@@ -164,6 +197,7 @@ class Potential:
         evaluation: Callable[..., tuple[Tensor, ...]],
         *varying: Tensor,
         num_steps: int = 0,
+        tamed: Tame | None = None,
     ) -> tuple[Tensor, ...]:
         """Evaluate by a captured graph, or as it is while there is none.
 
@@ -174,7 +208,7 @@ class Potential:
         key = _key_of(name, varying)
         bound = self._bounds.get(key)
         if bound is None or not self._is_unchanged(key, bound):
-            bound = self._bind(evaluation, key, varying, num_steps)
+            bound = self._bind(evaluation, key, varying, num_steps, tamed)
             if bound is None:
                 # What is inside a step that will be captured whole need not be captured.
                 inside = num_steps > 0 and self.captures.can_capture(name)
@@ -201,6 +235,7 @@ class Potential:
         key: tuple[Any, ...],
         varying: tuple[Tensor, ...],
         num_steps: int,
+        tamed: Tame | None,
     ) -> Bound | None:
         assert self.captures is not None
         split = len(varying)
@@ -214,7 +249,7 @@ class Potential:
 
         given = self.data.tensors() + ([] if self.beta is None else [self.beta])
         key = (*key, self.layout, self.data.signature(), self.beta is None, self.autocast)
-        detached = [tensor.detach() for tensor in varying]
+        detached = [tensor.detach() for tensor in (tamed(varying) if tamed else varying)]
         return self.captures.bound(self.model, key, of_tensors, detached, given, num_steps)
 
     def _weighted(self, of_likelihood: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
@@ -381,6 +416,15 @@ class Potential:
         names = {site.name for site in self.layout.sites}
         drawn = {site["name"]: site["value"] for site in latents.sites if site["name"] in names}
         return drawn, record.predicted
+
+
+class _Ordered(NamedTuple):
+    """Examples in an order, and the potentials of the first so many of them."""
+
+    order: Int64[Tensor, " n"]
+    versions: list[int]
+    whole: Potential
+    first: dict[int, Potential]
 
 
 def _key_of(name: Hashable, tensors: Sequence[Tensor]) -> tuple[Any, ...]:

@@ -1,6 +1,6 @@
 """The chains of some examples on their way through warmup and sampling."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from .adaptation import DualAveraging
 from .convergence import split_rhat
 from .data import Identity
-from .kernel import Info, Kernel, tuning_of
+from .kernel import TAME, Info, Kernel, tuning_of
 from .ladder import LadderEstimate
 from .mass import MassEstimate
 from .moments import Moments, merge, moments_from_dict, moments_to_dict
@@ -150,7 +150,9 @@ class SamplingRun:
 
     def _moved(self, potential: Potential) -> tuple[Any, Info]:
         kernel, state_type = self._kernel, type(self.state)
-        if potential.compiles:
+        name = ("step", Identity(kernel), state_type)
+        if potential.fuses(name):
+            # The noise is part of what is compiled.
             self._ahead = None
         elif self._ahead is None:
             self._ahead = NoiseAhead(self._source.key)
@@ -166,9 +168,13 @@ class SamplingRun:
             *statistics, num_gradients = info
             return *state, *statistics, torch.as_tensor(num_gradients)
 
-        name = ("step", Identity(kernel), state_type)
         time = torch.tensor(self._first_step + self.step, device=self._source.key.device)
-        moved = potential.fused(name, step, *self.state, time, self._source.key)
+
+        def tamed(tensors: Sequence[Tensor]) -> list[Tensor]:
+            place = state_type._fields.index("step_size")
+            return [TAME * t if i == place else t for i, t in enumerate(tensors)]
+
+        moved = potential.fused(name, step, *self.state, time, self._source.key, tamed=tamed)
         fields = len(self.state)
         rate, accepted, diverging, error, energy, num_gradients = moved[fields:]
         info = Info(rate, accepted, diverging, error, energy, float(num_gradients))

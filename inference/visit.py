@@ -12,6 +12,7 @@ from .adaptation import online_gain, online_step_size, pool_chains
 from .chains import Chains, StepForm
 from .data import Identity
 from .kernel import (
+    TAME,
     Info,
     Kernel,
     NonFiniteStartError,
@@ -96,7 +97,7 @@ def visit(
             outputs = steps(potential, *given)
             chains.step_form = steps.form
         else:
-            outputs = potential.fused(steps.name, steps, *given, num_steps=part)
+            outputs = potential.fused(steps.name, steps, *given, num_steps=part, tamed=steps.tamed)
         split = len(outputs) - len(_Tally._fields)
         moved, tally = outputs[:split], _Tally(*outputs[split:])
         if done == 0 and not math.isfinite(float(tally.start)):
@@ -237,6 +238,14 @@ class _Steps:
             start,
         )
         return *state, *tally
+
+    def tamed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return arguments with steps so small that chains do not part by rounding."""
+        place = 1
+        if not self._starts:
+            assert self.form is not None
+            place = self.form.state_type._fields.index("step_size")
+        return [TAME * t if i == place else t for i, t in enumerate(tensors)]
 
     def _start(self, potential: Potential, given: list[Tensor], time: Tensor) -> tuple[Any, Tensor]:
         if not self._starts:

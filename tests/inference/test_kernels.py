@@ -216,6 +216,81 @@ def test_trajectories_of_different_length_equal_those_run_alone() -> None:
             torch.testing.assert_close(field[one], other)
 
 
+class Springs:
+    """A potential of rows of different stiffness, which counts the rows that are evaluated."""
+
+    def __init__(self, stiffness: Tensor, evaluated: list[int]) -> None:
+        self.stiffness = stiffness
+        self.evaluated = evaluated
+
+    def __call__(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        self.evaluated.append(len(z))
+        pull = self.stiffness[:, None] * z**3
+        return (pull * z).sum(1) / 4, pull
+
+    def leading(self, order: Tensor, size: int) -> "Springs":
+        return Springs(self.stiffness[order[:size]], self.evaluated)
+
+
+@SCALES
+@pytest.mark.parametrize("told", ["nothing", "the order", "another order"])
+def test_rows_that_have_arrived_leave_the_batch(kind: str, told: str) -> None:
+    n, d = 40, 3
+    lengths = torch.arange(n).remainder(13) + 1
+    order = {
+        "nothing": None,
+        "the order": lengths.argsort(descending=True, stable=True),
+        "another order": torch.arange(n),
+    }[told]
+    position, momentum = torch.randn(2, n, d, dtype=torch.double)
+    stiffness = 0.5 + torch.rand(n, dtype=torch.double)
+    potential = Springs(stiffness, [])
+    start = Phase(position, momentum, *potential(position))
+    step, scale = 0.05 + 0.05 * torch.rand(n, dtype=torch.double), _scale(kind, n, d)
+    potential.evaluated.clear()
+    ends, num_gradients = leapfrog_each(start, step, lengths, potential, scale, order)
+    assert num_gradients == sum(potential.evaluated) / n
+    # What rests in a batch is less than a sixteenth of all rows, or than half of its own.
+    for number, size in enumerate(potential.evaluated):
+        resting = size - int((lengths > number).sum())
+        assert 0 <= resting <= max(n / 16, size / 2)
+    for row, length in enumerate(lengths.tolist()):
+        one = slice(row, row + 1)
+        alone = leapfrog(
+            Phase(*(field[one] for field in start)),
+            step[one],
+            length,
+            Springs(stiffness[one], []),
+            scale[one],
+        )
+        for field, other in zip(ends, alone, strict=True):
+            torch.testing.assert_close(field[one], other)
+
+
+def test_lengths_that_differ_need_no_jitter_and_those_that_are_cut_do() -> None:
+    """Free particles move by their trajectory's length: one for all rows, unless it is cut."""
+
+    def free(z: Tensor) -> tuple[Tensor, Tensor]:
+        return 0 * z.sum(1), 0 * z
+
+    def lengths(kernel: HMC) -> Tensor:
+        source = KeyedSource(0, torch.arange(500), torch.zeros(500, dtype=torch.long))
+        state = kernel.init(torch.zeros(500, 1, dtype=torch.double), free)
+        moved, _ = kernel.step(state, free, source.at(0))
+        return (moved.position / source.at(0).normal(1, torch.double))[:, 0]
+
+    # The first number of the van der Corput sequence is 1/2: twice that is the mean length.
+    torch.testing.assert_close(
+        lengths(HMC(path_length=1.5, step_size=0.1)), torch.full((500,), 1.5).double()
+    )
+    cut = lengths(HMC(path_length=1.5, step_size=0.01))
+    assert 0.7 * 0.32 <= float(cut.min()) < 0.71 * 0.32
+    assert 1.29 * 0.32 < float(cut.max()) <= 1.3 * 0.32 + 1e-9
+    wide = lengths(HMC(path_length=1.5, step_size=0.1, jitter=0.2))
+    assert float(wide.min()) < 0.81 * 1.5
+    assert float(wide.max()) > 1.19 * 1.5
+
+
 def test_jitter_is_each_examples_own() -> None:
     """Without jitter all chains with the same start and momentum would move alike."""
     seen = []

@@ -79,6 +79,30 @@ def test_tempering_leaves_the_prior_alone() -> None:
     torch.testing.assert_close(energy, prior - beta * likelihood)
 
 
+def test_the_first_of_an_order_are_kept_while_it_and_the_data_stay() -> None:
+    model = GeneratorModel(Normal(3), mlp(3, (5,)), Gaussian(0.3))
+    y, z = torch.randn(6, 5), torch.randn(6, 3)
+    order = torch.tensor([4, 0, 5, 1, 3, 2])
+    beta = torch.rand(6)
+    for potential in (bind(model, y), bind(model, y).tempered(beta)):
+        for size in (4, 2, 4):
+            some = potential.leading(order, size)
+            for got, expected in zip(some(z[order[:size]]), potential(z), strict=True):
+                torch.testing.assert_close(got, expected[order[:size]])
+        assert potential.leading(order.clone(), 4) is some
+        another = potential.leading(order.flip(0), 4)
+        torch.testing.assert_close(
+            another(z[order.flip(0)[:4]])[0], potential(z)[0][order[2:].flip(0)]
+        )
+    potential = bind(model, y)
+    before = potential.leading(order, 4)(z[order[:4]])[0]
+    for tensor in potential.data.tensors():
+        tensor.mul_(2)
+    after = potential.leading(order, 4)(z[order[:4]])[0]
+    torch.testing.assert_close(after, potential(z)[0][order[:4]])
+    assert not torch.allclose(before, after)
+
+
 def test_metric_is_the_exact_precision_of_a_linear_gaussian() -> None:
     linear = linear_gaussian(torch.randn(6, 3, dtype=torch.double), scale=0.4)
     y = torch.where(torch.rand(5, 6) < 0.7, torch.randn(5, 6), torch.nan).double()
