@@ -3,6 +3,8 @@ import scipy.stats
 import torch
 
 from explainaway.inference import KeyedSource
+from explainaway.inference.graph import capture
+from explainaway.inference.noise import common_uniform
 from explainaway.inference.noise_ahead import NoiseAhead
 
 
@@ -85,3 +87,34 @@ def test_noise_drawn_ahead_is_the_noise_of_each_step(per_row: bool) -> None:
             else:
                 a, b = got.uniform(1, torch.float32), expected.uniform(1, torch.float32)
             assert torch.equal(a, b)
+
+
+def test_no_counter_is_multiplied() -> None:
+    """A compiler would make a signed index of it, which overflows: a write out of bounds once."""
+
+    def drawn(
+        key: torch.Tensor, step: torch.Tensor, other: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
+        ahead = NoiseAhead(key, [("normal", 64, torch.float32), ("uniform", 1, torch.float32)])
+        generator = ahead.at(step, left=9)
+        return generator.normal(64, torch.float32), generator.uniform(1, torch.float32)
+
+    key, step = KeyedSource.of_chains(0, torch.arange(4), 1).key, torch.zeros(4, dtype=torch.int64)
+    captured = capture(drawn, [key, step], [torch.zeros(1)])
+    nodes = [*captured.preparation.graph.nodes, *captured.module.graph.nodes]
+    assert not [node for node in nodes if "arange" in str(node.target)]
+    normal, uniform = captured.evaluate(
+        key, step, *captured.prepare(torch.zeros(1), *captured.held)
+    )
+    expected = KeyedSource.of_chains(0, torch.arange(4), 1).at(0)
+    assert torch.equal(normal, expected.normal(64, torch.float32))
+    assert torch.equal(uniform, expected.uniform(1, torch.float32))
+
+
+def test_common_numbers_are_the_van_der_corput_sequence() -> None:
+    source = KeyedSource.of_chains(0, torch.arange(2), 1)
+    like = torch.zeros(2)
+    values = [float(common_uniform(source.at(step), like)[1]) for step in range(7)]
+    assert values == [1 / 2, 1 / 4, 3 / 4, 1 / 8, 5 / 8, 3 / 8, 7 / 8]
+    per_row = common_uniform(source.at(torch.tensor([0, 6])), like)
+    assert per_row.tolist() == [1 / 2, 7 / 8]
