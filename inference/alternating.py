@@ -93,11 +93,11 @@ class AlternatingBackProp:
     example_plate : str, optional
         Name of the plate over examples, where it is not the only one.
     compile : bool or "auto", default False
-        Compile each kernel step, with its noise and acceptance, and the gradient of θ by
-        TorchInductor, which needs a C++ compiler and takes half a minute or so; torch keeps the
-        result on disk. ``"auto"`` does so in a :meth:`fit` that is long enough to pay for it, and
-        goes back if timing shows it to be slower. A run that is killed and resumed gives the same
-        up to rounding then, instead of the same bits.
+        Compile a visit's kernel steps, with their noise and acceptance, as one function and the
+        gradient of θ as another by TorchInductor, which needs a C++ compiler and takes half a
+        minute or so; torch keeps the result on disk. ``"auto"`` does so in a :meth:`fit` that is
+        long enough to pay for it, and goes back if timing shows it to be slower. A run that is
+        killed and resumed gives the same up to rounding then, instead of the same bits.
     precision : "float32", "bfloat16" or "auto", default "float32"
         Of the network's matrix products and convolutions, by torch's autocast; energies are added
         up in the model's own precision. ``"float32"`` leaves the model as it is; ``"auto"`` times
