@@ -15,6 +15,9 @@ from .noise import KeyedSource
 from .noise_ahead import Request
 from .warmup import adapted_mass
 
+MOST_KEPT_KEYS = 100_000
+"""Chains up to which all keys are kept, which saves a visit some thirty small operations."""
+
 
 class StepForm(NamedTuple):
     """What a kernel's steps all have.
@@ -81,13 +84,15 @@ class Chains:
         curvature = torch.ones(shape[0], _num_curvatures(kernel, shape[2]))
         return Chains(position, step_size, torch.zeros(shape[0], dtype=torch.int64), curvature)
 
-    def keys(self, seed: int) -> Int64[Tensor, "n c"]:
-        """Return the keys of the chains' random streams under a seed."""
+    def keys(self, seed: int, index: Int64[Tensor, " b"]) -> Int64[Tensor, " rows"]:
+        """Return the keys of some examples' random streams under a seed, chain-major."""
+        n, c = self.position.shape[:2]
+        if n * c > MOST_KEPT_KEYS:
+            return KeyedSource.of_chains(seed, index, c).key
         if self._keys is None or self._keys[0] != seed:
-            n, c = self.position.shape[:2]
             example = torch.arange(n, device=self.step_size.device)
-            self._keys = seed, KeyedSource.of_chains(seed, example, c).key.reshape(c, n).T
-        return self._keys[1]
+            self._keys = seed, KeyedSource.of_chains(seed, example, c).key.reshape(c, n)
+        return self._keys[1][:, index].flatten()
 
     @property
     def num_chains(self) -> int:

@@ -86,7 +86,7 @@ def visit(
     step_size, time, curvature = (
         field[index] for field in (chains.step_size, chains.num_steps, chains.curvature)
     )
-    key = chains.keys(seed)[index].T.flatten()
+    key = chains.keys(seed, index)
     moved: Sequence[Tensor] = (position, step_size, curvature)
     tallies: list[_Tally] = []
     done = 0

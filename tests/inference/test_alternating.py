@@ -15,7 +15,14 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.utils.data import DataLoader, TensorDataset
 
-from explainaway.inference import HMC, MALA, AlternatingBackProp, GradientDescent, Langevin
+from explainaway.inference import (
+    HMC,
+    MALA,
+    AlternatingBackProp,
+    GradientDescent,
+    Langevin,
+    chains,
+)
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvnet, mlp
 
 KERNELS = [Langevin(0.1), Langevin(), GradientDescent(), MALA(), HMC(3)]
@@ -318,3 +325,15 @@ def test_ctrl_c_leaves_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> Non
     _, errors = process.communicate(timeout=60)
     assert "call fit again with it to go on" in errors
     assert torch.load(path, weights_only=True)["progress"]["iteration"] > 0
+
+
+def test_kept_keys_are_those_that_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    index = torch.tensor([4, 0, 3])
+    keys = []
+    for most in (0, 100):
+        monkeypatch.setattr(chains, "MOST_KEPT_KEYS", most)
+        some = chains.Chains.start(torch.zeros(6, 2, 1), MALA())
+        keys.append([some.keys(seed, index) for seed in (1, 1, 2)])
+    for one, other in zip(*keys, strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(keys[0][0], keys[0][2])
