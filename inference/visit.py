@@ -108,7 +108,7 @@ def visit(
     state: Any = chains.step_form.state_type(*moved)
     step_size = state.step_size[:b]
     if curvature.shape[1] > 0:
-        squares = torch.stack([tally.squares for tally in tallies]).sum(0) / num_steps
+        squares = _total([tally.squares for tally in tallies]) / num_steps
         learned = _learned(curvature, squares, time, c * num_steps)
         chains.curvature[index] = learned
         # The same steps as before in the typical direction: what changes is their proportions.
@@ -116,15 +116,13 @@ def visit(
     chains.position[index] = state.position.reshape(c, b, -1).transpose(0, 1)
     chains.step_size[index] = step_size
     chains.num_steps[index] = time + num_steps
-    rate_sum, num_rates, num_diverging = (
-        sum(numbers, torch.zeros_like(numbers[0]))
-        for numbers in (
-            [tally.rate_sum for tally in tallies],
-            [tally.num_rates for tally in tallies],
-            [tally.num_diverging for tally in tallies],
-        )
+    num_rates = _total([tally.num_rates for tally in tallies])
+    return Visit(
+        state.position,
+        tallies[-1].energy,
+        _total([tally.rate_sum for tally in tallies]) / num_rates,
+        _total([tally.num_diverging for tally in tallies]),
     )
-    return Visit(state.position, tallies[-1].energy, rate_sum / num_rates, num_diverging)
 
 
 MOST_EVALUATIONS = 16
@@ -181,6 +179,10 @@ class _Tally(NamedTuple):
     num_rates: Tensor
     num_diverging: Tensor
     start: Tensor
+
+
+def _total(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
 class _Steps:
