@@ -51,7 +51,9 @@ def _rows(make: MakeCase, smoke: bool) -> list[Row]:
     ]
     if smoke:
         return found
-    compiled, by_hand = _ours(make(), compile=True), _by_hand(make(), compile=True)
+    case = make()
+    learner = _learner(case, compile=True)
+    compiled, by_hand = _iteration(learner, case, 110), _by_hand(make(), compile=True)
     return [
         *found,
         Row(
@@ -68,19 +70,26 @@ def _rows(make: MakeCase, smoke: bool) -> list[Row]:
             paired(compiled, by_hand, pairs, seconds),
             1.05,
         ),
-        Row(OVERHEAD, name, "ours compiled / its evaluations alone", _overhead(make()), 1.05),
+        Row(
+            OVERHEAD, name, "ours compiled / its evaluations alone", _overhead(learner, case), 1.05
+        ),
     ]
 
 
-def _ours(case: Case, compile: bool = False, captured: bool = True) -> Callable[[], object]:
-    abp = _learner(case, compile)
+def _ours(case: Case, captured: bool = True) -> Callable[[], object]:
+    learner = _learner(case, compile=False)
     if not captured:
-        assert abp._potential is not None
-        abp._potential = abp._potential._plain()
+        assert learner._potential is not None
+        learner._potential = learner._potential._plain()
+    return _iteration(learner, case, 5)
+
+
+def _iteration(learner: AlternatingBackProp, case: Case, before: int) -> Callable[[], object]:
+    """Return an iteration of learning, after some others in which things are captured."""
     index = torch.arange(len(case.y))
-    for _ in range(110 if compile else 5):
-        abp.step(case.y, index)
-    return lambda: abp.step(case.y, index)
+    for _ in range(before):
+        learner.step(case.y, index)
+    return lambda: learner.step(case.y, index)
 
 
 def _learner(case: Case, compile: bool) -> AlternatingBackProp:
@@ -105,23 +114,19 @@ def _by_hand(case: Case, compile: bool = False) -> Callable[[], Tensor]:
     return loop.iterate
 
 
-def _overhead(case: Case) -> Ratio:
+def _overhead(learner: AlternatingBackProp, case: Case) -> Ratio:
     """Time an iteration against its evaluations, each compiled by itself, and Adam's step."""
-    abp = _learner(case, compile=True)
-    index = torch.arange(len(case.y))
-    for _ in range(110):
-        abp.step(case.y, index)
-    potential = abp._potential
+    potential = learner._potential
     assert potential is not None
     z = case.position()
 
     def evaluations() -> None:
-        with evaluation_mode(abp.model):
+        with evaluation_mode(learner.model):
             for _ in range(STEPS + 1):
                 potential(z)
-        potential.loss_and_gradients(z, abp._learned)
-        abp.optimizer.step()
+        potential.loss_and_gradients(z, learner._learned)
+        learner.optimizer.step()
 
     for _ in range(12):
         evaluations()
-    return paired(lambda: abp.step(case.y, index), evaluations)
+    return paired(_iteration(learner, case, 0), evaluations)

@@ -1,6 +1,6 @@
 """The chains of some examples on their way through warmup and sampling."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from .adaptation import DualAveraging
 from .convergence import split_rhat
 from .data import Identity
-from .kernel import TAME, Info, Kernel, tuning_of
+from .kernel import Info, Kernel, tuning_of
 from .ladder import LadderEstimate
 from .mass import MassEstimate
 from .moments import Moments, merge, moments_from_dict, moments_to_dict
@@ -170,11 +170,7 @@ class SamplingRun:
 
         time = torch.tensor(self._first_step + self.step, device=self._source.key.device)
 
-        def tamed(tensors: Sequence[Tensor]) -> list[Tensor]:
-            place = state_type._fields.index("step_size")
-            return [TAME * t if i == place else t for i, t in enumerate(tensors)]
-
-        moved = potential.fused(name, step, *self.state, time, self._source.key, tamed=tamed)
+        moved = potential.fused(name, step, *self.state, time, self._source.key)
         fields = len(self.state)
         rate, accepted, diverging, error, energy, num_gradients = moved[fields:]
         info = Info(rate, accepted, diverging, error, energy, float(num_gradients))
