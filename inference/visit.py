@@ -134,7 +134,12 @@ def _parts(kernel: Kernel[Any], num_steps: int, compiles: bool) -> list[int]:
     if not compiles:
         return [num_steps]
     num_gradients: int = getattr(kernel, "num_leapfrog", None) or 1
-    num_parts = math.ceil(num_steps / max(1, MOST_EVALUATIONS // num_gradients))
+    most = max(1, MOST_EVALUATIONS // num_gradients)
+    # Parts of one size where there is a good one: every other size is a graph more to compile.
+    for size in range(min(most, num_steps), most // 2, -1):
+        if num_steps % size == 0:
+            return [size] * (num_steps // size)
+    num_parts = math.ceil(num_steps / most)
     return [num_steps // num_parts + (p < num_steps % num_parts) for p in range(num_parts)]
 
 

@@ -18,7 +18,7 @@ from explainaway.inference.compile_choice import (
     CompileChoice,
 )
 from explainaway.inference.graph import Graph
-from explainaway.inference.visit import MOST_EVALUATIONS, visit
+from explainaway.inference.visit import MOST_EVALUATIONS, _parts, visit
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 from ..conftest import linear_gaussian
@@ -38,7 +38,10 @@ def _runs_operations(graph: Graph) -> bool:
 
 
 @needs_compiler
-@pytest.mark.parametrize(("num_steps", "num_graphs"), [(5, 1), (MOST_EVALUATIONS + 4, 2)])
+@pytest.mark.parametrize(
+    ("num_steps", "num_graphs"),
+    [(5, 1), pytest.param(MOST_EVALUATIONS + 4, 2, marks=pytest.mark.slow)],
+)
 def test_a_compiled_visit_goes_where_the_plain_one_goes(num_steps: int, num_graphs: int) -> None:
     """From one place, for one visit: later, rounding makes any two chains part."""
     model = GeneratorModel(Normal(3), mlp(3, (7,), hidden=(16,)), Masked(Gaussian(0.3)))
@@ -148,3 +151,21 @@ def test_compiled_draws_have_the_exact_mean_and_covariance(kernel: MALA | HMC) -
     # As in tests/laws/test_exact_posteriors.py: false failure below 32 * 2e-9 for each kernel.
     assert ((z.mean(0) - mean).abs() < 6 * sd / ess.sqrt()).all()
     assert ((z.var(0) / sd**2 - 1).abs() < 6 * (6 / ess).sqrt()).all()
+
+
+@pytest.mark.parametrize(
+    ("kernel", "num_steps", "parts"),
+    [
+        (MALA(), 10, [10]),
+        (MALA(), 16, [16]),
+        (MALA(), 50, [10] * 5),
+        (MALA(), 17, [9, 8]),
+        (HMC(num_leapfrog=5), 7, [3, 2, 2]),
+        (HMC(num_leapfrog=20), 3, [1, 1, 1]),
+    ],
+)
+def test_a_long_visit_is_compiled_in_few_parts_of_equal_size(
+    kernel: MALA | HMC, num_steps: int, parts: list[int]
+) -> None:
+    assert _parts(kernel, num_steps, compiles=True) == parts
+    assert _parts(kernel, num_steps, compiles=False) == [num_steps]
