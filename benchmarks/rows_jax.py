@@ -222,11 +222,7 @@ def _our_steps(case: Case, potential: Any, kernel: Any, steps: int) -> Callable[
 def _effective(case: Case, chains: int = 2, warmup: int = 150) -> list[Row]:
     """Compare each side's best kernel after its own warmup, draws alone."""
     case.network.requires_grad_(False)
-    kernels = {"HMC()": False, "HMC() compiled": True}
-    ours = {
-        name: warmed_up(case, HMC(), compile, chains, 2 * warmup, 10 * EFFECTIVE_DRAWS)
-        for name, compile in kernels.items()
-    }
+    ours = {"HMC()": warmed_up(case, HMC(), False, chains, 2 * warmup, 10 * EFFECTIVE_DRAWS)}
     theirs = _blackjax_sampler(case, chains, warmup, EFFECTIVE_DRAWS)
     ratios = effective_ratios(theirs, ours, EFFECTIVE_PAIRS)
     return [
