@@ -243,9 +243,9 @@ def _overlaps(
 
 
 def _multiplied(a: Tensor, b: Tensor) -> Tensor:
-    # Fake tensors of a compiler have no time to take.
-    on_cpu = a.device.type == "cpu" and type(a) is Tensor
-    return product(a, b) if on_cpu and onednn_is_faster(torch.get_num_threads()) else a @ b
+    # Fake tensors of a compiler have no time to take, and oneDNN knows no double precision.
+    suits = a.device.type == "cpu" and a.dtype == torch.float32 and type(a) is Tensor
+    return product(a, b) if suits and onednn_is_faster(torch.get_num_threads()) else a @ b
 
 
 def _stored(pixels: Tensor, last: bool) -> Tensor:

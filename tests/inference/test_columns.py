@@ -12,9 +12,11 @@ from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet
 @pytest.mark.parametrize("form", [Form(5, 2, 2), Form(4, 2, 1), Form(7, 3, 2), Form(9, 4, 3)])
 @pytest.mark.parametrize("sides", [(4, 5), (1, 2)])
 @pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("onednn", [False, True])
 def test_the_product_is_the_deconvolution_and_its_transpose(
-    form: Form, sides: tuple[int, int], last: bool
+    form: Form, sides: tuple[int, int], last: bool, onednn: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(columns, "onednn_is_faster", lambda num_threads: onednn)
     image = torch.randn(2, 3, *sides, dtype=torch.double)
     weight = torch.randn(3, 6, form.size, form.size, dtype=torch.double)
     matrix = weight.permute(0, 2, 3, 1).reshape(3, -1)
