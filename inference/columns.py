@@ -17,7 +17,15 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, fx
 
-from .deconvolution import Form, deconvolved, form_of, subpixel_filters, subpixels
+from .deconvolution import (
+    Form,
+    deconvolved,
+    form_of,
+    is_channels_last,
+    subpixel_filters,
+    subpixels,
+    trial,
+)
 from .products import onednn_is_faster, product
 from .timing import least_seconds
 
@@ -54,7 +62,7 @@ def use_columns(graph: fx.Graph, varying: set[fx.Node]) -> None:
             form,
             (min(len(value), TIMED_EXAMPLES), *value.shape[1:]),
             filters.shape[1],
-            _is_last(filters),
+            is_channels_last(filters),
             backward,
             torch.get_num_threads(),
         ):
@@ -73,7 +81,14 @@ def _replace(graph: fx.Graph, node: fx.Node, form: Form) -> None:
         matrix = _matrix(graph, weight)
         result = graph.call_function(
             torch.ops.explainaway.deconvolution_by_columns.default,
-            (image, matrix, form.size, form.stride, form.padding, _is_last(node.meta["val"])),
+            (
+                image,
+                matrix,
+                form.size,
+                form.stride,
+                form.padding,
+                is_channels_last(node.meta["val"]),
+            ),
         )
         if bias is not None:
             column = graph.call_function(aten.view.default, (bias, [-1, 1, 1]))
@@ -95,7 +110,7 @@ def _replace_gradient(graph: fx.Graph, node: fx.Node, form: Form) -> None:
                 form.size,
                 form.stride,
                 form.padding,
-                _is_last(first.meta["val"]),
+                is_channels_last(first.meta["val"]),
             ),
         )
     result.meta["val"] = first.meta["val"]
@@ -107,11 +122,6 @@ def _matrix(graph: fx.Graph, weight: fx.Node) -> fx.Node:
     """Return filters (cin, cout, k, k) as (cin, k * k * cout); no copy if channels are last."""
     turned = graph.call_function(aten.permute.default, (weight, [0, 2, 3, 1]))
     return graph.call_function(aten.reshape.default, (turned, [weight.meta["val"].shape[0], -1]))
-
-
-def _is_last(tensor: Tensor) -> bool:
-    last = tensor.is_contiguous(memory_format=torch.channels_last)
-    return last and not tensor.is_contiguous()
 
 
 @functools.cache
@@ -138,21 +148,17 @@ def is_faster(
     if torch.are_deterministic_algorithms_enabled():
         return False
     layout = torch.channels_last if last else torch.contiguous_format
-    generator = torch.Generator().manual_seed(0)
-    n, above, height, width = shape
-    image = torch.randn(shape, generator=generator).contiguous(memory_format=layout)
-    weight = torch.randn(above, channels, form.size, form.size, generator=generator)
-    weight = weight.contiguous(memory_format=layout)
+    n, above, *sides = shape
+    below_shape = (n, channels, *(form.stride * side for side in sides))
+    filters = (above, channels, form.size, form.size)
+    image, weight = trial(below_shape if backward else shape, filters, layout)
     others: list[Callable[[], Tensor]]
     with torch.no_grad():
         matrix = weight.permute(0, 2, 3, 1).reshape(above, -1)
         options = (matrix, form.size, form.stride, form.padding, last)
         if backward:
-            below = torch.randn(
-                n, channels, form.stride * height, form.stride * width, generator=generator
-            ).contiguous(memory_format=layout)
-            ours = functools.partial(convolution_by_columns, below, *options)
-            others = [lambda: torch.conv2d(below, weight, stride=form.stride, padding=form.padding)]
+            ours = functools.partial(convolution_by_columns, image, *options)
+            others = [lambda: torch.conv2d(image, weight, stride=form.stride, padding=form.padding)]
         else:
             ours = functools.partial(deconvolution_by_columns, image, *options)
             arranged = subpixel_filters(weight, form.stride, form.padding)
@@ -215,7 +221,8 @@ def convolution_by_columns(
     -------
     Tensor, (n, cin, h, w)
     """
-    n, channels, height, width = image.shape[0], image.shape[1], *_shrunk(image, stride)
+    n, channels, *sides = image.shape
+    height, width = (side // stride for side in sides)
     pixels = image.permute(0, 2, 3, 1)
     columns = image.new_zeros(n, height, width, size, size, channels)
     for i, rows, from_rows in _overlaps(height, size, stride, padding):
@@ -223,10 +230,6 @@ def convolution_by_columns(
             columns[:, rows, across, i, j].copy_(pixels[:, from_rows, from_across])
     result = _multiplied(columns.view(n * height * width, -1), matrix.t())
     return _stored(result.view(n, height, width, -1), last)
-
-
-def _shrunk(image: Tensor, stride: int) -> tuple[int, int]:
-    return image.shape[2] // stride, image.shape[3] // stride
 
 
 def _overlaps(

@@ -137,6 +137,24 @@ def subpixels(image: Tensor, arranged: Tensor, form: Form) -> Tensor:
     return torch.pixel_shuffle(torch.conv2d(image, arranged, padding=form.reach), form.stride)
 
 
+def is_channels_last(tensor: Tensor) -> bool:
+    """Return whether channels are stored innermost, and not also one after the other."""
+    last = tensor.is_contiguous(memory_format=torch.channels_last)
+    return last and not tensor.is_contiguous()
+
+
+def trial(
+    image: tuple[int, ...], filters: tuple[int, ...], layout: torch.memory_format
+) -> tuple[Tensor, Tensor]:
+    """Return standard normal tensors of two shapes, the same ones every time."""
+    generator = torch.Generator().manual_seed(0)
+    one, other = (
+        torch.randn(shape, generator=generator).contiguous(memory_format=layout)
+        for shape in (image, filters)
+    )
+    return one, other
+
+
 @functools.cache
 def is_faster(
     form: Form, shape: tuple[int, ...], channels: int, contiguous: bool, num_threads: int
@@ -159,10 +177,7 @@ def is_faster(
     if torch.are_deterministic_algorithms_enabled():
         return False
     layout = torch.contiguous_format if contiguous else torch.channels_last
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(shape, generator=generator).contiguous(memory_format=layout)
-    weight = torch.randn(shape[1], channels, form.size, form.size, generator=generator)
-    weight = weight.contiguous(memory_format=layout)
+    image, weight = trial(shape, (shape[1], channels, form.size, form.size), layout)
     with torch.no_grad():
         arranged = subpixel_filters(weight, form.stride, form.padding)
 
@@ -204,8 +219,7 @@ def subpixel_filters(weight: Tensor, stride: int, padding: int) -> Tensor:
     # (cin, cout, a, δ, b, ε) to (cout, a, b, cin, δ, ε)
     chosen = chosen.unflatten(3, (stride, -1)).unflatten(2, (stride, -1))
     arranged = chosen.permute(1, 2, 4, 0, 3, 5).flatten(0, 2)
-    last = not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
+    layout = torch.channels_last if is_channels_last(weight) else torch.contiguous_format
     filters: Tensor = arranged.contiguous(memory_format=layout)
     return filters
 

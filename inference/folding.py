@@ -151,8 +151,7 @@ def _linear_gradient(gradient: fx.Node, norm: fx.Node, weight: fx.Node) -> fx.No
     if user.target is aten.mm.default and user.args[0] is first:
         right = user.args[1]
         assert isinstance(right, fx.Node)
-        turned = right.args[0] if right.target is aten.t.default else None
-        return user if turned is weight or right in _turned(weight) else None
+        return user if weight in _turned(right) or right in _turned(weight) else None
     return None
 
 

@@ -19,7 +19,7 @@ from .columns import use_columns
 from .deconvolution import use_subpixels
 from .folding import fold_batch_norms
 from .products import onednn_is_faster, use_onednn
-from .simplify import move_factors, simplify, varying_nodes
+from .simplify import is_random, move_factors, simplify, varying_nodes
 
 aten = torch.ops.aten
 
@@ -150,7 +150,7 @@ def _split(graph: fx.Graph, held: list[Tensor], num_varying: int) -> Graph:
     calls = [node for node in nodes if node.op == "call_function"]
     (output,) = (node for node in nodes if node.op == "output")
     varies = varying_nodes(graph, placeholders[:num_varying])
-    if any(_is_mutable(node) or _is_random(node) for node in calls):
+    if any(_is_mutable(node) or is_random(node) for node in calls):
         # Their order matters, and once is not enough.
         varies.update(calls)
     results: tuple[fx.Node, ...] = tuple(output.args[0])
@@ -242,10 +242,6 @@ def _schema(node: fx.Node) -> Any:
 def _is_mutable(node: fx.Node) -> bool:
     schema = _schema(node)
     return schema is not None and bool(schema.is_mutable)
-
-
-def _is_random(node: fx.Node) -> bool:
-    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _is_view(node: fx.Node) -> bool:

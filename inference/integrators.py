@@ -41,10 +41,10 @@ def leapfrog(
     s = step_size[:, None]
     momentum = torch.addcmul(momentum, s, scaled_back(scale, gradient), value=-0.5)
     for step in range(num_steps):
-        position = torch.addcmul(position, s, scaled(scale, momentum))
-        energy, gradient = potential(position)
-        kick = -0.5 if step == num_steps - 1 else -1.0
-        momentum = torch.addcmul(momentum, s, scaled_back(scale, gradient), value=kick)
+        kick = 0.5 * s if step == num_steps - 1 else s
+        position, momentum, energy, gradient = _one_step(
+            potential, position, momentum, s, kick, scale
+        )
     return Phase(position, momentum, energy, gradient)
 
 
@@ -146,6 +146,7 @@ def _moved(
 
 
 def _one_step(potential: EnergyAndGradient, *tensors: Tensor) -> tuple[Tensor, ...]:
+    """Return position, momentum, energy and gradient after a drift and a kick."""
     position, momentum, drift, kick, scale = tensors
     position = torch.addcmul(position, drift, scaled(scale, momentum))
     energy, gradient = potential(position)

@@ -144,10 +144,6 @@ def check_start(energy: Tensor, gradient: Tensor) -> None:
         )
 
 
-TAME = 1e-3
-"""Factor on step sizes with which a kernel's moves are nearly all accepted, and lead not far."""
-
-
 def check_settings(
     step_size: StepSize, target_acceptance: float, largest: float = float("inf")
 ) -> None:

@@ -169,7 +169,6 @@ class SamplingRun:
             return *state, *statistics, torch.as_tensor(num_gradients)
 
         time = torch.tensor(self._first_step + self.step, device=self._source.key.device)
-
         moved = potential.fused(name, step, *self.state, time, self._source.key)
         fields = len(self.state)
         rate, accepted, diverging, error, energy, num_gradients = moved[fields:]

@@ -38,14 +38,18 @@ def share(graph: fx.Graph) -> None:
     """
     found: dict[Any, fx.Node] = {}
     for node in list(graph.nodes):
-        random = torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        if node.op != "call_function" or random:
+        if node.op != "call_function" or is_random(node):
             continue
         key = (node.target, _hashable(node.args), _hashable(node.kwargs))
         first = found.setdefault(key, node)
         if first is not node:
             node.replace_all_uses_with(first)
             graph.erase_node(node)
+
+
+def is_random(node: fx.Node) -> bool:
+    """Return whether an operation draws random numbers."""
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _hashable(value: Any) -> Any:
@@ -71,17 +75,18 @@ def _fill_by_shape(graph: fx.Graph, node: fx.Node) -> None:
         return
     with graph.inserting_before(node):
         full = _full(graph, value, _FILLED[node.target])
-    full.meta["val"] = value
     node.replace_all_uses_with(full)
     graph.erase_node(node)
 
 
 def _full(graph: fx.Graph, like: Tensor, number: float) -> fx.Node:
-    return graph.call_function(
+    full = graph.call_function(
         aten.full.default,
         (list(like.shape), number),
         {"dtype": like.dtype, "device": like.device, "pin_memory": False},
     )
+    full.meta["val"] = like
+    return full
 
 
 _FILLED_AS_BEFORE = {
@@ -112,7 +117,6 @@ def _fill_from_filled(graph: fx.Graph, node: fx.Node) -> None:
                     replacement = _expanded(graph, factor, sign, value)
                     break
     if replacement is not None:
-        replacement.meta["val"] = value
         node.replace_all_uses_with(replacement)
         graph.erase_node(node)
 
@@ -134,7 +138,9 @@ def _expanded(graph: fx.Graph, factor: fx.Node, number: float, value: Tensor) ->
         factor.meta["val"] = own
     if own.shape == value.shape:
         return factor
-    return graph.call_function(aten.expand.default, (factor, list(value.shape)))
+    expanded = graph.call_function(aten.expand.default, (factor, list(value.shape)))
+    expanded.meta["val"] = value
+    return expanded
 
 
 _SAME_TENSOR = {aten.detach.default, aten.alias.default, aten.lift_fresh.default}

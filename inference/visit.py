@@ -11,14 +11,7 @@ from torch import Tensor
 from .adaptation import online_gain, online_step_size, pool_chains
 from .chains import Chains, StepForm
 from .data import Identity
-from .kernel import (
-    TAME,
-    Info,
-    Kernel,
-    NonFiniteStartError,
-    largest_step_size,
-    starts_checked_later,
-)
+from .kernel import Info, Kernel, NonFiniteStartError, largest_step_size, starts_checked_later
 from .noise_ahead import NoiseAhead
 from .potential import Potential
 
@@ -127,6 +120,10 @@ def visit(
 
 MOST_EVALUATIONS = 16
 """Gradient evaluations that are compiled as one graph: twice as many take twice as long."""
+
+
+TAME = 1e-3
+"""Factor on step sizes with which a kernel's moves are nearly all accepted, and lead not far."""
 
 
 def _parts(kernel: Kernel[Any], num_steps: int, compiles: bool) -> list[int]:

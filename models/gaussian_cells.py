@@ -48,24 +48,19 @@ class GaussianCells(dist.Independent):
         constant = self.scale.log() + 0.5 * math.log(2 * math.pi)
         event = list(range(-self.reinterpreted_batch_ndims, 0))
         squares = (value - self.loc) ** 2
-        if self._observed is None:
-            if not event:
-                return weight * squares - constant
-            return (weight * squares).sum(event) - self._summed(constant, event)
-        # A product is many times as fast as a choice, and all of its factors are finite.
-        seen = self._observed.to(self.loc.dtype)
+        seen = None
+        if self._observed is not None:
+            # A product is many times as fast as a choice, and all of its factors are finite.
+            seen = self._observed.to(self.loc.dtype)
+            weight = weight * seen
+        if event and constant.dim() == 0:
+            num_cells = self.event_shape.numel() if seen is None else seen.sum(event)
+            return (weight * squares).sum(event) - constant * num_cells
+        constants = constant.expand_as(self.loc) if seen is None else constant * seen
         if not event:
-            return weight * seen * squares - constant * seen
-        if constant.dim() == 0:
-            return (weight * seen * squares).sum(event) - constant * seen.sum(event)
-        total: Tensor = (weight * seen * squares).sum(event) - (constant * seen).sum(event)
+            return weight * squares - constants
+        total: Tensor = (weight * squares).sum(event) - constants.sum(event)
         return total
-
-    def _summed(self, constant: Tensor, event: list[int]) -> Tensor:
-        """Return the sum of the cells' constants, which are all the same where it is a number."""
-        if constant.dim() == 0:
-            return constant * self.event_shape.numel()
-        return constant.expand_as(self.loc).sum(event)
 
     def fisher(self) -> list[tuple[Tensor, Tensor]]:
         """Return the means with the information that a cell has about its own."""

@@ -1,4 +1,4 @@
-"""What tests share: a seed before each, and the linear-Gaussian generator with its closed forms."""
+"""What tests share: a seed before each, a generator with closed forms, what graphs are held to."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from explainaway.inference.potential import Potential
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 
@@ -51,3 +52,19 @@ def linear_gaussian(
         network[0].weight.copy_(weight)
         network[0].bias.copy_(bias)
     return LinearGaussian(model, weight, bias, scale)
+
+
+def assert_as_plain(potential: Potential, z: Tensor, parameters: list[Tensor]) -> None:
+    """Assert that energies and gradients, of z and of parameters, are those of the model itself."""
+    energy, gradient = potential(z)
+    expected = potential._plain()(z)
+    # Sums of some hundred products of float32 in another order.
+    torch.testing.assert_close(energy, expected[0], rtol=1e-5, atol=1e-2)
+    torch.testing.assert_close(gradient, expected[1], rtol=1e-4, atol=1e-2)
+    _, gradients = potential.loss_and_gradients(z, parameters)
+    torch.testing.assert_close(
+        gradients,
+        list(torch.autograd.grad(potential.loss(z), parameters)),
+        rtol=1e-4,
+        atol=1e-3,
+    )
