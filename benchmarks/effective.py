@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from explainaway.inference import SamplingWarning, sample_posterior
-from explainaway.inference.convergence import rhat_and_ess
+from explainaway.inference.diagnostics.convergence import rhat_and_ess
 
 from .cases import Case
 from .paired import Ratio

@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from explainaway.inference import bind
-from explainaway.inference.precision import Arithmetic, with_arithmetic
+from explainaway.inference.speed.precision import Arithmetic, with_arithmetic
 
 from .cases import Case, deconvnet_case, demo_case, mlp_case
 from .hand_written import energy_and_gradient

@@ -14,8 +14,8 @@ from numpyro import infer
 from torch import nn
 
 from explainaway.inference import HMC, MALA, bind
-from explainaway.inference.chains import Chains
-from explainaway.inference.visit import visit
+from explainaway.inference.runs.chains import Chains
+from explainaway.inference.runs.visit import visit
 
 from .cases import Case, deconvnet_case, mlp_case
 from .effective import Sampler, effective_ratios, timed, warmed_up

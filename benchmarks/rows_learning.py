@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from explainaway.inference import MALA, AlternatingBackProp
-from explainaway.inference.trace import evaluation_mode
+from explainaway.inference.potentials.trace import evaluation_mode
 
 from .cases import Case, deconvnet_case, demo_case, mlp_case
 from .hand_written import Loop

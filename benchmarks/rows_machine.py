@@ -4,8 +4,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from explainaway.inference import bind
-from explainaway.inference.precision import Arithmetic, with_arithmetic
-from explainaway.inference.products import product
+from explainaway.inference.speed.precision import Arithmetic, with_arithmetic
+from explainaway.inference.speed.products import product
 
 from .cases import deconvnet_case
 from .paired import paired

@@ -50,7 +50,7 @@ from explainaway.inference import (
     SamplingWarning,
     sample_posterior,
 )
-from explainaway.inference.convergence import rhat_and_ess
+from explainaway.inference.diagnostics.convergence import rhat_and_ess
 from explainaway.models import Bernoulli, Gaussian, GeneratorModel, Masked, Normal, deconvnet, mlp
 
 matplotlib.use("Agg")

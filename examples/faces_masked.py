@@ -23,7 +23,7 @@ from torch import Tensor
 
 from explainaway.evaluation import RecoveryError, recovery_error
 from explainaway.inference import MALA, AlternatingBackProp
-from explainaway.inference.moments import merge
+from explainaway.inference.diagnostics.moments import merge
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvnet
 from explainaway.plots import save_panels, tile
 

@@ -5,25 +5,26 @@ move chains, :func:`bind` makes the potential energy they see.
 """
 
 from .alternating import AlternatingBackProp
-from .capture import CaptureWarning
-from .compilation import CompilationWarning
-from .convergence import nested_rhat
-from .diagnostics import Summary, summarise
-from .fit_run import Fit, StepRecord
-from .gauss_newton import GaussNewton
-from .gradient_descent import GradientDescent
-from .hmc import HMC
-from .kernel import Info, Kernel, NonFiniteStartError
-from .langevin import Langevin
-from .mala import MALA
-from .noise import KeyedGenerator, KeyedSource
+from .binding import bind
+from .diagnostics.convergence import nested_rhat
+from .diagnostics.summary import Summary, summarise
+from .kernels.base import Info, Kernel, NonFiniteStartError
+from .kernels.gauss_newton import GaussNewton
+from .kernels.gradient_descent import GradientDescent
+from .kernels.hmc import HMC
+from .kernels.langevin import Langevin
+from .kernels.mala import MALA
+from .kernels.riemannian import RiemannianMALA
+from .kernels.tempering import ParallelTempering
+from .noise.keyed import KeyedGenerator, KeyedSource
 from .posterior import Posterior
-from .potential import Potential, bind
+from .potentials.potential import Potential
 from .pyro_kernel import PyroKernel
-from .riemannian import RiemannianMALA
+from .runs.fit_record import Fit, StepRecord
+from .runs.stopping import NoProgress
 from .sampling import SamplingWarning, sample_posterior
-from .stopping import NoProgress
-from .tempering import ParallelTempering
+from .speed.captures import CaptureWarning
+from .speed.compilation import CompilationWarning
 
 __all__ = [
     "HMC",

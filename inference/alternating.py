@@ -11,16 +11,21 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from .averaging import ParameterAverage
-from .capture import Captures
-from .chains import Chains
-from .checkpoint import check_folder, check_new_file, fingerprint
-from .checks import check_optimizer, check_parameters, check_positive, check_uncoupled, leaves_of
-from .compile_choice import Compile, CompileChoice, check_compile
-from .data import ExampleData
-from .default_optimizer import default_optimizer
-from .fit_checkpoint import FitState
-from .fit_run import (
+from .arguments import check_positive
+from .kernels.base import Kernel
+from .kernels.mala import MALA
+from .kernels.tempering import ParallelTempering
+from .potentials.checks import check_optimizer, check_parameters, check_uncoupled, leaves_of
+from .potentials.data import ExampleData
+from .potentials.initialization import InitStrategy, first_position
+from .potentials.potential import Potential, dtype_and_device, validate
+from .potentials.trace import Model, evaluation_mode, parameters_of, read_layout, seeded
+from .runs.averaging import ParameterAverage
+from .runs.chains import Chains
+from .runs.checkpoint import check_folder, check_new_file, fingerprint
+from .runs.default_optimizer import default_optimizer
+from .runs.fit_checkpoint import FitState
+from .runs.fit_record import (
     Fit,
     Progress,
     StepRecord,
@@ -29,21 +34,17 @@ from .fit_run import (
     postfix,
     warn_of_divergences,
 )
-from .initialization import InitStrategy, first_position
-from .interrupt import deferred_interrupt
-from .kernel import Kernel
-from .mala import MALA
-from .potential import Potential, dtype_and_device, validate
-from .precision import (
+from .runs.interrupt import deferred_interrupt
+from .runs.visit import visit
+from .speed.captures import Captures
+from .speed.compile_choice import Compile, CompileChoice, check_compile
+from .speed.precision import (
     Arithmetic,
     Precision,
     check_precision,
     chosen_arithmetic,
     with_arithmetic,
 )
-from .tempering import ParallelTempering
-from .trace import Model, evaluation_mode, parameters_of, read_layout, seeded
-from .visit import visit
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
 SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]

@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from . import arviz as _arviz
-from .checkpoint import check_folder, check_new_file, load_checkpoint, save_checkpoint
-from .checks import check_positive
-from .diagnostics import Summary, summarise
-from .draw_store import DrawStore, allocate
-from .kernel import Kernel
-from .moments import Moments, moments_from_dict, moments_to_dict
-from .potential import Potential
-from .sampler import Outcome, Plan, parameters_fingerprint, sample
-from .sampling_run import Accumulator, Schedule
-from .trace import evaluation_mode
+from .arguments import check_positive
+from .diagnostics import arviz as _arviz
+from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
+from .diagnostics.summary import Summary, summarise
+from .kernels.base import Kernel
+from .potentials.potential import Potential
+from .potentials.trace import evaluation_mode
+from .runs.checkpoint import check_folder, check_new_file, load_checkpoint, save_checkpoint
+from .runs.draw_store import DrawStore, allocate
+from .runs.sampler import Outcome, Plan, parameters_fingerprint, sample
+from .runs.sampling_run import Accumulator, Schedule
 
 
 class Continuation(NamedTuple):

@@ -9,11 +9,11 @@ from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 from torch.distributions import Transform
 
-from .initialization import InitStrategy, first_position
-from .kernel import Kernel, tuning_of
-from .potential import bind
-from .trace import Model, Substitute, evaluation_mode, run
-from .warmup import adapt, start_warmup
+from .binding import bind
+from .kernels.base import Kernel, tuning_of
+from .potentials.initialization import InitStrategy, first_position
+from .potentials.trace import Model, Substitute, evaluation_mode, run
+from .warmup.windows import adapt, start_warmup
 
 
 class PyroKernel(MCMCKernel):

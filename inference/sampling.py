@@ -8,19 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import check_folder
-from .checks import check_positive
-from .compile_choice import Compile, check_compile
-from .draw_store import allocate
-from .hmc import HMC
-from .initialization import InitStrategy, first_position
-from .kernel import Kernel
+from .arguments import check_positive
+from .binding import bind
+from .kernels.base import Kernel
+from .kernels.hmc import HMC
 from .posterior import Posterior, free_file, made_posterior
-from .potential import bind
-from .precision import Precision, check_precision, chosen_arithmetic, with_arithmetic
-from .sampler import Plan, sample
-from .sampling_run import Accumulator, Schedule
-from .trace import Model, evaluation_mode
+from .potentials.initialization import InitStrategy, first_position
+from .potentials.trace import Model, evaluation_mode
+from .runs.checkpoint import check_folder
+from .runs.draw_store import allocate
+from .runs.sampler import Plan, sample
+from .runs.sampling_run import Accumulator, Schedule
+from .speed.compile_choice import Compile, check_compile
+from .speed.precision import Precision, check_precision, chosen_arithmetic, with_arithmetic
 
 
 def sample_posterior(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from explainaway.inference.potential import Potential
+from explainaway.inference.potentials.potential import Potential
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 

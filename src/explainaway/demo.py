@@ -25,7 +25,7 @@ from .inference import (
     SamplingWarning,
     sample_posterior,
 )
-from .inference.arviz import az
+from .inference.diagnostics.arviz import az
 from .models import Bernoulli, Censored, Gaussian, GeneratorModel, Masked, Normal, mlp
 from .plots import save_panels, tile
 

@@ -12,7 +12,7 @@ az = pytest.importorskip("arviz", minversion="1.0")
 
 
 def _module() -> ModuleType:
-    path = Path(__file__).parents[2] / "inference" / "arviz.py"
+    path = Path(__file__).parents[2] / "inference" / "diagnostics" / "arviz.py"
     spec = importlib.util.spec_from_file_location("explainaway_arviz", path)
     assert spec is not None
     assert spec.loader is not None

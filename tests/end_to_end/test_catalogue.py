@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from explainaway.catalogue import Piece, catalogue, markdown
 from explainaway.inference import AlternatingBackProp, sample_posterior
-from explainaway.inference.capture import Captures
+from explainaway.inference.speed.captures import Captures
 from explainaway.models import GeneratorModel, Masked, mlp
 
 PIECES = catalogue()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from explainaway.cli import main
-from explainaway.inference.arviz import az
+from explainaway.inference.diagnostics.arviz import az
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from explainaway.inference import (
     sample_posterior,
     summarise,
 )
-from explainaway.inference.arviz import az
+from explainaway.inference.diagnostics.arviz import az
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 from ..conftest import linear_gaussian
@@ -134,7 +134,7 @@ WARMUP_SCRIPT = """
 import signal, sys, torch
 sys.path.insert(0, sys.argv[2])
 from tests.inference.test_sampling import _sample
-from explainaway.inference.sampling_run import SamplingRun
+from explainaway.inference.runs.sampling_run import SamplingRun
 advance, count = SamplingRun.advance, 0
 def stopping(self):
     global count

@@ -100,7 +100,7 @@ def test_each_example_has_its_own_step_size() -> None:
         precision = torch.tensor([[1 / 0.7071**2], [1 / 0.01**2]]).repeat(z.shape[0] // 2, 1)
         return (precision * z**2).sum(1) / 2, precision * z
 
-    from explainaway.inference.adaptation import (
+    from explainaway.inference.warmup.step_size import (
         pool_chains,
         start_dual_averaging,
         update_dual_averaging,

@@ -1,0 +1,1 @@
+"""What draws say about themselves: convergence, running moments, ArviZ's structures."""

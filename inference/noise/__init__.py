@@ -1,0 +1,1 @@
+"""Random numbers that belong to an example: ``keyed``, and many steps of them ``ahead``."""

@@ -1,0 +1,61 @@
+"""Where chains start."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int64
+from pyro.infer.autoguide.initialization import InitMessenger
+from torch import Tensor
+
+from ..noise.keyed import KeyedSource, standard_normal
+from .data import ExampleData
+from .potential import Potential, dtype_and_device
+from .trace import Model, Record, run, seeded
+
+InitStrategy = Callable[[dict[str, Any]], Tensor]
+"""From a sample site to its value: those of ``pyro.infer.autoguide.initialization``."""
+
+
+def first_position(
+    potential: Potential,
+    num_chains: int,
+    seed: int,
+    init_strategy: InitStrategy | None,
+    examples: Int64[Tensor, " n"] | None = None,
+) -> Float[Tensor, "n c d"]:
+    """Return starting positions (n, chains, d), dispersed and reproducible.
+
+    ``examples`` are the numbers of the potential's examples among all, by default 0, 1, ...
+
+    Without an ``init_strategy`` every unconstrained component starts standard normal, from noise
+    that belongs to the example: for the prior N(0, I) that is a draw from it.
+    """
+    n, d = potential.num_examples, potential.latent_dim
+    dtype, device = dtype_and_device(potential.model)
+    if init_strategy is None:
+        numbers = torch.arange(n, device=device) if examples is None else examples
+        source = KeyedSource.of_chains(seed, numbers, num_chains)
+        like = torch.empty(num_chains * n, d, dtype=dtype, device=device)
+        # Step -1: no step of a chain has this key.
+        position = standard_normal(source.at(-1), like)
+    else:
+        # Chain by chain, so that a strategy may hold values for the n examples.
+        parts = []
+        for chain in range(num_chains):
+            values = _initial_values(
+                potential.model, potential.data, init_strategy, seed + 1_000_003 * chain
+            )
+            sites = potential.layout.sites
+            parts.append(potential.flatten({site.name: values[site.name] for site in sites}))
+        position = torch.cat(parts)
+    return position.reshape(num_chains, n, d).transpose(0, 1).contiguous()
+
+
+def _initial_values(
+    model: Model, data: ExampleData, strategy: InitStrategy, seed: int
+) -> dict[str, Tensor]:
+    record = Record()
+    with torch.no_grad(), seeded(seed), InitMessenger(strategy):
+        run(model, data, record)
+    return {site["name"]: site["value"] for site in record.sites}

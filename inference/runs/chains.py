@@ -1,0 +1,113 @@
+"""The warm-started chains of all examples, found by example index."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ..kernels.base import Kernel, full_step_size
+from ..noise.ahead import Request
+from ..noise.keyed import KeyedSource
+from ..warmup.windows import adapted_mass
+
+MOST_KEPT_KEYS = 100_000
+"""Chains up to which all keys are kept, which saves a visit some thirty small operations."""
+
+
+class StepForm(NamedTuple):
+    """What a kernel's steps all have.
+
+    Attributes
+    ----------
+    state_type : type
+        The class of its states, a NamedTuple of tensors.
+    requests : sequence of Request
+        What a step asks its random source for.
+    """
+
+    state_type: type[Any]
+    requests: Sequence[Request]
+
+
+@dataclass
+class Chains:
+    """Where the chains of n examples stand, c for each.
+
+    Attributes
+    ----------
+    position : Tensor, (n, c, d)
+        Unconstrained latents.
+    step_size : Tensor, (n,)
+        One for all chains of an example.
+    num_steps : int64 Tensor, (n,)
+        Steps that each example's chains have made: the time in its random stream.
+    curvature : Tensor, (n, d) or (n, 0)
+        Running geometric mean of the squared gradient, whose inverse root is the scale of the next
+        visit; empty for kernels without a mass.
+    step_form : StepForm, optional
+        Of the kernel, known after the first visit.
+    """
+
+    position: Float[Tensor, "n c d"]
+    step_size: Float[Tensor, " n"]
+    num_steps: Int64[Tensor, " n"]
+    curvature: Float[Tensor, "n k"]
+    step_form: StepForm | None = None
+    _keys: tuple[int, Tensor] | None = field(default=None, init=False, repr=False)
+
+    @staticmethod
+    def start(position: Float[Tensor, "n c d"], kernel: Kernel[Any]) -> "Chains":
+        """Return chains that have not moved yet."""
+        return Chains(
+            position,
+            full_step_size(kernel.step_size, position[:, 0]),
+            torch.zeros(position.shape[0], dtype=torch.int64, device=position.device),
+            torch.ones_like(position[:, 0, : _num_curvatures(kernel, position.shape[2])]),
+        )
+
+    @staticmethod
+    def mapped(file: Path, shape: tuple[int, int, int], kernel: Kernel[Any]) -> "Chains":
+        """Return chains whose positions lie in a file that is mapped into memory.
+
+        A visit reads and writes the pages of its own examples; the others stay on disk. A file that
+        is there already is taken as it is.
+        """
+        size = math.prod(shape)
+        dtype = torch.get_default_dtype()
+        position = torch.from_file(str(file), shared=True, size=size, dtype=dtype).reshape(shape)
+        step_size = full_step_size(kernel.step_size, torch.empty(shape[0], 1))
+        curvature = torch.ones(shape[0], _num_curvatures(kernel, shape[2]))
+        return Chains(position, step_size, torch.zeros(shape[0], dtype=torch.int64), curvature)
+
+    def keys(self, seed: int, index: Int64[Tensor, " b"]) -> Int64[Tensor, " rows"]:
+        """Return the keys of some examples' random streams under a seed, chain-major."""
+        n, c = self.position.shape[:2]
+        if n * c > MOST_KEPT_KEYS:
+            return KeyedSource.of_chains(seed, index, c).key
+        if self._keys is None or self._keys[0] != seed:
+            example = torch.arange(n, device=self.step_size.device)
+            self._keys = seed, KeyedSource.of_chains(seed, example, c).key.reshape(c, n)
+        return self._keys[1][:, index].flatten()
+
+    @property
+    def num_chains(self) -> int:
+        """Number of chains of each example, c."""
+        return self.position.shape[1]
+
+    def to_dict(self) -> dict[str, Tensor]:
+        """Return the tensors, for a checkpoint."""
+        return {
+            "position": self.position,
+            "step_size": self.step_size,
+            "num_steps": self.num_steps,
+            "curvature": self.curvature,
+        }
+
+
+def _num_curvatures(kernel: Kernel[Any], latent_dim: int) -> int:
+    return 0 if adapted_mass(kernel, latent_dim) == "identity" else latent_dim

@@ -1,0 +1,157 @@
+"""Where draws are kept: in memory, or in a NetCDF file that is mapped into memory."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import h5netcdf
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..potentials.potential import Potential
+from .sampling_run import STATS
+
+_DTYPES = {torch.float32: np.float32, torch.float64: np.float64, torch.uint8: np.uint8}
+
+
+class DrawStore(NamedTuple):
+    """Tensors that draws are written into.
+
+    Attributes
+    ----------
+    position : Tensor, (chains, draws, n, d)
+        Flat unconstrained draws.
+    samples : dict of Tensor
+        Constrained draws by site, (chains, draws, n, ...).
+    samples_are_views : bool
+        Whether ``samples`` show ``position``; else they have to be filled from it.
+    stats : dict of Tensor
+        Statistics of the draws, (chains, draws, n); ``diverging`` is 0 or 1.
+    path : Path or None
+        The file that they lie in.
+    """
+
+    position: Tensor
+    samples: dict[str, Tensor]
+    samples_are_views: bool
+    stats: dict[str, Tensor]
+    path: Path | None
+
+    def buffers(self, examples: slice) -> dict[str, Tensor]:
+        """Return what a run over some of the examples fills."""
+        return {
+            "position": self.position[:, :, examples],
+            **{name: value[:, :, examples] for name, value in self.stats.items()},
+        }
+
+
+def allocate(
+    potential: Potential,
+    latents: Mapping[str, Tensor],
+    num_chains: int,
+    num_draws: int,
+    path: Path | None,
+) -> DrawStore:
+    """Make room for draws.
+
+    Parameters
+    ----------
+    potential : Potential
+        Of n examples.
+    latents : mapping of Tensor
+        Constrained latents of any example by site, (1, ...): their shapes and types.
+    num_chains, num_draws : int
+        How many.
+    path : Path, optional
+        A NetCDF file to keep them in, made anew unless it has just these variables already. ArviZ
+        and xarray open it; while it is being filled, what has not been drawn yet is 0.
+
+    Raises
+    ------
+    ValueError
+        If the file exists and holds something else.
+    """
+    n, d = potential.num_examples, potential.latent_dim
+    shape = (num_chains, num_draws, n)
+    dtype = next(iter(latents.values())).dtype
+    sites = potential.layout.sites
+    in_place = len(sites) == 1 and sites[0].is_real
+    variables = {
+        f"posterior/{name}": ((*shape, *value.shape[1:]), dtype) for name, value in latents.items()
+    }
+    if not in_place:
+        variables["unconstrained_posterior/position"] = ((*shape, d), dtype)
+    for name in STATS:
+        kind = torch.uint8 if name == "diverging" else dtype
+        variables[f"sample_stats/{name}"] = (shape, kind)
+    views = in_place or (path is None and all(site.is_real for site in sites))
+    if path is None:
+        held = {
+            name: torch.empty(size, dtype=kind, device=next(iter(latents.values())).device)
+            for name, (size, kind) in variables.items()
+            if in_place or not (views and name.startswith("posterior/"))
+        }
+    else:
+        held = _map(path, variables)
+    name = f"posterior/{sites[0].name}" if in_place else "unconstrained_posterior/position"
+    position = held[name].reshape(*shape, d)
+    samples = {
+        site.name: (
+            position[..., site.start : site.stop].reshape(*shape, *site.shape)
+            if views
+            else held[f"posterior/{site.name}"]
+        )
+        for site in sites
+    }
+    stats = {name: held[f"sample_stats/{name}"] for name in STATS}
+    return DrawStore(position, samples, views, stats, path)
+
+
+def _map(
+    path: Path, variables: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+) -> dict[str, Tensor]:
+    """Return the variables of a NetCDF file as tensors that share its bytes."""
+    if not path.exists():
+        with h5netcdf.File(path, "w") as file:
+            for name, (shape, dtype) in variables.items():
+                _create(file, name, shape, dtype)
+    places = {}
+    with h5netcdf.File(path, "r") as file:
+        for name, (shape, dtype) in variables.items():
+            variable = _find(file, name)
+            kind = _DTYPES[dtype]
+            if variable is None or variable.shape != shape or variable.dtype != kind:
+                found = "nothing" if variable is None else f"{variable.shape} {variable.dtype}"
+                raise ValueError(
+                    f"draws_file {str(path)!r} exists and is of other work: its {name} is {found}, "
+                    f"here it is {shape} {np.dtype(kind)}. Give another file, or delete this one"
+                )
+            places[name] = variable._h5ds.id.get_offset()
+    return {
+        name: torch.from_numpy(
+            np.memmap(path, _DTYPES[dtype], mode="r+", offset=places[name], shape=shape)
+        )
+        for name, (shape, dtype) in variables.items()
+    }
+
+
+def _find(file: h5netcdf.File, name: str) -> h5netcdf.Variable | None:
+    group, variable = name.split("/")
+    if group not in file.groups or variable not in file.groups[group].variables:
+        return None
+    return file.groups[group].variables[variable]
+
+
+def _create(file: h5netcdf.File, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    group_name, variable_name = name.split("/")
+    group = file.groups[group_name] if group_name in file.groups else file.create_group(group_name)
+    dims = ["chain", "draw", "example"]
+    dims += [f"{variable_name}_dim_{i}" for i in range(len(shape) - 3)]
+    for dim, size in zip(dims, shape, strict=True):
+        if dim not in group.dimensions:
+            group.dimensions[dim] = size
+            group.create_variable(dim, (dim,), np.int64)[...] = np.arange(size)
+    variable = group.create_variable(variable_name, tuple(dims), _DTYPES[dtype])
+    # Writing one value makes HDF5 lay out the whole variable, in one piece.
+    variable[(0,) * len(shape)] = 0

@@ -1,0 +1,1 @@
+"""Evaluating energies fast; everything works without this folder."""
