@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from explainaway.inference import GaussNewton, RiemannianMALA, bind
 from explainaway.models import Gaussian, GeneratorModel, Normal, mlp
 
-from ..conftest import linear_gaussian
+from ...conftest import linear_gaussian
 
 
 def _generator(seed: int = 0) -> torch.Generator:

@@ -18,7 +18,7 @@ from explainaway.inference.kernels.tempering import _swap
 from explainaway.inference.warmup.ladder import LadderEstimate, respaced
 from explainaway.inference.warmup.windows import adapt, start_warmup
 
-from ..conftest import linear_gaussian
+from ...conftest import linear_gaussian
 
 
 def _square(y: Tensor) -> None:

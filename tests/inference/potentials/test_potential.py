@@ -8,7 +8,7 @@ from torch.distributions import constraints
 from explainaway.inference import bind
 from explainaway.models import Bernoulli, Gaussian, GeneratorModel, Masked, Normal, mlp
 
-from ..conftest import linear_gaussian
+from ...conftest import linear_gaussian
 
 
 def own_model(x: torch.Tensor) -> None:

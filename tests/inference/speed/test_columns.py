@@ -8,7 +8,7 @@ from explainaway.inference.speed.columns import convolution_by_columns, deconvol
 from explainaway.inference.speed.deconvolution import Form, deconvolved
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet
 
-from ..conftest import assert_as_plain
+from ...conftest import assert_as_plain
 
 
 @pytest.mark.parametrize("form", [Form(5, 2, 2), Form(4, 2, 1), Form(7, 3, 2), Form(9, 4, 3)])

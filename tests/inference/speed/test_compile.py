@@ -21,7 +21,7 @@ from explainaway.inference.speed.compile_choice import (
 from explainaway.inference.speed.graph import Graph
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
-from ..conftest import linear_gaussian
+from ...conftest import linear_gaussian
 
 needs_compiler = pytest.mark.skipif(
     shutil.which("g++") is None and shutil.which("clang++") is None,

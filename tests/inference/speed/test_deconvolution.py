@@ -8,7 +8,7 @@ from explainaway.inference.potentials.potential import Potential
 from explainaway.inference.speed.deconvolution import Form, subpixel_filters
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet
 
-from ..conftest import assert_as_plain
+from ...conftest import assert_as_plain
 
 
 @pytest.mark.parametrize(

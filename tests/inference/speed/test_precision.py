@@ -10,7 +10,7 @@ from explainaway.inference import precision as precision_module
 from explainaway.inference.speed.precision import Arithmetic, chosen_arithmetic, with_arithmetic
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet, mlp
 
-from ..conftest import linear_gaussian
+from ...conftest import linear_gaussian
 
 
 def _deconvnet() -> tuple[GeneratorModel, torch.Tensor, torch.Tensor]:
