@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from explainaway.inference import MALA, AlternatingBackProp, bind, sample_posterior
-from explainaway.inference import precision as precision_module
+from explainaway.inference.speed import precision as precision_module
 from explainaway.inference.speed.precision import Arithmetic, chosen_arithmetic, with_arithmetic
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet, mlp
 
