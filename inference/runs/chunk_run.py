@@ -1,7 +1,7 @@
-"""The chains of some examples on their way through warmup and sampling."""
+"""The chains of one chunk of examples on their way through warmup and sampling."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..diagnostics.convergence import split_rhat
 from ..diagnostics.moments import Moments, merge, moments_from_dict, moments_to_dict
-from ..kernels.base import Info, Kernel, tuning_of
+from ..kernels.base import Info, tuning_of
 from ..noise.ahead import NoiseAhead
 from ..noise.keyed import KeyedGenerator, KeyedSource
 from ..potentials.data import Identity
@@ -18,8 +18,8 @@ from ..warmup.ladder import LadderEstimate
 from ..warmup.mass import MassEstimate
 from ..warmup.step_size import DualAveraging
 from ..warmup.windows import WarmupState, adapt, mass_windows, start_warmup
-
-Accumulator = Callable[[Any], Tensor]
+from .outcome import Outcome
+from .plan import Plan
 
 ANNEALING_POWER = 4
 """The likelihood's weight rises as this power of the share of steps made."""
@@ -27,82 +27,54 @@ ANNEALING_POWER = 4
 STATS = ("lp", "acceptance_rate", "energy_error", "diverging")
 
 
-class Schedule(NamedTuple):
-    """How long a run is: warmup steps, then ``thinning`` steps for each draw that is kept."""
-
-    warmup_steps: int
-    num_samples: int
-    thinning: int
-
-    @property
-    def num_steps(self) -> int:
-        """All steps of a run."""
-        return self.warmup_steps + self.num_samples * self.thinning
-
-
-class SamplingRun:
+class ChunkRun:
     """c chains of each of some examples, rows chain-major, and where their draws go.
 
     Parameters
     ----------
-    potential : Potential
-        Of the examples, once each.
-    kernel : Kernel
-        Moves the chains.
-    start : Tensor, (n, c, d)
-        Where they start.
-    schedule : Schedule
-        Of the run.
-    seed : int
-        Of the noise.
-    first_example : int
-        Number of the first of these examples among all: part of the noise's key.
-    first_step : int
-        Steps that the chains had made before this run: another part.
+    plan : Plan
+        Of all examples.
+    examples : slice
+        Which of them.
     buffers : mapping of Tensor
         ``position`` (c, draws, n, d) and the statistics (c, draws, n), to be filled.
-    accumulate : mapping of callable
-        As in ``sample_posterior``.
-    anneal : bool
-        Let the likelihood's weight rise from nothing in the first part of warmup.
     """
 
-    def __init__(
-        self,
-        potential: Potential,
-        kernel: Kernel[Any],
-        start: Float[Tensor, "n c d"],
-        schedule: Schedule,
-        seed: int,
-        first_example: int,
-        first_step: int,
-        buffers: Mapping[str, Tensor],
-        accumulate: Mapping[str, Accumulator],
-        anneal: bool,
-    ) -> None:
+    def __init__(self, plan: Plan, examples: slice, buffers: Mapping[str, Tensor]) -> None:
+        index = torch.arange(len(plan.start), device=plan.start.device)[examples]
+        whole = len(index) == len(plan.start)
+        potential = plan.potential if whole else plan.potential.rows(index)
+        kernel, start, seed = plan.kernel, plan.start[examples], plan.seed
         n, c, d = start.shape
         self.step = 0
         self.num_chains, self.num_examples = c, n
-        self.schedule = schedule
+        self.plan = plan
         self.moments: dict[str, Moments] = {}
         self.num_gradients = 0.0
         self.num_diverging = 0
+        self.seconds = 0.0
         self._copies = potential.on(potential.data.repeat(c))
         self._kernel = kernel
-        self._first_step = first_step
         self._buffers = buffers
-        self._accumulate = accumulate
-        example = first_example + torch.arange(n, device=start.device)
-        self._source = KeyedSource.of_chains(seed, example, c)
+        self._source = KeyedSource.of_chains(seed, index, c)
         self._ahead: NoiseAhead | None = None
         self.state: Any = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._warmup = start_warmup(kernel, self.state, c)
         # Kernels that accept or reject, and whose step size can follow the changing target.
         follows = kernel.step_size == "auto" and hasattr(self.state, "energy")
-        edges = mass_windows(schedule.warmup_steps)
-        self._num_annealed = edges[0] if anneal and follows and edges else 0
+        edges = mass_windows(plan.warmup_steps)
+        self._num_annealed = edges[0] if plan.anneal and follows and edges else 0
+        if plan.tuning is not None:
+            whole_tuning = plan.tuning.items()
+            self._tune(
+                {k: v[examples] if len(v) == len(plan.start) else v for k, v in whole_tuning}
+            )
+        if plan.state is not None:
+            self._restore_state({name: value[:, examples] for name, value in plan.state.items()})
+        for name, m in (plan.moments or {}).items():
+            self.moments[name] = Moments(m.mean[examples], m.squares[examples], m.num_values)
 
-    def tune(self, tuning: Mapping[str, Tensor]) -> None:
+    def _tune(self, tuning: Mapping[str, Tensor]) -> None:
         """Take over what an earlier warmup found: each tensor (n, ...), or (1, ...) for all."""
         known = tuning_of(self.state)
         for name in tuning:
@@ -122,7 +94,7 @@ class SamplingRun:
 
     def advance(self) -> Info:
         """Make one step of every chain; adapt in warmup, keep every ``thinning``-th draw after."""
-        warmup_steps, _, thinning = self.schedule
+        warmup_steps, thinning = self.plan.warmup_steps, self.plan.thinning
         potential = self._annealed()
         if self.step < self._num_annealed:
             self._restart(potential)
@@ -163,12 +135,12 @@ class SamplingRun:
             if ahead is None:
                 generator = KeyedGenerator(key, time)
             else:
-                generator = ahead.at(time, self.schedule.num_steps - self.step - 1)
+                generator = ahead.at(time, self.plan.num_steps - self.step - 1)
             state, info = kernel.step(state_type(*fields), potential, generator)
             *statistics, num_gradients = info
             return *state, *statistics, torch.as_tensor(num_gradients)
 
-        time = torch.tensor(self._first_step + self.step, device=self._source.key.device)
+        time = torch.tensor(self.plan.first_step + self.step, device=self._source.key.device)
         moved = potential.fused(name, step, *self.state, time, self._source.key)
         fields = len(self.state)
         rate, accepted, diverging, error, energy, num_gradients = moved[fields:]
@@ -197,12 +169,12 @@ class SamplingRun:
         self._buffers["lp"][:, draw] = -info.potential_energy.reshape(c, n)
         for name in STATS[1:]:
             self._buffers[name][:, draw] = getattr(info, name).reshape(c, n)
-        if not self._accumulate:
+        if not self.plan.accumulate:
             return
         latents = self.constrained(position)
         argument = next(iter(latents.values())) if len(latents) == 1 else latents
         with torch.no_grad():
-            for name, function in self._accumulate.items():
+            for name, function in self.plan.accumulate.items():
                 self.moments[name] = merge(self.moments.get(name), function(argument))
 
     def constrained(self, position: Float[Tensor, "c n d"]) -> dict[str, Tensor]:
@@ -213,7 +185,7 @@ class SamplingRun:
     @property
     def num_drawn(self) -> int:
         """Draws kept so far."""
-        return max(self.step - self.schedule.warmup_steps, 0) // self.schedule.thinning
+        return max(self.step - self.plan.warmup_steps, 0) // self.plan.thinning
 
     def worst_rhat(self, draws: int = 200, examples: int = 200) -> float | None:
         """Return the largest split r-hat so far, None before there are draws to compare.
@@ -227,27 +199,35 @@ class SamplingRun:
         values = split_rhat(some)
         return float(values[values.isfinite()].max()) if bool(values.isfinite().any()) else None
 
-    def state_by_chain(self) -> dict[str, Tensor]:
+    @property
+    def is_over(self) -> bool:
+        """Whether all draws are made."""
+        return self.step == self.plan.num_steps
+
+    def outcome(self) -> Outcome:
+        """Return what the chains leave behind beside their draws."""
+        tuning = {name: v[: self.num_examples] for name, v in tuning_of(self.state).items()}
+        return Outcome(
+            self._state_by_chain(), tuning, self.moments, self.num_gradients, self.seconds
+        )
+
+    def _state_by_chain(self) -> dict[str, Tensor]:
         """Return the kernel's state, (c, n, ...)."""
         return {
             name: value.reshape(self.num_chains, self.num_examples, *value.shape[1:])
             for name, value in self.state._asdict().items()
         }
 
-    def restore_state(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state of :meth:`state_by_chain`."""
+    def _restore_state(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state of :meth:`_state_by_chain`."""
         self.state = self.state._replace(**{k: v.flatten(0, 1) for k, v in state.items()})
-
-    def tuning(self) -> dict[str, Tensor]:
-        """Return what warmup has found, one for each example, (n, ...)."""
-        return {name: v[: self.num_examples] for name, v in tuning_of(self.state).items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything that going on takes but the draws; the noise is keyed."""
         warmup = self._warmup
         return {
             "step": self.step,
-            "state": self.state_by_chain(),
+            "state": self._state_by_chain(),
             "warmup": {
                 name: value._asdict() if hasattr(value, "_asdict") else value
                 for name, value in warmup._asdict().items()
@@ -255,12 +235,13 @@ class SamplingRun:
             "moments": moments_to_dict(self.moments),
             "num_gradients": self.num_gradients,
             "num_diverging": self.num_diverging,
+            "seconds": self.seconds,
         }
 
     def restore(self, content: Mapping[str, Any]) -> None:
         """Go on from :meth:`to_dict`."""
         self.step = content["step"]
-        self.restore_state(content["state"])
+        self._restore_state(content["state"])
         warmup = content["warmup"]
         self._warmup = WarmupState(
             DualAveraging(**warmup["step_size"]),
@@ -271,3 +252,4 @@ class SamplingRun:
         self.moments = moments_from_dict(content["moments"])
         self.num_gradients = content["num_gradients"]
         self.num_diverging = content["num_diverging"]
+        self.seconds = content["seconds"]
