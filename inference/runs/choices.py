@@ -39,11 +39,9 @@ class Choices:
     ) -> "Choices":
         """Return what the user has set; where that is ``"auto"``, what timing finds."""
         assert potential.captures is not None
-        return Choices(
-            CompileChoice(compile, potential.captures),
-            chosen_arithmetic(precision, potential, position),
-            precision == "auto",
-        )
+        arithmetic = chosen_arithmetic(precision, potential, position)
+        compile_choice = CompileChoice(compile, potential.captures)
+        return Choices(compile_choice, arithmetic, precision == "auto")
 
     @staticmethod
     def of(potential: Potential) -> "Choices":

@@ -90,7 +90,6 @@ def test_a_step_of_the_loop_takes_few_operations_beside_its_evaluation() -> None
         abp.start(y)
         for _ in range(3):
             abp.step(y, index)
-        assert abp._potential is not None
         with _Operations() as operations:
             abp.step(y, index)
         counts.append(operations.count)

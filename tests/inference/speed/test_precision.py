@@ -95,10 +95,9 @@ def test_a_checkpoint_keeps_what_was_chosen(
         return abp
 
     fit(1, faster=True)
-    assert fit(2, faster=False)._arithmetic == Arithmetic(torch.bfloat16)
+    assert fit(2, faster=False).choices == {"compile": False, "precision": "bfloat16"}
     content = torch.load(tmp_path / "fit.pt", weights_only=True)
-    assert content["progress"]["arithmetic"] == "bfloat16"
-    assert content["progress"]["compiles"] is False
+    assert content["choices"] == {"compile": False, "precision": "bfloat16"}
 
 
 def test_precision_is_one_of_three() -> None:
