@@ -88,7 +88,7 @@ class AlternatingBackProp:
         Of the network's matrix products and convolutions, by torch's autocast; energies are added
         up in the model's own precision. ``"float32"`` leaves the model as it is; ``"auto"`` times
         a few evaluations, also with the weights of convolutions stored channels last, and takes
-        what is fastest. A checkpoint keeps what was chosen.
+        what is fastest. A checkpoint keeps what was chosen, ``choices`` tells it.
 
     Raises
     ------
@@ -235,10 +235,10 @@ class AlternatingBackProp:
         learner = Learner.made(
             potential, position, parameters, self._optimizer_like, self._scheduler_like
         )
-        run = FitRun(potential, chains, learner, choices, seed)
+        watched = None
         if held_out is not None:
-            run.held_out = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
-        return run
+            watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
+        return FitRun(potential, chains, learner, choices, seed, watched)
 
     def _placed(
         self, potential: Potential, examples: ExampleData, seed: int, file: Path | None

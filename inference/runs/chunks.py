@@ -49,13 +49,18 @@ class Chunks:
         self._identity = {} if checkpoint is None else plan.identity()
         if checkpoint is not None and checkpoint.exists():
             self._resume(checkpoint)
+        else:
+            self._run = self._next()
+
+    def _next(self) -> ChunkRun:
+        examples = self._chunks[len(self._finished)]
+        return ChunkRun(self.plan, examples, self.store.buffers(examples))
 
     @property
     def num_made(self) -> int:
         """Steps so far."""
-        run = self._run
-        started = 0 if run is None or run.is_over else run.step
-        return len(self._finished) * self.plan.num_steps + started
+        of_this_chunk = 0 if self.is_over or self._run is None else self._run.step
+        return len(self._finished) * self.plan.num_steps + of_this_chunk
 
     @property
     def num_iterations(self) -> int:
@@ -73,20 +78,22 @@ class Chunks:
         return self.plan.choices.compile
 
     def advance(self) -> None:
-        """Make one step of the present chunk, or the first of the next."""
-        if self._run is None or self._run.is_over:
-            examples = self._chunks[len(self._finished)]
-            self._run = ChunkRun(self.plan, examples, self.store.buffers(examples))
+        """Make one step of the chunk's chains."""
+        assert self._run is not None
         self._info = self._run.advance()
 
     def conclude(self, seconds: float) -> None:
-        """Keep what a finished chunk leaves behind; its run goes when the next one starts."""
+        """Keep what a finished chunk leaves behind, and start the next."""
         run = self._run
         assert run is not None
         if run.step > self.plan.warmup_steps:
             run.seconds += seconds
         if run.is_over:
             self._finished.append(run.outcome())
+            if not self.is_over:
+                # One goes before the next comes: chunks are there to save memory.
+                self._run = run = None
+                self._run = self._next()
 
     def stage(self) -> str:
         """Return warmup or sampling, and which chunk."""
@@ -118,7 +125,7 @@ class Chunks:
 
     def save(self, path: Path) -> None:
         """Write everything that going on takes; draws that lie in their own file stay there."""
-        run = None if self._run is None or self._run.is_over else self._run
+        run = None if self.is_over else self._run
         draws: list[dict[str, Tensor]] = []
         if self.store.path is None:
             draws = [
@@ -146,8 +153,7 @@ class Chunks:
         self.plan = replace(self.plan, potential=potential)
         self._finished = [Outcome.from_dict(one) for one in content["finished"]]
         if content["run"] is not None:
-            examples = self._chunks[len(self._finished)]
-            self._run = ChunkRun(self.plan, examples, self.store.buffers(examples))
+            self._run = self._next()
             self._run.restore(content["run"])
         for chunk, values in zip(self._chunks, content["draws"], strict=False):
             for name, buffer in self.store.buffers(chunk).items():
