@@ -80,7 +80,7 @@ def _ours(case: Case, captured: bool = True) -> Callable[[], object]:
     learner = _learner(case, compile=False)
     if not captured:
         assert learner._potential is not None
-        learner._potential = learner._potential._plain()
+        learner._potential = learner._potential.plain()
     return _iteration(learner, case, 5)
 
 

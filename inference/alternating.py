@@ -36,7 +36,7 @@ from .runs.fit_record import (
 )
 from .runs.interrupt import deferred_interrupt
 from .runs.visit import visit
-from .speed.captures import Captures
+from .speed import CapturingEvaluator
 from .speed.compile_choice import Compile, CompileChoice, check_compile
 from .speed.precision import (
     Arithmetic,
@@ -228,9 +228,9 @@ class AlternatingBackProp:
         first = first.to(examples.tensors()[0].device)
         head = examples.select(first)
         layout = read_layout(self.model, head, self.example_plate)
-        captures = Captures()
-        self._compile_choice = CompileChoice(self.compile, captures)
-        self._potential = Potential(self.model, head, layout, captures=captures)
+        evaluator = CapturingEvaluator(self.model)
+        self._compile_choice = CompileChoice(self.compile, evaluator)
+        self._potential = Potential(self.model, head, layout, evaluator=evaluator)
         self._parameters = parameters_of(self.model, head)
         self.chains = self._first_chains(examples, seed, resumes)
         check_uncoupled(self._potential, self.chains.position[first, 0])

@@ -150,7 +150,7 @@ class Posterior:
             before.accumulate,
             state=before.state,
             moments=self.accumulated,
-            compile=potential.compiles,
+            compile=potential.evaluator.compiles,
         )
         chains = self.position.shape[0]
         last = {name: value[:1, -1, 0] for name, value in self.samples.items()}

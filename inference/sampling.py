@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .arguments import check_positive
-from .binding import bind
+from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.hmc import HMC
 from .posterior import Posterior, free_file, made_posterior
@@ -19,6 +19,7 @@ from .runs.checkpoint import check_folder
 from .runs.draw_store import allocate
 from .runs.sampler import Plan, sample
 from .runs.sampling_run import Accumulator, Schedule
+from .speed import CapturingEvaluator
 from .speed.compile_choice import Compile, check_compile
 from .speed.precision import Precision, check_precision, chosen_arithmetic, with_arithmetic
 
@@ -138,7 +139,13 @@ def sample_posterior(
     check_precision(precision)
     file = free_file(draws_file, checkpoint)
     kernel = HMC() if kernel is None else kernel
-    potential = bind(model, *data, mask=mask, context=context, example_plate=example_plate)
+    potential = bound_to(
+        model,
+        data,
+        {"mask": mask, "context": context},
+        CapturingEvaluator(model),
+        example_plate,
+    )
     start = first_position(potential, num_chains, seed, init_strategy)
     n = potential.num_examples
     _check_tuning(tuning, n)

@@ -14,6 +14,7 @@ from ..diagnostics.moments import Moments, moments_from_dict, moments_to_dict
 from ..kernels.base import Info, Kernel
 from ..potentials.potential import Potential
 from ..potentials.trace import evaluation_mode, parameters_of
+from ..speed import CapturingEvaluator
 from ..speed.compile_choice import Compile, CompileChoice
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .draw_store import DrawStore
@@ -200,8 +201,9 @@ def sample(
                 run.restore(content["run"])
             _restore_draws(store, content["draws"], chunks)
         total = schedule.num_steps * len(chunks)
-        assert plan.potential.captures is not None
-        compile_choice = CompileChoice(plan.compile, plan.potential.captures)
+        evaluator = plan.potential.evaluator
+        assert isinstance(evaluator, CapturingEvaluator)
+        compile_choice = CompileChoice(plan.compile, evaluator)
         done = schedule.num_steps * len(finished) + (0 if run is None else run.step)
         bar = tqdm(total=total, initial=done, unit="step", disable=not progress)
         with deferred_interrupt() as interrupt, bar:
