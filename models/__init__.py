@@ -5,14 +5,40 @@ model; the rest are the pieces it is made of. Nothing here knows how a model is 
 is both a prior and an observation is found in ``models.priors`` and ``models.observations``.
 """
 
-from . import observations, operators, priors
-from .convolutional import sound_deconvnet, texture_deconvnet, video_deconvnet
-from .dynamic_texture import DynamicTexture, dynamic_texture
-from .dynamics import LinearDynamics, least_squares, stationary_covariance, synthesise, yule_walker
-from .factor_analysis import FactorAnalysis
-from .forecasting import Forecast, forecast
+from . import (
+    distributions,
+    dynamics,
+    factor_analysis,
+    networks,
+    observations,
+    operators,
+    priors,
+)
+from .dynamics import (
+    DynamicTexture,
+    Forecast,
+    LinearDynamics,
+    dynamic_texture,
+    forecast,
+    least_squares,
+    stationary_covariance,
+    synthesise,
+    yule_walker,
+)
+from .factor_analysis import FactorAnalysis, reverse_sweep, sweep
 from .generator_model import GeneratorModel
-from .generators import deconvnet, linear, mlp
+from .networks import (
+    LinearPiece,
+    OverTime,
+    activation_pattern,
+    deconvnet,
+    linear,
+    linear_piece,
+    mlp,
+    sound_deconvnet,
+    texture_deconvnet,
+    video_deconvnet,
+)
 from .observations import (
     Bernoulli,
     Categorical,
@@ -33,8 +59,6 @@ from .observations import (
     bits_per_dimension,
     factorised,
 )
-from .over_time import OverTime
-from .piecewise import LinearPiece, activation_pattern, linear_piece
 from .priors import (
     VAR,
     Empirical,
@@ -49,7 +73,6 @@ from .priors import (
     Sparse,
     Supervised,
 )
-from .sweep_operator import reverse_sweep, sweep
 
 __all__ = [
     "VAR",
@@ -90,13 +113,17 @@ __all__ = [
     "activation_pattern",
     "bits_per_dimension",
     "deconvnet",
+    "distributions",
     "dynamic_texture",
+    "dynamics",
+    "factor_analysis",
     "factorised",
     "forecast",
     "least_squares",
     "linear",
     "linear_piece",
     "mlp",
+    "networks",
     "observations",
     "operators",
     "priors",

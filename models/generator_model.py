@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from .arguments import first_place
-from .context import Context
-from .modes import evaluating
-from .observations.base import Observation, elementwise
-from .observations.wrapped import as_observation
+from .distributions.supports import elementwise
+from .networks.modes import evaluating
+from .observations.base import Observation
+from .observations.callables import as_observation
+from .pieces import Context
 from .priors.base import Prior
-from .priors.wrapped import as_prior
+from .priors.fixed import as_prior
 
 CHECKED_AT_ONCE = 10_000
 """Examples whose data are checked in one go."""

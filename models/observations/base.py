@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ..context import Context as Context
-from ..entry import Entry
+from ..pieces import Context as Context
+from ..pieces import Entry
 
 
 class Observation(nn.Module, ABC):
@@ -166,10 +166,3 @@ def factorised(base: dist.TorchDistribution, mask: Tensor | None) -> dist.TorchD
         base = base.mask(mask)
     event: dist.TorchDistribution = base.to_event(event_dims)
     return event
-
-
-def elementwise(support: Any) -> Any:
-    """Return what a support says of one cell."""
-    while isinstance(support, torch.distributions.constraints.independent):
-        support = support.base_constraint
-    return support

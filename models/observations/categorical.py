@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.cells import Cells
+from ..distributions.levels import Levels
+from ..pieces import Entry
 from .base import Context, Observation
-from .cells import Cells
-from .levels import Levels, check_num_levels, check_outputs
+from .levels import check_num_levels, check_outputs
 
 
 class Categorical(Observation):

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from ..arguments import first_place
-from ..entry import Entry
+from ..distributions.censored_cells import CensoredCells
+from ..pieces import Entry
 from .base import Context, Observation, factorised
-from .censored_cells import CensoredCells
+from .callables import as_observation
 from .limits import as_limit, cells_of, check_base, check_broadcasts, check_order
-from .wrapped import as_observation
 
 KEYS = ("lower", "upper")
 """Of the limits of single cells in a context."""

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import first_place
-from ..covariances import Circulant, Covariance, Dense, ObservedCirculant
-from ..covariances.fourier import cross_spectrum, mirrored
-from ..entry import Entry
+from ..distributions.covariances import Circulant, Covariance, Dense, ObservedCirculant
+from ..distributions.covariances.fourier import cross_spectrum, mirrored
+from ..pieces import Entry
 from .correlated import CorrelatedGaussian
 from .white_start import (
     Learning,

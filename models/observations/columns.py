@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import first_place
-from ..entry import Entry
-from .base import Context, Observation, elementwise
-from .column_groups import Group, Kind, as_kind, checked_names, laid_out
-from .rows import Rows
+from ..distributions.rows import Rows
+from ..distributions.supports import elementwise
+from ..pieces import Entry
+from .base import Context, Observation
+from .table_layout import Group, Kind, as_kind, checked_names, laid_out
 
 
 class Columns(Observation):

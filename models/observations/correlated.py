@@ -5,8 +5,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from ..correlated_normal import CorrelatedNormal
-from ..covariances import Covariance
+from ..distributions.correlated_normal import CorrelatedNormal
+from ..distributions.covariances import Covariance
 from .around_signal import AroundSignal
 from .base import Context
 

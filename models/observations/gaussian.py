@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import checked_positive
-from ..entry import Entry
-from ..gaussian_cells import GaussianCells
+from ..distributions.gaussian_cells import GaussianCells
+from ..pieces import Entry
 from .around_signal import AroundSignal
 from .base import Context
 from .batch_weight import batch_weight

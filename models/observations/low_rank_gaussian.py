@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import check_count
-from ..covariances import Covariance, LowRank
-from ..entry import Entry
+from ..distributions.covariances import Covariance, LowRank
+from ..pieces import Entry
 from .correlated import CorrelatedGaussian
 from .white_start import (
     Learning,

@@ -7,9 +7,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, Observation
-from .wrapped import as_observation
+from .callables import as_observation
 
 
 class Masked(Observation):

@@ -7,10 +7,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..entry import Entry
 from ..operators import LinearOperator
+from ..pieces import Entry
 from .base import Context, Observation
-from .wrapped import as_observation, check_signal_is_argument
+from .callables import as_observation, check_signal_is_argument
 
 
 class Sensed(Observation):

@@ -6,11 +6,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.truncated_cells import TruncatedCells
+from ..pieces import Entry
 from .base import Context, Observation, factorised
+from .callables import as_observation
 from .limits import as_limit, cells_of, check_base, check_broadcasts, check_order
-from .truncated_cells import TruncatedCells
-from .wrapped import as_observation
 
 
 class Truncated(Observation):

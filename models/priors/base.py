@@ -6,8 +6,8 @@ from typing import ClassVar
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ..context import Context as Context
-from ..entry import Entry
+from ..pieces import Context as Context
+from ..pieces import Entry
 
 
 class Prior(nn.Module, ABC):

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import check_count, per_component
-from ..entry import Entry
-from ..gaussian_cells import GaussianCells
+from ..distributions.gaussian_cells import GaussianCells
+from ..pieces import Entry
 from .base import Context, Prior
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_count
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, Prior
 
 

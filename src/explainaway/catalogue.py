@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 
 from . import models
-from .models.entry import Entry
-from .models.observations.base import elementwise
+from .models.distributions.supports import elementwise
+from .models.pieces import Entry
 
 
 class Piece(NamedTuple):
