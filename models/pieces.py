@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from torch import Tensor
 
@@ -22,7 +21,8 @@ class Entry:
         Where it comes from.
     example : str
         One line that makes such a piece, with the names of ``explainaway.models``, its
-        ``priors``, ``observations`` and ``operators``, and ``torch``.
+        ``priors``, ``observations`` and ``operators``, and ``torch``. Here it is text: what runs
+        it is ``explainaway.catalogue``.
     shape : tuple of int, default (6,)
         Shape of one example's data that the example's observation fits.
     """
@@ -31,12 +31,3 @@ class Entry:
     source: str
     example: str
     shape: tuple[int, ...] = (6,)
-
-    def make(self) -> Any:
-        """Return the piece that the example makes."""
-        import torch
-
-        from explainaway import models
-
-        names = {name: getattr(models, name) for name in models.__all__}
-        return eval(self.example, {"torch": torch, **names})

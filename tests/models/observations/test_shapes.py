@@ -24,7 +24,7 @@ SHAPES = st.lists(st.integers(1, 4), min_size=1, max_size=3).map(tuple)
 @hypothesis.settings(max_examples=8, deadline=None, derandomize=True, database=None)
 @hypothesis.given(shape=SHAPES, n=st.integers(1, 3))
 def test_a_family_keeps_any_shape(piece: Any, shape: tuple[int, ...], n: int) -> None:
-    base = piece.entry.make()
+    base = piece.make()
     model = GeneratorModel(Normal(2), mlp(2, base.output_shape(shape), hidden=()), Masked(base))
     y = model.generate(n, seed=0, noise=True)
     assert y.shape == (n, *shape)
@@ -46,7 +46,7 @@ def test_a_family_keeps_any_shape(piece: Any, shape: tuple[int, ...], n: int) ->
 @hypothesis.given(shape=SHAPES)
 def test_cells_add_up(piece: Any, shape: tuple[int, ...]) -> None:
     """The log density of an example is the sum of those of its cells alone."""
-    base = piece.entry.make()
+    base = piece.make()
     output = torch.randn(1, *base.output_shape(shape))
     y = base.distribution(output).sample()
     masked = Masked(base)
