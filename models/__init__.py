@@ -1,39 +1,30 @@
 """What is believed: generator networks as Pyro models.
 
 Reading order: :class:`GeneratorModel` joins a prior, a network and an observation into one Pyro
-model; the rest are the pieces it is made of. Nothing here knows how a model is learned. A name that
-is both a prior and an observation is found in ``models.priors`` and ``models.observations``.
+model. ``priors``, ``networks`` and ``observations`` hold the pieces it is made of, ``operators``
+what may lie between a signal and its measurements, ``distributions`` what pieces return. Two wings
+work with whole models: ``factor_analysis``, the closed form, and ``dynamics``, latents that move.
+Nothing here knows how a model is learned.
+
+A name that is both a prior and an observation is found in ``models.priors`` and
+``models.observations``, a function that belongs to a wing in that wing: ``dynamics.yule_walker``,
+``factor_analysis.sweep``, ``networks.linear_piece``.
 """
 
-from . import (
-    distributions,
-    dynamics,
-    factor_analysis,
-    networks,
-    observations,
-    operators,
-    priors,
-)
+from . import distributions, dynamics, factor_analysis, networks, observations, operators, priors
 from .dynamics import (
     DynamicTexture,
     Forecast,
     LinearDynamics,
     dynamic_texture,
     forecast,
-    least_squares,
-    stationary_covariance,
-    synthesise,
-    yule_walker,
 )
-from .factor_analysis import FactorAnalysis, reverse_sweep, sweep
+from .factor_analysis import FactorAnalysis
 from .generator_model import GeneratorModel
 from .networks import (
-    LinearPiece,
     OverTime,
-    activation_pattern,
     deconvnet,
     linear,
-    linear_piece,
     mlp,
     sound_deconvnet,
     texture_deconvnet,
@@ -91,7 +82,6 @@ __all__ = [
     "Hierarchical",
     "LatentEnergy",
     "LinearDynamics",
-    "LinearPiece",
     "LowRankGaussian",
     "Masked",
     "Mixture",
@@ -110,7 +100,6 @@ __all__ = [
     "Sparse",
     "Supervised",
     "Truncated",
-    "activation_pattern",
     "bits_per_dimension",
     "deconvnet",
     "distributions",
@@ -119,20 +108,13 @@ __all__ = [
     "factor_analysis",
     "factorised",
     "forecast",
-    "least_squares",
     "linear",
-    "linear_piece",
     "mlp",
     "networks",
     "observations",
     "operators",
     "priors",
-    "reverse_sweep",
     "sound_deconvnet",
-    "stationary_covariance",
-    "sweep",
-    "synthesise",
     "texture_deconvnet",
     "video_deconvnet",
-    "yule_walker",
 ]

@@ -41,7 +41,7 @@ def stationary_covariance(transition: Tensor, innovation: Tensor) -> Tensor:
     Examples
     --------
     >>> import torch
-    >>> from explainaway.models import stationary_covariance
+    >>> from explainaway.models.dynamics import stationary_covariance
     >>> float(stationary_covariance(torch.tensor([[0.5]]), torch.tensor([[3.0]])))
     4.0
     """

@@ -97,7 +97,8 @@ def linear_piece(
     Examples
     --------
     >>> import torch
-    >>> from explainaway.models import linear_piece, mlp
+    >>> from explainaway.models import mlp
+    >>> from explainaway.models.networks import linear_piece
     >>> network, z = mlp(2, 3), torch.randn(5, 2)
     >>> piece = linear_piece(network, z)
     >>> torch.allclose(piece.at(z), network(z), atol=1e-5)

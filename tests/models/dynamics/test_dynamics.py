@@ -17,8 +17,10 @@ from explainaway.models import (
     Recurrent,
     dynamic_texture,
     forecast,
-    least_squares,
     mlp,
+)
+from explainaway.models.dynamics import (
+    least_squares,
     stationary_covariance,
     synthesise,
     yule_walker,

@@ -12,7 +12,8 @@ from sklearn.datasets import load_digits
 from sklearn.decomposition import FactorAnalysis as CompleteFactorAnalysis
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from explainaway.models import FactorAnalysis, sweep
+from explainaway.models import FactorAnalysis
+from explainaway.models.factor_analysis import sweep
 from explainaway.models.factor_analysis.em import expect, maximise, starting_model
 from explainaway.models.factor_analysis.incomplete_table import IncompleteTable, rows_by_pattern
 from explainaway.models.factor_analysis.linear_gaussian import LinearGaussian, posterior

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from explainaway.models import reverse_sweep, sweep
+from explainaway.models.factor_analysis import reverse_sweep, sweep
 
 RNG = np.random.default_rng(0)
 ROOT = RNG.normal(size=(20, 6))

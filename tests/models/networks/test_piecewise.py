@@ -7,13 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from explainaway.models import (
-    activation_pattern,
-    deconvnet,
-    linear_piece,
-    mlp,
-    texture_deconvnet,
-)
+from explainaway.models import deconvnet, mlp, texture_deconvnet
+from explainaway.models.networks import activation_pattern, linear_piece
 
 
 def _batch_normalised() -> nn.Sequential:

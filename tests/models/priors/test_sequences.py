@@ -24,8 +24,8 @@ from explainaway.models import (
     Recurrent,
     SequencePrior,
     mlp,
-    stationary_covariance,
 )
+from explainaway.models.dynamics import stationary_covariance
 
 TRANSITION = torch.tensor([[0.9, 0.6], [-0.2, 0.5]])
 INNOVATION = torch.tensor([[1.0, 0.3], [0.3, 2.0]])
