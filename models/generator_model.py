@@ -154,7 +154,7 @@ class GeneratorModel(nn.Module):
         latents : Tensor
             (n, d), or with more leading dimensions, (chains, n, d).
         context : mapping of Tensor, optional
-            As in :meth:`forward`, for priors that it steers.
+            As in :meth:`forward`, for priors and observations that read it.
 
         Returns
         -------
@@ -162,7 +162,8 @@ class GeneratorModel(nn.Module):
             The same leading dimensions, then the shape of one example's signal.
         """
         rows, leading = self._rows(latents)
-        signal = self.observation.signal(self._output(rows, _repeated(context, len(rows))))
+        context = _repeated(context, len(rows))
+        signal = self.observation.signal(self._output(rows, context), context)
         return signal.reshape(*leading, *signal.shape[1:])
 
     def reconstruct(
@@ -189,6 +190,8 @@ class GeneratorModel(nn.Module):
         Tensor
             The same leading dimensions, then the shape of one example's data.
         """
+        if observed is None and mask is not None:
+            raise ValueError("mask says what is observed of data, but observed, the data, is None")
         rows, leading = self._rows(latents)
         context = _repeated(context, len(rows))
         output = self._output(rows, context)
@@ -293,7 +296,7 @@ class GeneratorModel(nn.Module):
         """
         z = latents["z"]
         if self.prior.has_closed_form:
-            self.prior.closed_form_step(z)
+            self.prior.closed_form_step(z, context)
         if self.observation.has_closed_form:
             y, known = self.observation.prepare(as_floating(y), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)

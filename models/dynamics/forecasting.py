@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..arguments import check_count
 from ..generator_model import GeneratorModel
+from ..pieces import Context
 from ..priors.sequence import SequencePrior
 
 
@@ -26,7 +27,13 @@ class Forecast(NamedTuple):
 
 
 @torch.no_grad()
-def forecast(model: GeneratorModel, latents: Tensor, num_frames: int, seed: int) -> Forecast:
+def forecast(
+    model: GeneratorModel,
+    latents: Tensor,
+    num_frames: int,
+    seed: int,
+    context: Context | None = None,
+) -> Forecast:
     """Continue sequences: from each draw of their latents one draw of the future.
 
     With posterior draws of the latents the frames are draws of ``p(signal ahead | y)``: their
@@ -43,6 +50,8 @@ def forecast(model: GeneratorModel, latents: Tensor, num_frames: int, seed: int)
         How far to look ahead.
     seed : int
         Reproduces the draws; the global random state is left as it was.
+    context : mapping of Tensor, optional
+        As in :meth:`GeneratorModel.decode`, of the sequences to come.
 
     Returns
     -------
@@ -72,4 +81,4 @@ def forecast(model: GeneratorModel, latents: Tensor, num_frames: int, seed: int)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         future = prior.continued(latents, num_frames)
-    return Forecast(future, ahead.decode(future))
+    return Forecast(future, ahead.decode(future, context))

@@ -75,9 +75,9 @@ class Observation(nn.Module, ABC):
         """
         return tuple(shape)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal that is observed: the output through the inverse link."""
-        return self.reconstruct(output)
+        return self.reconstruct(output, context)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the estimate of y given the output: the mean, of categories the mode."""

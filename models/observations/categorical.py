@@ -67,7 +67,7 @@ class Categorical(Observation):
         check_outputs(self, output, self.num_categories)
         return Cells(Levels(logits=output), mask)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the probabilities of the categories, (n, ..., K)."""
         return output.softmax(-1)
 

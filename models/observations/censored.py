@@ -91,9 +91,9 @@ class Censored(Observation):
         """Return what the base needs."""
         return self.base.output_shape(shape)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal of the base."""
-        return self.base.signal(output)
+        return self.base.signal(output, context)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the base's estimate of what was to be measured."""

@@ -9,6 +9,7 @@ from ..arguments import first_place
 from ..distributions.covariances import Circulant, Covariance, Dense, ObservedCirculant
 from ..distributions.covariances.fourier import cross_spectrum, mirrored
 from ..pieces import Entry
+from .base import Context
 from .correlated import CorrelatedGaussian
 from .white_start import (
     Learning,
@@ -180,7 +181,9 @@ class ColoredGaussian(CorrelatedGaussian):
             )
 
     @torch.no_grad()
-    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
         """Move the spectrum towards the mean periodogram of observed residuals (n, ...)."""
         rate = 0.0 if self.start is None else self.start.next_rate()
         if self.start is None or rate == 0.0:

@@ -128,9 +128,12 @@ class Columns(Observation):
             parts.append(part)
         return Rows([group.label for group in self.groups], parts)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the columns' signals side by side, of categories their probabilities."""
-        signals = [kind.signal(group.of(output)) for group, kind in self._grouped(output)]
+        signals = [
+            kind.signal(group.of(output), self._context(group, context))
+            for group, kind in self._grouped(output)
+        ]
         return torch.cat([signal.flatten(1) for signal in signals], 1)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:

@@ -51,7 +51,7 @@ class Counts(Observation):
         log_rate = signal.clamp(min=torch.finfo(signal.dtype).tiny).log()
         return Cells(self.cells(_log_mean(log_rate, context)), mask)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the rate, for an exposure of 1."""
         return _log_rate(output).exp()
 

@@ -81,7 +81,7 @@ class Gaussian(AroundSignal):
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal, which is the mean of y."""
-        return self.signal(output)
+        return self.signal(output, context)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
@@ -90,7 +90,9 @@ class Gaussian(AroundSignal):
         return GaussianCells(signal, self.scale, mask)
 
     @torch.no_grad()
-    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
         """Move the variance towards the mean square of residuals (n, ...) of observed cells."""
         if not self._in_closed_form:
             return

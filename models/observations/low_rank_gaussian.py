@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..arguments import check_count
 from ..distributions.covariances import Covariance, LowRank
 from ..pieces import Entry
+from .base import Context
 from .correlated import CorrelatedGaussian
 from .white_start import (
     Learning,
@@ -139,7 +140,9 @@ class LowRankGaussian(CorrelatedGaussian):
             )
 
     @torch.no_grad()
-    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
         """Move W and D by a step of EM on residuals (n, ...) of observed cells."""
         rate = 0.0 if self.start is None else self.start.next_rate()
         if rate == 0.0:

@@ -84,7 +84,7 @@ class Ordinal(Observation):
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent distributions over grades with the output as scores."""
-        return self.around(output, mask=mask)
+        return self.around(output, mask=mask, context=context)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
@@ -92,7 +92,7 @@ class Ordinal(Observation):
         """Return independent distributions over grades with the signal as scores."""
         return Cells(Grades(logits=self._log_probabilities(signal)), mask)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the score, which the cut points divide."""
         return output
 

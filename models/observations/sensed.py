@@ -87,9 +87,9 @@ class Sensed(Observation):
             )
         return self.base.output_shape(self.operator.input_shape)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal before the operator."""
-        return self.base.signal(output)
+        return self.base.signal(output, context)
 
     def measured(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the measurements of the signal without noise, (n, *output_shape).
@@ -99,7 +99,7 @@ class Sensed(Observation):
         ValueError
             If the network's output does not make a signal of the operator's input shape.
         """
-        signal = self.signal(output)
+        signal = self.signal(output, context)
         if tuple(signal.shape[1:]) != self.operator.input_shape:
             raise ValueError(
                 f"the network's output makes a signal of shape {tuple(signal.shape[1:])}, but the "
@@ -163,7 +163,7 @@ class Sensed(Observation):
     ) -> None:
         """Let the base learn from the residuals of the measurements."""
         base: Any = self.base
-        base.learn_from_residuals(y - self.measured(output, context), mask)
+        base.learn_from_residuals(y - self.measured(output, context), mask, context)
 
 
 def _check_base(base: Observation, operator: LinearOperator) -> None:
@@ -182,7 +182,7 @@ def _check_base(base: Observation, operator: LinearOperator) -> None:
         )
     if base.has_closed_form and not hasattr(base, "learn_from_residuals"):
         raise TypeError(
-            f"{name} learns in closed form, but has no learn_from_residuals(residual, mask): "
-            "learn it by its gradient"
+            f"{name} learns in closed form, but has no learn_from_residuals(residual, mask, "
+            "context): learn it by its gradient"
         )
     check_signal_is_argument(base, operator.output_shape)

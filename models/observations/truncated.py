@@ -78,9 +78,9 @@ class Truncated(Observation):
         """Return what the base needs."""
         return self.base.output_shape(shape)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal of the base."""
-        return self.base.signal(output)
+        return self.base.signal(output, context)
 
     def link_range(self) -> tuple[float, float]:
         """Return the limits of the base's inverse link."""

@@ -62,5 +62,5 @@ class Prior(nn.Module, ABC):
         """Whether :meth:`closed_form_step` learns something."""
         return False
 
-    def closed_form_step(self, latents: Tensor) -> None:
+    def closed_form_step(self, latents: Tensor, context: Context | None = None) -> None:
         """Learn from a batch of posterior latents (n, ...) what needs no gradient."""

@@ -115,7 +115,7 @@ class Supervised(Prior):
         Its density is that of the labels and the free components, times that of the idle ones.
         """
         labels = self._labels(context)
-        made = self.base.distribution()
+        made = self.base.given(context)
         return made if labels is None else _Labelled(made, self._in_place(labels, made.mean))
 
     def steer(self, latents: Tensor, context: Context | None) -> Tensor:
@@ -174,7 +174,8 @@ class _Labelled(dist.TorchDistribution):
         return own + torch.where(self.labels.isnan(), 0.0, each).sum(-1)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        drawn: Tensor = self.base.sample(torch.Size(sample_shape) + self.batch_shape)
+        more = len(self.batch_shape) - len(self.base.batch_shape)
+        drawn: Tensor = self.base.sample(torch.Size(sample_shape) + self.batch_shape[:more])
         return drawn
 
 
