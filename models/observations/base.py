@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import pyro.distributions as dist
 import torch
@@ -52,22 +52,6 @@ class Observation(nn.Module, ABC):
             Batch shape (n,), event shape that of one example's data.
         """
 
-    def around(
-        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
-    ) -> dist.TorchDistribution:
-        """Return ``p(y | signal)``, for families whose data lie around a :meth:`signal`.
-
-        What :class:`Sensed` needs: it puts an operator between the signal and the noise.
-
-        Raises
-        ------
-        TypeError
-            If the family has no such form.
-        """
-        raise TypeError(
-            f"{type(self).__name__} has no signal that its data lie around, so it cannot be sensed"
-        )
-
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the network's output for one example's data of a shape.
 
@@ -76,7 +60,10 @@ class Observation(nn.Module, ABC):
         return tuple(shape)
 
     def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
-        """Return the signal that is observed: the output through the inverse link."""
+        """Return the signal that is observed: the output through the inverse link.
+
+        By default the estimate of y itself.
+        """
         return self.reconstruct(output, context)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
@@ -139,6 +126,24 @@ class Observation(nn.Module, ABC):
         context: Context | None = None,
     ) -> None:
         """Learn from a batch what needs no gradient; y and mask as :meth:`prepare` gives them."""
+
+
+class NoiseAround(Protocol):
+    """An observation whose data lie around a signal: what :class:`Sensed` needs of its base."""
+
+    def around(
+        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return ``p(y | signal)``; an operator may stand between the signal and this noise."""
+
+
+class LearnsFromResiduals(Protocol):
+    """An observation that learns in closed form from nothing but how far data lie from a signal."""
+
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
+        """Learn from residuals (n, ...) of observed cells."""
 
 
 def factorised(base: dist.TorchDistribution, mask: Tensor | None) -> dist.TorchDistribution:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ..arguments import first_place
 from .base import Context, Observation
 from .sensed import Sensed
+from .wrapper import Wrapper
 
 
 def as_limit(name: str, value: float | Tensor | None) -> Tensor | None:
@@ -64,7 +65,7 @@ def check_broadcasts(name: str, limit: Tensor | None, shape: torch.Size) -> None
 def check_base(base: Observation, wrapper: str) -> None:
     """Raise TypeError for a base whose cells cannot be given limits."""
     name = type(base).__name__
-    if isinstance(getattr(base, "base", None), Observation) and not isinstance(base, Sensed):
+    if isinstance(base, Wrapper) and not isinstance(base, Sensed):
         raise TypeError(
             f"base must not be {name}(...): missing cells come last, write "
             f"Masked({wrapper}(...)), and only one of Censored and Truncated can be used"
