@@ -161,7 +161,7 @@ class GeneratorModel(nn.Module):
         Tensor
             The same leading dimensions, then the shape of one example's signal.
         """
-        rows, leading = self._rows(latents)
+        rows, leading = self._flattened(latents)
         context = _repeated(context, len(rows))
         signal = self.observation.signal(self._output(rows, context), context)
         return signal.reshape(*leading, *signal.shape[1:])
@@ -192,7 +192,7 @@ class GeneratorModel(nn.Module):
         """
         if observed is None and mask is not None:
             raise ValueError("mask says what is observed of data, but observed, the data, is None")
-        rows, leading = self._rows(latents)
+        rows, leading = self._flattened(latents)
         context = _repeated(context, len(rows))
         output = self._output(rows, context)
         if observed is None:
@@ -301,7 +301,7 @@ class GeneratorModel(nn.Module):
             y, known = self.observation.prepare(as_floating(y), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)
 
-    def _rows(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
+    def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
         leading = latents.shape[: latents.dim() - len(event)]
         if not leading or latents.shape[len(leading) :] != event:

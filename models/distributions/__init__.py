@@ -4,7 +4,7 @@ Reading order: :class:`Cells` is the independent cells of an example as one even
 :class:`GaussianCells` the same for normal ones; :class:`CorrelatedNormal` has a covariance of
 ``covariances``. :class:`CensoredCells` and :class:`TruncatedCells` limit cells by the probabilities
 in ``tails``. :class:`Levels`, :class:`LogisticLevels` and the counts are what single cells may be,
-:class:`Rows` puts columns of different kinds side by side. The last ones are those of latents.
+:class:`TableRow` puts columns of different kinds side by side. The last ones are those of latents.
 """
 
 from .cells import Cells
@@ -17,8 +17,8 @@ from .levels import Grades, Levels
 from .logistic_levels import LogisticLevels
 from .masked_within import MaskedWithin
 from .recurrent_chain import RecurrentChain
-from .rows import Rows
 from .smoothed_laplace import SmoothedLaplace
+from .table_row import TableRow
 from .truncated_cells import TruncatedCells
 from .vector_autoregression import VectorAutoregression
 
@@ -35,8 +35,8 @@ __all__ = [
     "NegativeBinomialCounts",
     "PoissonCounts",
     "RecurrentChain",
-    "Rows",
     "SmoothedLaplace",
+    "TableRow",
     "TruncatedCells",
     "VectorAutoregression",
 ]

@@ -14,7 +14,7 @@ COLUMNS_AT_ONCE = 256
 """Columns in one stack of columns."""
 
 
-class Rows(NamedTuple):
+class RowStacks(NamedTuple):
     """Stacks of ``r`` rows each, the rows of a stack observing the same columns.
 
     Attributes
@@ -32,7 +32,7 @@ class Rows(NamedTuple):
     seen: NDArray[np.bool_]
 
 
-class Columns(NamedTuple):
+class ColumnStacks(NamedTuple):
     """Stacks of ``c`` columns each, the columns of a stack being observed in the same rows.
 
     Attributes
@@ -63,8 +63,8 @@ class IncompleteTable:
     offset, variance : array, (D,)
         Mean and variance of the observed cells; 0 and 1 where there is none. The offset is taken
         off, so that no digits are lost in squares.
-    rows : list of Rows
-    columns : list of Columns
+    rows : list of RowStacks
+    columns : list of ColumnStacks
         Without those that are never observed.
     """
 
@@ -77,23 +77,23 @@ class IncompleteTable:
         variance = (filled**2).sum(0) / np.maximum(counts, 1)
         self.variance: Array = np.where(counts > 0, variance, 1.0)
         self.rows = rows_by_pattern(table - self.offset)
-        self.columns: list[Columns] = []
+        self.columns: list[ColumnStacks] = []
         observed = np.flatnonzero(counts)
         for alike in _stacked_alike(seen.T[observed], COLUMNS_AT_ONCE):
             for part in np.array_split(alike, -(-alike.size // COLUMNS_AT_ONCE)):
                 places = observed[part]
                 cells = filled.T[places]  # (q, c, n)
                 self.columns.append(
-                    Columns(places, cells @ cells.swapaxes(-1, -2), counts[places[:, :1]])
+                    ColumnStacks(places, cells @ cells.swapaxes(-1, -2), counts[places[:, :1]])
                 )
 
 
-def rows_by_pattern(table: Array) -> list[Rows]:
+def rows_by_pattern(table: Array) -> list[RowStacks]:
     """Return the rows of a table with NaN where missing, stacked by what they observe."""
     seen = ~np.isnan(table)
     filled = np.where(seen, table, 0.0)
     return [
-        Rows(part, filled[part], seen[part[:, :1]])
+        RowStacks(part, filled[part], seen[part[:, :1]])
         for places in _stacked_alike(seen, len(table))
         for part in np.array_split(places, -(-len(places) // PATTERNS_AT_ONCE))
     ]

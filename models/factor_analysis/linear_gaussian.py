@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .incomplete_table import Rows
+from .incomplete_table import RowStacks
 from .sweep_operator import Array, sweep
 
 
@@ -24,7 +24,7 @@ class LinearGaussian(NamedTuple):
     noise_variance: Array
 
 
-class Posterior(NamedTuple):
+class StackedPosterior(NamedTuple):
     """What stacks of rows tell about their latents.
 
     Attributes
@@ -41,7 +41,7 @@ class Posterior(NamedTuple):
     log_likelihood: Array
 
 
-def posterior(model: LinearGaussian, rows: Rows) -> Posterior:
+def posterior(model: LinearGaussian, rows: RowStacks) -> StackedPosterior:
     """Return the exact posterior of the latents given the observed cells.
 
     Notes
@@ -63,4 +63,4 @@ def posterior(model: LinearGaussian, rows: Rows) -> Posterior:
     latent = right @ covariance
     constant = seen @ np.log(2 * math.pi * noise) + np.linalg.slogdet(precision)[1]
     distance = residual**2 @ (1 / noise) - (right * latent).sum(-1)
-    return Posterior(latent, covariance, -0.5 * (constant[:, None] + distance))
+    return StackedPosterior(latent, covariance, -0.5 * (constant[:, None] + distance))

@@ -9,7 +9,7 @@ from ..distributions.cells import Cells
 from ..distributions.levels import Levels
 from ..pieces import Entry
 from .base import Context, Observation
-from .levels import check_num_levels, check_outputs
+from .level_checks import check_num_levels, check_outputs
 
 
 class Categorical(Observation):

@@ -11,14 +11,8 @@ from ..distributions.covariances.fourier import cross_spectrum, mirrored
 from ..pieces import Entry
 from .base import Context
 from .correlated import CorrelatedGaussian
-from .white_start import (
-    Learning,
-    WhiteStart,
-    check_learning,
-    check_nugget,
-    checked_scale,
-    checked_sizes,
-)
+from .noise_settings import Learning, check_learning, check_nugget, checked_scale, checked_sizes
+from .white_start import WhiteStart
 
 DENSE_CELLS = 128
 """Cells of a signal up to which masked noise is handled by a matrix for each example."""

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import first_place
-from ..distributions.rows import Rows
 from ..distributions.supports import elementwise
+from ..distributions.table_row import TableRow
 from ..pieces import Entry
 from .base import Context, Observation
 from .table_layout import Group, Kind, as_kind, checked_names, laid_out
@@ -126,7 +126,7 @@ class Columns(Observation):
                     f"{tuple(part.event_shape)}"
                 )
             parts.append(part)
-        return Rows([group.label for group in self.groups], parts)
+        return TableRow([group.label for group in self.groups], parts)
 
     def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the columns' signals side by side, of categories their probabilities."""

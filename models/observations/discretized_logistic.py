@@ -12,7 +12,7 @@ from ..distributions.cells import Cells
 from ..distributions.logistic_levels import LogisticLevels
 from ..pieces import Entry
 from .base import Context
-from .levels import check_num_levels
+from .level_checks import check_num_levels
 from .location_scale import LocationScale
 
 

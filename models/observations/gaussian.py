@@ -11,7 +11,7 @@ from ..pieces import Entry
 from .base import Context
 from .batch_weight import batch_weight
 from .location_scale import LocationScale
-from .white_start import Learning, check_learning
+from .noise_settings import Learning, check_learning
 
 
 class Gaussian(LocationScale):

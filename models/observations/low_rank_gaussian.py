@@ -10,14 +10,8 @@ from ..distributions.covariances import Covariance, LowRank
 from ..pieces import Entry
 from .base import Context
 from .correlated import CorrelatedGaussian
-from .white_start import (
-    Learning,
-    WhiteStart,
-    check_learning,
-    check_nugget,
-    checked_scale,
-    checked_sizes,
-)
+from .noise_settings import Learning, check_learning, check_nugget, checked_scale, checked_sizes
+from .white_start import WhiteStart
 
 FIRST_SHARE = 0.01
 """Variance of the factors at the start, over that of the independent noise."""

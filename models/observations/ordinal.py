@@ -10,7 +10,7 @@ from ..distributions.cells import Cells
 from ..distributions.levels import Grades
 from ..pieces import Entry
 from .base import Context, Observation
-from .levels import check_num_levels
+from .level_checks import check_num_levels
 
 
 class Ordinal(Observation):

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from .supports import elementwise
 
 
-class Rows(dist.TorchDistribution):
+class TableRow(dist.TorchDistribution):
     """Independent distributions of columns side by side as one event.
 
     Parameters
@@ -33,11 +33,11 @@ class Rows(dist.TorchDistribution):
     def support(self) -> Any:
         """Each column's own."""
         supports = [elementwise(part.support) for part in self.parts]
-        return constraints.independent(RowSupport(self.labels, self.widths, supports), 1)
+        return constraints.independent(TableRowSupport(self.labels, self.widths, supports), 1)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "Rows":
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "TableRow":
         """Return the same distribution with more batch dimensions."""
-        return Rows(self.labels, [part.expand(torch.Size(batch_shape)) for part in self.parts])
+        return TableRow(self.labels, [part.expand(torch.Size(batch_shape)) for part in self.parts])
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return the log density of rows, in nats."""
@@ -79,7 +79,7 @@ class Rows(dist.TorchDistribution):
         return pairs
 
 
-class RowSupport(constraints.Constraint):
+class TableRowSupport(constraints.Constraint):
     """Each column within its own support, cell by cell."""
 
     def __init__(self, labels: Sequence[str], widths: Sequence[int], supports: Sequence[Any]):

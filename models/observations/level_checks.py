@@ -1,4 +1,4 @@
-"""Distributions over numbered levels, 0 to K - 1, and the checks that go with them."""
+"""Checks that go with numbered levels, 0 to K - 1."""
 
 from torch import Tensor
 
