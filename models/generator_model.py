@@ -96,7 +96,7 @@ class GeneratorModel(nn.Module):
         with pyro.plate("examples", num_examples or 1):
             z = pyro.sample("z", self.prior.given(context))
             # Under autocast the network computes in lower precision; energies do not.
-            output = self.network(self.prior.steer(z, context)).to(z.dtype)
+            output = self.network(self.prior.transformed(z, context)).to(z.dtype)
             made = self.observation.distribution(output, mask=observed_cells, context=context)
             if y is not None:
                 check_shapes(made, y)
@@ -143,7 +143,7 @@ class GeneratorModel(nn.Module):
     def _output(self, latents: Tensor, context: Context | None) -> Tensor:
         """Run the network as it is used in inference: no batch statistics, no dropout."""
         with evaluating(self.network):
-            output: Tensor = self.network(self.prior.steer(latents, context))
+            output: Tensor = self.network(self.prior.transformed(latents, context))
         return output
 
     def decode(self, latents: Tensor, context: Context | None = None) -> Tensor:
@@ -262,7 +262,7 @@ class GeneratorModel(nn.Module):
             (n,).
         """
         y, known = self.observation.prepare(as_floating(y), mask)
-        output = self.network(self.prior.steer(latents, context))
+        output = self.network(self.prior.transformed(latents, context))
         made = self.observation.distribution(output, mask=known, context=context)
         check_shapes(made, y)
         total: Tensor = made.log_prob(y) + self.prior.given(context).log_prob(latents)

@@ -44,8 +44,12 @@ class Prior(nn.Module, ABC):
         """
         return self.distribution()
 
-    def steer(self, latents: Tensor, context: Context | None) -> Tensor:
-        """Return the latents as the network sees them: with what the context knows of them."""
+    def transformed(self, latents: Tensor, context: Context | None) -> Tensor:
+        """Return the latents as the network sees them, made of the chain's coordinates.
+
+        Scaled, or with what the context knows of them in its place; by default as they are. What
+        Stan calls transformed parameters: no density is asked of the result.
+        """
         return latents
 
     def log_normaliser(self, num_draws: int, seed: int) -> Tensor | None:

@@ -305,7 +305,7 @@ def test_scales_of_a_hierarchical_prior_reach_the_network() -> None:
     torch.testing.assert_close(
         model.decode(standardised), model.network(standardised * SCALE), rtol=1e-6, atol=1e-6
     )
-    z = prior.steer(model.prior.distribution().sample((100_000,)))
+    z = prior.transformed(model.prior.distribution().sample((100_000,)))
     # The relative standard error of a variance is sqrt(2 / n) = .0045; six of them.
     torch.testing.assert_close(z.var(0), prior.variance, rtol=0.027, atol=0)
 
@@ -314,11 +314,11 @@ def test_labels_take_the_place_of_the_chains_own_coordinate() -> None:
     prior = Supervised(Normal(3), components=[2, 0])
     latents = torch.randn(4, 3)
     labels = torch.tensor([[1.0, NAN], [NAN, 5.0], [NAN, NAN], [7.0, 8.0]])
-    steered = prior.steer(latents, {"labels": labels})
+    transformed = prior.transformed(latents, {"labels": labels})
     expected = latents.clone()
     expected[0, 2], expected[1, 0], expected[3, 2], expected[3, 0] = 1.0, 5.0, 7.0, 8.0
-    assert torch.equal(steered, expected)
-    assert prior.steer(latents, None) is latents
+    assert torch.equal(transformed, expected)
+    assert prior.transformed(latents, None) is latents
 
 
 def test_supervised_density_is_that_of_labels_and_latents() -> None:
@@ -340,7 +340,7 @@ def test_supervised_density_is_that_of_labels_and_latents() -> None:
 def test_labels_may_have_another_name_and_stand_beside_other_context() -> None:
     prior = Supervised(Normal(2), components=1, key="pose")
     context = {"pose": torch.tensor([[2.0]]), "exposure": torch.ones(1)}
-    assert torch.equal(prior.steer(torch.zeros(1, 2), context), torch.tensor([[2.0, 0.0]]))
+    assert torch.equal(prior.transformed(torch.zeros(1, 2), context), torch.tensor([[2.0, 0.0]]))
 
 
 class _Features(nn.Module):
