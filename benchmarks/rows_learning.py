@@ -80,7 +80,7 @@ def _ours(case: Case, captured: bool = True) -> Callable[[], object]:
     learner = _learner(case, compile=False)
     if not captured:
         assert learner._run is not None
-        learner._run.potential = learner._run.potential._plain()
+        learner._run.potential = learner._run.potential.plain()
     return _iteration(learner, case, 5)
 
 

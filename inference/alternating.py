@@ -20,7 +20,7 @@ from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, evaluation_mode, parameters_of, read_layout
 from .runs.chains import Chains
 from .runs.checkpoint import check_folder, check_new_file, fingerprint
-from .runs.choices import Choices
+from .runs.chosen import Chosen
 from .runs.driver import drive
 from .runs.epochs import Epochs, StopRule
 from .runs.fit_checkpoint import resume_fit
@@ -30,7 +30,7 @@ from .runs.held_out import HeldOut
 from .runs.last_draws import last_draws
 from .runs.learner import Learner, OptimizerLike, SchedulerLike
 from .runs.visit import visit
-from .speed.captures import Captures
+from .speed import CapturingEvaluator
 from .speed.compile_choice import Compile, check_compile
 from .speed.precision import Precision, check_precision
 
@@ -179,10 +179,10 @@ class AlternatingBackProp:
 
     @property
     def choices(self) -> dict[str, bool | str | None]:
-        """What was set or found by timing for ``compile`` (None: not yet) and ``precision``."""
+        """What was set or found by timing: ``compile`` (None: not yet), ``precision``, more."""
         if self._run is None:
             raise RuntimeError("choices are made on the first fit or start")
-        return self._run.choices.to_dict()
+        return self._run.chosen.to_dict()
 
     def start(self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0) -> None:
         """Check the model and the data and place a fresh chain for each example.
@@ -217,12 +217,13 @@ class AlternatingBackProp:
         held_out: ExampleData | None = None,
     ) -> FitRun:
         if self._run is not None:
-            self._run.choices.release(self._run.potential)
+            self._run.chosen.release(self._run.potential)
         first = torch.arange(min(self.batch_size, examples.num_examples))
         first = first.to(examples.tensors()[0].device)
         head = examples.select(first)
         layout = read_layout(self.model, head, self.example_plate)
-        potential = Potential(self.model, head, layout, captures=Captures(self.compile is True))
+        evaluator = CapturingEvaluator(self.model, compiles=self.compile is True)
+        potential = Potential(self.model, head, layout, evaluator=evaluator)
         parameters = parameters_of(self.model, head)
         if self.chains_file is not None:
             check_new_file(self.chains_file, "chains_file", resumes)
@@ -230,15 +231,15 @@ class AlternatingBackProp:
         position = chains.position[first, 0]
         check_uncoupled(potential, position)
         with evaluation_mode(self.model):
-            choices = Choices.made(self.compile, self.precision, potential, position)
-        potential = choices.applied(potential)
+            chosen = Chosen.made(self.compile, self.precision, potential, position)
+        potential = chosen.applied(potential)
         learner = Learner.made(
             potential, position, parameters, self._optimizer_like, self._scheduler_like
         )
         watched = None
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
-        return FitRun(potential, chains, learner, choices, seed, watched)
+        return FitRun(potential, chains, learner, chosen, seed, watched)
 
     def _placed(
         self, potential: Potential, examples: ExampleData, seed: int, file: Path | None

@@ -19,7 +19,7 @@ from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
 from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
-from .runs.choices import Choices
+from .runs.chosen import Chosen
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
 from .runs.given_data import split_data
@@ -385,7 +385,7 @@ class Posterior:
                     warmup_steps=0,
                     num_samples=fields["position"].shape[1],
                     accumulate=accumulate or {},
-                    choices=Choices.of(potential),
+                    chosen=Chosen.of(potential),
                     moments=fields["accumulated"],
                     **{name: going_on[name] for name in _CONTINUED},
                 )

@@ -9,17 +9,18 @@ import torch
 from torch import Tensor
 
 from .arguments import check_positive
-from .binding import bind
+from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.hmc import HMC
 from .posterior import Posterior
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.trace import Model, evaluation_mode
 from .runs.checkpoint import check_folder
-from .runs.choices import Choices
+from .runs.chosen import Chosen
 from .runs.chunks import sample
 from .runs.draw_store import free_file
 from .runs.plan import Accumulator, Plan
+from .speed import CapturingEvaluator
 from .speed.compile_choice import Compile, check_compile
 from .speed.precision import Precision, check_precision
 
@@ -139,14 +140,20 @@ def sample_posterior(
     check_precision(precision)
     file = free_file(draws_file, path)
     kernel = HMC() if kernel is None else kernel
-    potential = bind(model, *data, mask=mask, context=context, example_plate=example_plate)
+    potential = bound_to(
+        model,
+        data,
+        {"mask": mask, "context": context},
+        CapturingEvaluator(model),
+        example_plate,
+    )
     start = first_position(potential, num_chains, seed, init_strategy)
     n = potential.num_examples
     _check_tuning(tuning, n)
     with evaluation_mode(model):
-        choices = Choices.made(compile, precision, potential, start[:, 0])
+        chosen = Chosen.made(compile, precision, potential, start[:, 0])
     plan = Plan(
-        choices.applied(potential),
+        chosen.applied(potential),
         kernel,
         start,
         seed,
@@ -155,7 +162,7 @@ def sample_posterior(
         thinning,
         n * num_chains if chunk_size is None else chunk_size,
         accumulate or {},
-        choices,
+        chosen,
         anneal=init_strategy is None,
         tuning=tuning,
     )

@@ -13,6 +13,7 @@ from ..kernels.base import Info, tuning_of
 from ..noise.ahead import NoiseAhead
 from ..noise.keyed import KeyedGenerator, KeyedSource
 from ..potentials.data import Identity
+from ..potentials.evaluation import Task
 from ..potentials.potential import Potential
 from ..warmup.ladder import LadderEstimate
 from ..warmup.mass import MassEstimate
@@ -122,30 +123,28 @@ class ChunkRun:
 
     def _moved(self, potential: Potential) -> tuple[Any, Info]:
         kernel, state_type = self._kernel, type(self.state)
-        name = ("step", Identity(kernel), state_type)
-        if potential.fuses(name):
+        task = Task(("step", Identity(kernel), state_type), self._step, num_steps=1)
+        if potential.evaluator.fuses(task):
             # The noise is part of what is compiled.
             self._ahead = None
         elif self._ahead is None:
             self._ahead = NoiseAhead(self._source.key)
-        ahead = self._ahead
-
-        def step(potential: Potential, *tensors: Tensor) -> tuple[Tensor, ...]:
-            *fields, time, key = tensors
-            if ahead is None:
-                generator = KeyedGenerator(key, time)
-            else:
-                generator = ahead.at(time, self.plan.num_steps - self.step - 1)
-            state, info = kernel.step(state_type(*fields), potential, generator)
-            *statistics, num_gradients = info
-            return *state, *statistics, torch.as_tensor(num_gradients)
-
         time = torch.tensor(self.plan.first_step + self.step, device=self._source.key.device)
-        moved = potential.fused(name, step, *self.state, time, self._source.key)
+        moved = potential.evaluator(task, potential, *self.state, time, self._source.key)
         fields = len(self.state)
         rate, accepted, diverging, error, energy, num_gradients = moved[fields:]
         info = Info(rate, accepted, diverging, error, energy, float(num_gradients))
         return state_type(*moved[:fields]), info
+
+    def _step(self, potential: Potential, *tensors: Tensor) -> tuple[Tensor, ...]:
+        *fields, time, key = tensors
+        if self._ahead is None:
+            generator = KeyedGenerator(key, time)
+        else:
+            generator = self._ahead.at(time, self.plan.num_steps - self.step - 1)
+        state, info = self._kernel.step(type(self.state)(*fields), potential, generator)
+        *statistics, num_gradients = info
+        return *state, *statistics, torch.as_tensor(num_gradients)
 
     def _annealed(self) -> Potential:
         """Return the target of the next step: the posterior, or what leads to it from the prior.

@@ -75,7 +75,7 @@ class Chunks:
     @property
     def compile_choice(self) -> CompileChoice:
         """Of the plan."""
-        return self.plan.choices.compile
+        return self.plan.chosen.compile
 
     def advance(self) -> None:
         """Make one step of the chunk's chains."""
@@ -143,13 +143,13 @@ class Chunks:
                 "finished": [outcome.to_dict() for outcome in self._finished],
                 "run": None if run is None else run.to_dict(),
                 "draws": draws,
-                "choices": self.plan.choices.to_dict(),
+                "choices": self.plan.chosen.to_dict(),
             },
         )
 
     def _resume(self, path: Path) -> None:
         content = load_checkpoint(path, "a sampling run", self._identity, ENTRIES)
-        potential = self.plan.choices.resumed(content["choices"], self.plan.potential)
+        potential = self.plan.chosen.resumed(content["choices"], self.plan.potential)
         self.plan = replace(self.plan, potential=potential)
         self._finished = [Outcome.from_dict(one) for one in content["finished"]]
         if content["run"] is not None:
@@ -190,6 +190,7 @@ def sample(
         After Ctrl-C, between two steps; the message says how to go on.
     """
     c = plan.start.shape[1]
+    plan.potential.evaluator.doubt()
     with evaluation_mode(plan.potential.model):
         one = plan.potential.rows(torch.arange(1, device=plan.start.device))
         store = allocate(

@@ -88,7 +88,7 @@ class Epochs:
     @property
     def compile_choice(self) -> CompileChoice:
         """Of the run."""
-        return self.run.choices.compile
+        return self.run.chosen.compile
 
     def advance(self) -> None:
         """Make the iteration of the next batch."""
@@ -110,6 +110,7 @@ class Epochs:
             for name, value in record.items():
                 progress.history.setdefault(name, []).append(value)
             self.tell(record)
+            self.run.potential.evaluator.doubt()
             progress.stopped = self.stop is not None and self.stop(progress.history)
 
     def _end_of_epoch(self) -> dict[str, float]:

@@ -46,7 +46,7 @@ def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
             "chains_snapshot": snapshot,
             "average": vars(learner.average),
             "validation_chains": None if run.held_out is None else run.held_out.chains.to_dict(),
-            "choices": run.choices.to_dict(),
+            "choices": run.chosen.to_dict(),
         },
     )
     if snapshot is not None:
@@ -81,7 +81,7 @@ def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
     learner.average.mean = {k: v.to(device) for k, v in content["average"]["mean"].items()}
     learner.average.count = content["average"]["count"]
     run.progress = Progress(**content["progress"])
-    run.potential = run.choices.resumed(content["choices"], run.potential)
+    run.potential = run.chosen.resumed(content["choices"], run.potential)
 
 
 def _tensors(run: FitRun) -> dict[str, Tensor]:

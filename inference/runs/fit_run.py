@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ..potentials.potential import Potential
 from .chains import Chains
-from .choices import Choices
+from .chosen import Chosen
 from .fit_record import Progress
 from .held_out import HeldOut
 from .learner import Learner
@@ -22,7 +22,7 @@ class FitRun:
         Of all examples.
     learner : Learner
         Of θ.
-    choices : Choices
+    chosen : Chosen
         Of compiling and arithmetic.
     seed : int
         Of everything that is random.
@@ -35,7 +35,7 @@ class FitRun:
     potential: Potential
     chains: Chains
     learner: Learner
-    choices: Choices
+    chosen: Chosen
     seed: int
     held_out: HeldOut | None = None
     progress: Progress = field(default_factory=Progress)

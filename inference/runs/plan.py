@@ -12,7 +12,7 @@ from ..kernels.base import Kernel
 from ..potentials.potential import Potential
 from ..potentials.trace import parameters_of
 from .checkpoint import fingerprint
-from .choices import Choices
+from .chosen import Chosen
 from .outcome import Outcome
 
 Accumulator = Callable[[Any], Tensor]
@@ -38,7 +38,7 @@ class Plan:
         Most chains at once; an example's chains stay together.
     accumulate : mapping
         As in ``sample_posterior``.
-    choices : Choices
+    chosen : Chosen
         Of compiling and arithmetic.
     anneal : bool
         Whether the chains start at the prior and are led to the posterior.
@@ -63,7 +63,7 @@ class Plan:
     thinning: int
     chunk_size: int
     accumulate: Mapping[str, Accumulator]
-    choices: Choices
+    chosen: Chosen
     anneal: bool = False
     tuning: Mapping[str, Tensor] | None = None
     first_step: int = 0

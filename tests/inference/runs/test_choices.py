@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from explainaway.inference import AlternatingBackProp, Posterior, sample_posterior
-from explainaway.inference.runs import choices
+from explainaway.inference.runs import chosen
 from explainaway.inference.speed.precision import Arithmetic
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet, mlp
 
@@ -39,7 +39,7 @@ def test_draws_go_on_with_what_a_clock_chose_for_the_first_of_them(
 ) -> None:
     """Law 5, though the clock says otherwise when the run is resumed."""
     path, fastest = tmp_path / "run.pt", Arithmetic(torch.bfloat16)
-    monkeypatch.setattr(choices, "chosen_arithmetic", lambda *_: fastest)
+    monkeypatch.setattr(chosen, "chosen_arithmetic", lambda *_: fastest)
 
     def sample(ctrl_c: int, checkpoint: Path | None = path) -> Posterior:
         return sample_posterior(
@@ -55,7 +55,7 @@ def test_draws_go_on_with_what_a_clock_chose_for_the_first_of_them(
     with pytest.raises(KeyboardInterrupt, match="stopped after step 7 of 9"):
         sample(2)
     content = torch.load(path, weights_only=True)
-    assert content["choices"] == {"compile": False, "precision": "bfloat16"}
+    assert content["choices"].items() >= {"compile": False, "precision": "bfloat16"}.items()
     fastest = Arithmetic()
     assert not torch.equal(sample(-1, checkpoint=None).position, whole.position)
     resumed = sample(-1)
@@ -69,7 +69,7 @@ def test_choices_are_known_once_they_are_made() -> None:
     with pytest.raises(RuntimeError, match="choices are made on the first fit or start"):
         _ = abp.choices
     abp.start(torch.rand(6, 6))
-    assert abp.choices == {"compile": None, "precision": "float32"}
+    assert abp.choices.items() >= {"compile": None, "precision": "float32"}.items()
 
 
 def _is_channels_last(model: GeneratorModel) -> bool:
@@ -82,7 +82,7 @@ def test_a_memory_format_is_taken_back_where_the_choice_is_another(
 ) -> None:
     """By a second fit, and by a fit that goes on with what was chosen before."""
     fastest = Arithmetic(None, channels_last=True)
-    monkeypatch.setattr(choices, "chosen_arithmetic", lambda *_: fastest)
+    monkeypatch.setattr(chosen, "chosen_arithmetic", lambda *_: fastest)
     torch.manual_seed(0)
     network = deconvnet(2, (3, 16, 16), width=4)
     model = GeneratorModel(Normal(2), network, Gaussian(0.3, torch.tanh))

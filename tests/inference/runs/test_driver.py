@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from explainaway.inference.runs.driver import drive
-from explainaway.inference.speed.captures import Captures
+from explainaway.inference.speed import CapturingEvaluator
 from explainaway.inference.speed.compile_choice import CompileChoice
 
 
 class _Told(CompileChoice):
     def __init__(self) -> None:
-        super().__init__(False, Captures())
+        super().__init__(False, CapturingEvaluator(lambda: None))
         self.left: list[int] = []
 
     def after_iteration(self, seconds: float, left: int) -> None:
