@@ -116,7 +116,7 @@ def _overhead(learner: AlternatingBackProp, case: Case) -> Ratio:
     """Time an iteration against its evaluations, each compiled by itself, and Adam's step."""
     with evaluation_mode(learner.model):
         potential = bind(learner.model, case.y, compile=True)
-    leaves = list(learner.model.parameters())
+    leaves = list(case.network.parameters())
     z = case.position()
 
     def evaluations() -> None:
