@@ -97,10 +97,11 @@ def _is_bfloat16_fast(device: torch.device) -> bool:
 
 
 def _seconds(form: Arithmetic, potential: Potential, position: Tensor) -> float:
-    if form.channels_last:
-        model = copy.deepcopy(potential.model)
+    model = copy.deepcopy(potential.model) if form.channels_last else potential.model
+    # Graphs of the trial are not those of the run, whose choices a checkpoint may bring.
+    if isinstance(potential.evaluator, CapturingEvaluator):
         potential = replace(potential, model=model, evaluator=CapturingEvaluator(model))
-    timed = with_arithmetic(potential, form)
+    timed = with_arithmetic(replace(potential, model=model), form)
     return _median_seconds(lambda: timed(position), position.device)
 
 

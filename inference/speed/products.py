@@ -29,12 +29,13 @@ def onednn_is_faster(choices: Choices) -> bool:
     """Return whether oneDNN multiplies float32 matrices faster than the BLAS here."""
     num_threads = torch.get_num_threads()
     return choices.choose(
-        f"products by oneDNN, {num_threads} threads", lambda: _onednn_is_faster(num_threads)
+        f"products by oneDNN, {num_threads} threads", lambda: measured_onednn_is_faster(num_threads)
     )
 
 
 @functools.cache
-def _onednn_is_faster(num_threads: int) -> bool:
+def measured_onednn_is_faster(num_threads: int) -> bool:
+    """Return whether it is, by the clock, asked once for each number of threads."""
     if torch.are_deterministic_algorithms_enabled() or _linear() is None:
         return False
     generator = torch.Generator().manual_seed(0)

@@ -46,6 +46,20 @@ def test_pieces_of_ones_own_are_all_run() -> None:
     assert len(BLOCK.findall(text)) == text.count("```python") >= 6
 
 
+@pytest.mark.parametrize("page", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_files_that_a_page_names_are_there(page: str) -> None:
+    names = set(re.findall(r"`([\w/]+\.(?:py|md))`", (ROOT / page).read_text()))
+    assert len(names) > 5
+    rooms = [ROOT, *(path for name in ("inference", "models") for path in (ROOT / name).iterdir())]
+    found = {
+        name
+        for name in names
+        for room in (*rooms, ROOT / "inference", ROOT / "models", ROOT / "docs")
+        if (room / name).exists()
+    }
+    assert names - found == set()
+
+
 def test_a_mark_without_a_block_is_found(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- run -->\nNothing here.\n")

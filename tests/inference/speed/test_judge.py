@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explainaway.inference import CaptureWarning, bind
+from explainaway.inference import AlternatingBackProp, CaptureWarning, bind
 from explainaway.inference.potentials.potential import Potential
 from explainaway.inference.speed import CapturingEvaluator
 from explainaway.inference.speed.evaluator import COMPARED_EVERY, WORTH_CAPTURING
@@ -137,6 +137,55 @@ def test_a_doubt_is_settled_by_the_model(name: str) -> None:
         assert _energy(potential) == pytest.approx(AFTER, abs=1e-5)
     for _ in range(20):
         assert _energy(potential) == pytest.approx(AFTER, abs=1e-5)
+
+
+def test_a_callback_that_changes_what_nobody_sees_has_its_effect_at_once() -> None:
+    """Case 24: the loss stayed at 6.1, where it should fall to about .6."""
+    y = 0.2 * torch.randn(100, 3)
+
+    def model(y: Tensor) -> None:
+        level = pyro.param("level", torch.zeros(3))
+        with pyro.plate("examples", len(y)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(3), 0.01).to_event(1))
+            pyro.sample("y", dist.Normal(level + z, Holder.sigma).to_event(1), obs=y)
+
+    def callback(abp: AlternatingBackProp, record: dict[str, float]) -> None:
+        Holder.sigma = 0.2
+
+    losses = []
+    for capture in (True, False):
+        pyro.clear_param_store()
+        Holder.sigma = 1.0
+        abp = AlternatingBackProp(model, inference_steps=100, capture=capture)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fit = abp.fit(y, epochs=4, callbacks=[callback], progress=False)
+        assert any("captured anew" in str(one.message) for one in caught) == capture
+        losses.append(fit.history["loss"])
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-5)
+    assert losses[0][1] < losses[0][0] - 3
+
+
+def test_a_loop_of_ones_own_may_change_the_model_between_two_steps() -> None:
+    y = torch.randn(10)
+    moved = []
+    for capture in (True, False):
+        Holder.sigma = 1.0
+        pyro.clear_param_store()
+
+        def model(y: Tensor) -> None:
+            model_of(y - pyro.param("level", torch.zeros(())), Holder.sigma)
+
+        abp = AlternatingBackProp(model, inference_steps=2, capture=capture)
+        abp.start(y)
+        losses = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", CaptureWarning)
+            for step in range(6):
+                Holder.sigma = 1.0 + step
+                losses.append(float(abp.step(y, torch.arange(10)).loss))
+        moved.append(losses)
+    torch.testing.assert_close(moved[0], moved[1], rtol=1e-5, atol=1e-5)
 
 
 def test_without_a_doubt_the_model_is_asked_now_and_then() -> None:
