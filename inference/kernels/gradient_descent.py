@@ -1,22 +1,15 @@
 """Gradient descent on the latents: the Langevin dynamics with its noise removed."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..noise.keyed import Generator
-from .base import (
-    EnergyAndGradient,
-    Info,
-    StepSize,
-    check_settings,
-    full_step_size,
-    is_finite,
-    undo_divergence,
-)
+from .acceptance import is_finite, undo_divergence
+from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
 
 
 class GradientDescentState(NamedTuple):
@@ -55,6 +48,9 @@ class GradientDescent:
 
     step_size: StepSize = "auto"
     target_acceptance: float = 0.9
+
+    state_type: ClassVar = GradientDescentState
+    tuned: ClassVar = ("step_size",)
 
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)

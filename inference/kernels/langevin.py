@@ -1,22 +1,15 @@
 """The Langevin dynamics of the paper, without a correction."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..noise.keyed import Generator, standard_normal
-from .base import (
-    EnergyAndGradient,
-    Info,
-    StepSize,
-    check_settings,
-    full_step_size,
-    is_finite,
-    undo_divergence,
-)
+from .acceptance import is_finite, undo_divergence
+from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
 
 
 class LangevinState(NamedTuple):
@@ -61,6 +54,9 @@ class Langevin:
 
     step_size: StepSize = "auto"
     target_acceptance: float = 0.9
+
+    state_type: ClassVar = LangevinState
+    tuned: ClassVar = ("step_size",)
 
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ..diagnostics.convergence import split_rhat
 from ..diagnostics.moments import Moments, merge, moments_from_dict, moments_to_dict
-from ..kernels.base import Info, Kernel, tuning_of
+from ..kernels.base import Info, Kernel
+from ..kernels.capabilities import check_kernel, has_replicas, is_adjusted, tuning_of
+from ..kernels.starts import check_start
 from ..noise.ahead import NoiseAhead
 from ..noise.keyed import KeyedGenerator, KeyedSource
 from ..potentials.data import Identity
@@ -95,16 +97,19 @@ class SamplingRun:
         example = first_example + torch.arange(n, device=start.device)
         self._source = KeyedSource.of_chains(seed, example, c)
         self._ahead: NoiseAhead | None = None
-        self.state: Any = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
+        check_kernel(kernel)
+        self.state: Any = self._started(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._warmup = start_warmup(kernel, self.state, c)
-        # Kernels that accept or reject, and whose step size can follow the changing target.
-        follows = kernel.step_size == "auto" and hasattr(self.state, "energy")
+        # Kernels that accept or reject, and whose step size can follow the changing target; one
+        # with a ladder of its own needs no other.
+        adjusts = is_adjusted(kernel) and not has_replicas(kernel)
+        follows = kernel.step_size == "auto" and adjusts
         edges = mass_windows(schedule.warmup_steps)
         self._num_annealed = edges[0] if anneal and follows and edges else 0
 
     def tune(self, tuning: Mapping[str, Tensor]) -> None:
         """Take over what an earlier warmup found: each tensor (n, ...), or (1, ...) for all."""
-        known = tuning_of(self.state)
+        known = tuning_of(self._kernel, self.state)
         for name in tuning:
             if name not in known:
                 raise ValueError(
@@ -149,7 +154,7 @@ class SamplingRun:
         return info
 
     def _moved(self, potential: Potential) -> tuple[Any, Info]:
-        kernel, state_type = self._kernel, type(self.state)
+        kernel, state_type = self._kernel, self._kernel.state_type
         name = ("step", Identity(kernel), state_type)
         if potential.fuses(name):
             # The noise is part of what is compiled.
@@ -187,8 +192,13 @@ class SamplingRun:
         return self._copies.tempered(torch.full_like(self.state.energy, beta))
 
     def _restart(self, potential: Potential) -> None:
-        tuning = tuning_of(self.state)
-        self.state = self._kernel.init(self.state.position, potential)._replace(**tuning)
+        tuning = tuning_of(self._kernel, self.state)
+        self.state = self._started(self.state.position, potential)._replace(**tuning)
+
+    def _started(self, position: Float[Tensor, "rows d"], potential: Potential) -> Any:
+        state = self._kernel.init(position, potential)
+        check_start(self._kernel, state)
+        return state
 
     def _keep(self, draw: int, info: Info) -> None:
         c, n = self.num_chains, self.num_examples
@@ -240,7 +250,8 @@ class SamplingRun:
 
     def tuning(self) -> dict[str, Tensor]:
         """Return what warmup has found, one for each example, (n, ...)."""
-        return {name: v[: self.num_examples] for name, v in tuning_of(self.state).items()}
+        tuning = tuning_of(self._kernel, self.state)
+        return {name: value[: self.num_examples] for name, value in tuning.items()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything that going on takes but the draws; the noise is keyed."""

@@ -22,7 +22,7 @@ from explainaway.inference import (
     bind,
     sample_posterior,
 )
-from explainaway.inference.kernels.base import tuning_of
+from explainaway.inference.kernels.capabilities import tuning_of
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 SAMPLERS = {
@@ -107,7 +107,7 @@ def test_batch_mates_and_their_order_do_not_matter(kernel: Any) -> None:
 @EVERY
 def test_what_was_tuned_is_taken_over(kernel: Any) -> None:
     state = _run(kernel, [0, 1, 2], steps=1)
-    tuning = {name: 0.5 * value for name, value in tuning_of(state).items()}
+    tuning = {name: 0.5 * value for name, value in tuning_of(kernel, state).items()}
     again = kernel.init(state.position, _potential().rows(torch.arange(3)))._replace(**tuning)
     for name, value in tuning.items():
         assert torch.equal(getattr(again, name), value)

@@ -57,7 +57,6 @@ def test_a_compiled_visit_goes_where_the_plain_one_goes(num_steps: int, num_grap
     moved = []
     for potential in (compiled, plain):
         chains = Chains.start(start.clone(), kernel)
-        chains.step_form = others.step_form
         moved.append((visit(chains, index, potential, kernel, num_steps, seed=7), chains.to_dict()))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
@@ -65,7 +64,6 @@ def test_a_compiled_visit_goes_where_the_plain_one_goes(num_steps: int, num_grap
     moved = []
     for potential in (compiled, plain):
         chains = Chains.start(start.clone(), kernel)
-        chains.step_form = others.step_form
         moved.append((visit(chains, index, potential, kernel, num_steps, seed=8), chains.to_dict()))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-4)
 
