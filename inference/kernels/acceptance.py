@@ -41,12 +41,17 @@ def choose(which: Bool[Tensor, "*rows"], new: Tensor, old: Tensor) -> Tensor:
 
 
 class Kept(NamedTuple):
-    """Where a chain goes on from: its last move, or what was before it if that diverged."""
+    """Where a chain goes on from: its last move, or what was before it if that diverged.
 
-    kept: Bool[Tensor, " n"]
+    ``error`` is the energy error of the last move, infinite where the energy or gradient is
+    not finite after it, NaN where there has been none.
+    """
+
+    diverged: Bool[Tensor, " n"]
     position: Float[Tensor, "n d"]
     energy: Float[Tensor, " n"]
     gradient: Float[Tensor, "n d"]
+    error: Float[Tensor, " n"]
 
 
 def undo_divergence(
@@ -54,21 +59,27 @@ def undo_divergence(
     energy: Float[Tensor, " n"],
     gradient: Float[Tensor, "n d"],
     energy_error: Float[Tensor, " n"],
+    finite: Bool[Tensor, " n"],
 ) -> Kept:
     """Return where a kernel that does not adjust goes on from.
 
     Far out, where a diverged move ends, the dynamics is unstable and would not come back. ``state``
-    holds the last move's start, ``last_position``, with its energy and gradient.
+    holds the last move's start, ``last_position``, with its energy and gradient; ``finite`` says
+    where those after it are.
     """
-    kept = is_finite(energy, gradient) & ~(energy_error > DIVERGENCE_THRESHOLD)
+    error = torch.where(finite, energy_error, torch.inf)
+    diverged = error > DIVERGENCE_THRESHOLD
+    each = diverged[:, None]
     return Kept(
-        kept,
-        choose(kept, state.position, state.last_position),
-        choose(kept, energy, state.last_energy),
-        choose(kept, gradient, state.last_gradient),
+        diverged,
+        torch.where(each, state.last_position, state.position),
+        torch.where(diverged, state.last_energy, energy),
+        torch.where(each, state.last_gradient, gradient),
+        error,
     )
 
 
 def is_finite(energy: Float[Tensor, " n"], gradient: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
     """Return which rows have a finite energy and gradient."""
-    return energy.isfinite() & gradient.isfinite().all(-1)
+    # Half the operations of isfinite; NaN is the largest of all and not less than anything.
+    return torch.maximum(gradient.abs().amax(1), energy.abs()) < torch.inf

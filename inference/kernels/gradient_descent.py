@@ -70,15 +70,15 @@ class GradientDescent:
     ) -> tuple[GradientDescentState, Info]:
         """Return the next state; the move before it is undone if it has diverged."""
         energy, gradient = potential(state.position)
-        finite = is_finite(energy, gradient)
-        error = energy - state.last_energy
-        kept, position, energy, gradient = undo_divergence(state, energy, gradient, error)
-        lowered = torch.where(error.isnan() & finite, torch.nan, (error <= 0).to(error.dtype))
+        energy_error = energy - state.last_energy
+        diverged, position, energy, gradient, error = undo_divergence(
+            state, energy, gradient, energy_error, is_finite(energy, gradient)
+        )
         info = Info(
-            acceptance_rate=torch.where(finite, lowered, 0.0),
-            accepted=kept,
-            diverging=~kept,
-            energy_error=error,
+            acceptance_rate=torch.where(error.isnan(), torch.nan, (error <= 0).to(error.dtype)),
+            accepted=~diverged,
+            diverging=diverged,
+            energy_error=energy_error,
             potential_energy=energy,
             num_gradients=1,
         )

@@ -211,13 +211,14 @@ class _Steps:
         state, start = self._start(potential, given, time)
         noise = NoiseAhead(key)
         times = time + torch.arange(self._num_steps, device=time.device)[:, None]
-        gains = online_gain(times, state.step_size.dtype).unbind()
+        adapts = self._kernel.step_size == "auto"
+        gains = online_gain(times, state.step_size.dtype).unbind() if adapts else ()
         squares = state.step_size.new_zeros(b, 0)
         rates, diverging = [], []
-        for step, now in enumerate(times.repeat(1, c).unbind()):
+        for step, now in enumerate(_for_each_chain(times, c).unbind()):
             generator = noise.at(now, self._num_steps - step - 1)
             state, info = self._kernel.step(state, potential, generator)
-            if self._kernel.step_size == "auto":
+            if adapts:
                 state = state._replace(step_size=self._adapted(state, info, gains[step]))
             if self._preconditioned:
                 more = (state.gradient**2).reshape(c, b, -1).mean(0)
@@ -229,7 +230,7 @@ class _Steps:
             squares,
             info.potential_energy.mean(),
             all_rates.nansum(),
-            all_rates.isfinite().sum(),
+            (~all_rates.isnan()).sum(),
             torch.stack(diverging).sum(),
             start,
         )
@@ -267,8 +268,8 @@ class _Steps:
 
 
 def _for_each_chain(value: Tensor, num_chains: int) -> Tensor:
-    """Return values (b,) of examples for all their chains, (c b,)."""
-    return value if num_chains == 1 else value.repeat(num_chains)
+    """Return values (..., b) of examples for all their chains, (..., c b)."""
+    return value if num_chains == 1 else torch.cat([value] * num_chains, -1)
 
 
 def _learned(
