@@ -172,7 +172,7 @@ class ParallelTempering:
     ) -> tuple[ParallelTemperingState, Info]:
         """Return the next state and what happened to the cold replica."""
         moved, info = self._move(state, potential, generator)
-        swapped = _swap(moved, generator)
+        swapped = swap_neighbours(moved, generator)
         return swapped._replace(
             position=swapped.replica_position[:, 0], step_size=swapped.replica_step_size[:, 0]
         ), info._replace(potential_energy=(swapped.prior_energy + swapped.likelihood_energy)[:, 0])
@@ -265,7 +265,7 @@ class _Tempered:
         return self.parts.energy(self._beta), self.parts.gradient(self._beta)
 
 
-def _swap(state: ParallelTemperingState, generator: Generator) -> ParallelTemperingState:
+def swap_neighbours(state: ParallelTemperingState, generator: Generator) -> ParallelTemperingState:
     """Swap neighbours: even pairs at even sweeps, odd pairs at odd ones."""
     beta, energy = state.beta, state.likelihood_energy
     pairs = torch.arange(beta.shape[1] - 1, device=beta.device)

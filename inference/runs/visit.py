@@ -85,7 +85,7 @@ def visit(
     moved: Sequence[Tensor] = (position, step_size, curvature)
     tallies: list[_Tally] = []
     done = 0
-    for part in _parts(kernel, num_steps, potential.compiles):
+    for part in part_sizes(kernel, num_steps, potential.compiles):
         steps = _Steps(kernel, c, part, done == 0, curvature.shape[1] > 0)
         given = (*moved, time + done, key)
         outputs = potential.fused(steps.name, steps, *given, num_steps=part, tamed=steps.tamed)
@@ -123,7 +123,7 @@ TAME = 1e-3
 """Factor on step sizes with which a kernel's moves are nearly all accepted, and lead not far."""
 
 
-def _parts(kernel: Kernel[Any], num_steps: int, compiles: bool) -> list[int]:
+def part_sizes(kernel: Kernel[Any], num_steps: int, compiles: bool) -> list[int]:
     """Return how many steps each graph makes: all, or about as many as may be compiled as one."""
     if not compiles:
         return [num_steps]
