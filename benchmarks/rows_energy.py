@@ -50,7 +50,7 @@ def _rows(case: Case, smoke: bool) -> list[Row]:
             "ours / the same model through Pyro's trace",
             paired(
                 lambda: graph(z),
-                lambda: graph._plain()(z),
+                lambda: graph.plain()(z),
                 pairs,
                 seconds,
             ),

@@ -79,8 +79,8 @@ def _rows(make: MakeCase, smoke: bool) -> list[Row]:
 def _ours(case: Case, captured: bool = True) -> Callable[[], object]:
     learner = _learner(case, compile=False)
     if not captured:
-        assert learner._potential is not None
-        learner._potential = learner._potential._plain()
+        assert learner._run is not None
+        learner._run.potential = learner._run.potential.plain()
     return _iteration(learner, case, 5)
 
 
@@ -116,15 +116,16 @@ def _by_hand(case: Case, compile: bool = False) -> Callable[[], Tensor]:
 
 def _overhead(learner: AlternatingBackProp, case: Case) -> Ratio:
     """Time an iteration against its evaluations, each compiled by itself, and Adam's step."""
-    potential = learner._potential
-    assert potential is not None
+    assert learner._run is not None
+    potential = learner._run.potential
+    leaves = learner._run.learner.leaves
     z = case.position()
 
     def evaluations() -> None:
         with evaluation_mode(learner.model):
             for _ in range(STEPS + 1):
                 potential(z)
-        potential.loss_and_gradients(z, learner._learned)
+        potential.loss_and_gradients(z, leaves)
         learner.optimizer.step()
 
     for _ in range(12):

@@ -23,7 +23,7 @@ def rows(smoke: bool) -> list[Row]:
     # Parameters do not require gradients here, so that the count is that of z's gradient.
     case.network.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
-        potential._energy_and_gradient(z)
+        potential.plain()(z)
     operations = counter.get_total_flops()
     a, b = torch.randn(SIZE, SIZE), torch.randn(SIZE, SIZE)
     found = []

@@ -43,8 +43,8 @@ from explainaway.models import (
     deconvnet,
     dynamic_texture,
     forecast,
-    yule_walker,
 )
+from explainaway.models.dynamics import yule_walker
 from explainaway.plots import save_panels, tile
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -24,8 +24,7 @@ from .pyro_kernel import PyroKernel
 from .runs.fit_record import Fit, StepRecord
 from .runs.stopping import NoProgress
 from .sampling import SamplingWarning, sample_posterior
-from .speed.captures import CaptureWarning
-from .speed.compilation import CompilationWarning
+from .speed import CaptureWarning, CompilationWarning
 
 __all__ = [
     "HMC",

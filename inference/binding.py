@@ -1,11 +1,13 @@
 """A Pyro model and its data as a potential energy."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from .potentials.data import ExampleData
+from .potentials.evaluation import PLAIN, Evaluator
 from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, read_layout
-from .speed.captures import Captures
+from .speed import CapturingEvaluator
 
 
 def bind(
@@ -15,6 +17,7 @@ def bind(
     context: Any = None,
     example_plate: str | None = None,
     compile: bool = False,
+    capture: bool | None = None,
 ) -> Potential:
     """Bind a Pyro model to data and return the potential energy of its latents.
 
@@ -31,6 +34,13 @@ def bind(
     compile : bool, default False
         Compile steps of a kernel, and energies that are evaluated often, by TorchInductor: seconds
         for each shape.
+    capture : bool, optional
+        Whether energies are evaluated by a graph of tensor operations that is captured from the
+        model, which saves Pyro's handlers. By default after some evaluations, and only for models
+        made of torch's and this library's own modules: whatever changes in those is seen. With
+        True at once and for any model; then a change of something that the model reads elsewhere
+        (a global, a closure's variable, a class attribute, an array) is seen only when the graph is
+        next compared with the model, every 256 evaluations. With False never.
 
     Returns
     -------
@@ -51,8 +61,29 @@ def bind(
     >>> energy.shape, gradient.shape
     (torch.Size([3]), torch.Size([3, 2]))
     """
-    dtype, device = dtype_and_device(model)
-    examples = ExampleData.of(data, {"mask": mask, "context": context}, dtype, device)
+    evaluator: Evaluator = PLAIN
+    if capture is not False:
+        trusted = bool(capture) or compile
+        evaluator = CapturingEvaluator(model, compiles=compile, looks=True, trusted=trusted)
+    return bound_to(model, data, {"mask": mask, "context": context}, evaluator, example_plate)
+
+
+def bound_to(
+    model: Model,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    evaluator: Evaluator,
+    example_plate: str | None = None,
+) -> Potential:
+    """Return the potential of a model and its arguments, evaluated by an evaluator.
+
+    Raises
+    ------
+    ValueError
+        As :func:`bind`.
+    """
+    examples = ExampleData.of(args, dict(kwargs), *dtype_and_device(model))
     validate(model, examples)
-    layout = read_layout(model, examples, example_plate)
-    return Potential(model, examples, layout, captures=Captures(compile))
+    return Potential(
+        model, examples, read_layout(model, examples, example_plate), evaluator=evaluator
+    )

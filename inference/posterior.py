@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,39 +18,16 @@ from .diagnostics.summary import Summary, summarise
 from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
-from .runs.checkpoint import check_folder, check_new_file, load_checkpoint, save_checkpoint
-from .runs.draw_store import DrawStore, allocate
-from .runs.sampler import Outcome, Plan, parameters_fingerprint, sample
-from .runs.sampling_run import Accumulator, Schedule
+from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
+from .runs.chosen import Chosen
+from .runs.chunks import sample
+from .runs.draw_store import DrawStore, free_file
+from .runs.given_data import split_data
+from .runs.outcome import Outcome
+from .runs.plan import Accumulator, Plan, parameters_fingerprint
 
-
-class Continuation(NamedTuple):
-    """What it takes to go on with the chains of a posterior.
-
-    Attributes
-    ----------
-    kernel : Kernel
-        That moved them.
-    state : dict of Tensor
-        Its last state, (c, n, ...).
-    seed, next_step : int
-        Key of the noise.
-    thinning, chunk_size : int
-        As they were.
-    accumulate : mapping
-        As it was.
-    parameters : str
-        Fingerprint of θ.
-    """
-
-    kernel: Kernel[Any]
-    state: dict[str, Tensor]
-    seed: int
-    next_step: int
-    thinning: int
-    chunk_size: int
-    accumulate: Mapping[str, Accumulator]
-    parameters: str
+_CONTINUED = ("state", "seed", "first_step", "thinning", "chunk_size", "parameters")
+"""What a file keeps of the plan for further draws, beside the name of its kernel."""
 
 
 @dataclass(frozen=True)
@@ -81,8 +58,8 @@ class Posterior:
         ``scale``, the root of the inverse mass.
     potential : Potential or None
         What was sampled; needed for predictive draws and likelihoods, not kept in a file.
-    continuation : Continuation or None
-        What :meth:`extend` needs.
+    continuation : Plan or None
+        Of as many draws again by the same chains, for :meth:`extend`; not kept whole in a file.
     """
 
     samples: dict[str, Tensor]
@@ -95,7 +72,29 @@ class Posterior:
     num_gradients: float
     tuning: dict[str, Tensor]
     potential: Potential | None = None
-    continuation: Continuation | None = None
+    continuation: Plan | None = None
+
+    @staticmethod
+    def of(plan: Plan, store: DrawStore, outcome: Outcome) -> "Posterior":
+        """Return the posterior of a run that has filled its store."""
+        observed, constant = split_data(plan.potential)
+        return Posterior(
+            samples=store.samples,
+            sample_stats={
+                **store.stats,
+                "diverging": store.stats["diverging"].bool(),
+                "step_size": outcome.tuning["step_size"],
+            },
+            accumulated=outcome.moments,
+            observed=observed,
+            constant=constant,
+            position=store.position,
+            seconds=outcome.seconds,
+            num_gradients=outcome.num_gradients,
+            tuning=outcome.tuning,
+            potential=plan.potential,
+            continuation=plan.further(outcome),
+        )
 
     def extend(
         self,
@@ -128,36 +127,22 @@ class Posterior:
             If the posterior was loaded without its potential and kernel, or θ has changed.
         """
         check_positive("num_samples", num_samples)
-        potential, before = self.potential, self.continuation
-        if potential is None or before is None:
+        plan = self.continuation
+        if plan is None:
             raise ValueError(
                 "this posterior cannot be extended: it was loaded without its model; call "
                 "Posterior.load(path, potential=bind(model, y), kernel=...)"
             )
-        if parameters_fingerprint(potential) != before.parameters:
+        if parameters_fingerprint(plan.potential) != plan.parameters:
             raise ValueError(
                 "the model's parameters have changed since these draws were made, so further "
                 "draws would be of another posterior: sample afresh"
             )
-        plan = Plan(
-            potential,
-            before.kernel,
-            Schedule(0, num_samples, before.thinning),
-            before.seed,
-            before.next_step,
-            before.state["position"].transpose(0, 1),
-            before.chunk_size,
-            before.accumulate,
-            state=before.state,
-            moments=self.accumulated,
-            compile=potential.compiles,
-        )
-        chains = self.position.shape[0]
-        last = {name: value[:1, -1, 0] for name, value in self.samples.items()}
-        store = allocate(potential, last, chains, num_samples, free_file(draws_file, checkpoint))
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
-        outcome = sample(plan, store, path, checkpoint_seconds, progress)
-        further = made_posterior(plan, store, outcome)
+        plan = replace(plan, num_samples=num_samples)
+        further = Posterior.of(
+            *sample(plan, free_file(draws_file, path), path, checkpoint_seconds, progress)
+        )
         return Posterior(
             samples={k: torch.cat([v, further.samples[k]], 1) for k, v in self.samples.items()},
             sample_stats={
@@ -166,14 +151,14 @@ class Posterior:
                 else torch.cat([value, further.sample_stats[name]], 1)
                 for name, value in self.sample_stats.items()
             },
-            accumulated=outcome.moments,
+            accumulated=further.accumulated,
             observed=self.observed,
             constant=self.constant,
             position=torch.cat([self.position, further.position], 1),
-            seconds=self.seconds + outcome.seconds,
-            num_gradients=self.num_gradients + outcome.num_gradients,
+            seconds=self.seconds + further.seconds,
+            num_gradients=self.num_gradients + further.num_gradients,
             tuning=self.tuning,
-            potential=potential,
+            potential=further.potential,
             continuation=further.continuation,
         )
 
@@ -342,10 +327,8 @@ class Posterior:
     def _continuation(self) -> dict[str, Any] | None:
         if self.continuation is None:
             return None
-        content = self.continuation._asdict()
-        del content["accumulate"]
-        content["kernel"] = repr(self.continuation.kernel)
-        return content
+        content = {name: getattr(self.continuation, name) for name in _CONTINUED}
+        return {**content, "kernel": repr(self.continuation.kernel)}
 
     @staticmethod
     def load(
@@ -394,84 +377,16 @@ class Posterior:
                     f"kernel must be the one that the draws were made with, {going_on['kernel']}, "
                     f"got {kernel!r}"
                 )
-            continuation = Continuation(
-                **{**going_on, "kernel": kernel, "accumulate": accumulate or {}}
-            )
+            if potential is not None:
+                continuation = Plan(
+                    potential,
+                    kernel,
+                    start=going_on["state"]["position"].transpose(0, 1),
+                    warmup_steps=0,
+                    num_samples=fields["position"].shape[1],
+                    accumulate=accumulate or {},
+                    chosen=Chosen.of(potential),
+                    moments=fields["accumulated"],
+                    **{name: going_on[name] for name in _CONTINUED},
+                )
         return Posterior(**fields, potential=potential, continuation=continuation)
-
-
-def free_file(
-    draws_file: str | os.PathLike[str] | None, checkpoint: str | os.PathLike[str] | None
-) -> Path | None:
-    """Return where draws shall lie, or raise ValueError if something lies there already."""
-    if draws_file is None:
-        return None
-    resumes = checkpoint is not None and Path(checkpoint).exists()
-    return check_new_file(draws_file, "draws_file", resumes)
-
-
-def made_posterior(plan: Plan, store: DrawStore, outcome: Outcome) -> Posterior:
-    """Return the posterior of a run that has filled its store."""
-    if not store.samples_are_views:
-        _fill_samples(plan, store)
-    observed, constant = split_data(plan.potential)
-    return Posterior(
-        samples=store.samples,
-        sample_stats={
-            **store.stats,
-            "diverging": store.stats["diverging"].bool(),
-            "step_size": outcome.tuning["step_size"],
-        },
-        accumulated=outcome.moments,
-        observed=observed,
-        constant=constant,
-        position=store.position,
-        seconds=outcome.seconds,
-        num_gradients=outcome.num_gradients,
-        tuning=outcome.tuning,
-        potential=plan.potential,
-        continuation=Continuation(
-            plan.kernel,
-            outcome.state,
-            plan.seed,
-            plan.first_step + plan.schedule.num_steps,
-            plan.schedule.thinning,
-            plan.chunk_size,
-            plan.accumulate,
-            parameters_fingerprint(plan.potential),
-        ),
-    )
-
-
-def _fill_samples(plan: Plan, store: DrawStore) -> None:
-    chains, draws, n, d = store.position.shape
-    index = torch.arange(n, device=plan.start.device)
-    with evaluation_mode(plan.potential.model):
-        for chunk in plan.chunks:
-            copies = plan.potential.rows(index[chunk]).repeated(chains)
-            for draw in range(draws):
-                flat = store.position[:, draw, chunk].reshape(-1, d)
-                for name, value in copies.unflatten(flat).items():
-                    place = store.samples[name][:, draw, chunk]
-                    place.copy_(value.reshape(place.shape))
-
-
-def split_data(potential: Potential) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return what the model was given as what it explains and the rest, under ArviZ's names.
-
-    With one observed site the first argument is what it explains, and bears its name; a mask is
-    written into it as NaN. With several, all arguments are.
-    """
-    data, sites = potential.data, potential.layout.observed
-    first = sites[0] if len(sites) == 1 else "data_0"
-    named = {f"data_{i}" if i else first: v for i, v in enumerate(data.args) if torch.is_tensor(v)}
-    others = dict(data.kwargs)
-    mask = others.pop("mask", None)
-    if mask is not None and first in named:
-        named[first] = torch.where(mask, named[first], torch.nan)
-    context = others.pop("context", None) or {}
-    rest = {name: v for name, v in {**others, **context}.items() if torch.is_tensor(v)}
-    if len(sites) == 1:
-        rest |= {name: value for name, value in named.items() if name != first}
-        named = {name: value for name, value in named.items() if name == first}
-    return named, rest

@@ -9,12 +9,13 @@ from pyro.infer.mcmc.mcmc_kernel import MCMCKernel
 from torch import Tensor
 from torch.distributions import Transform
 
-from .binding import bind
+from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, tuning_of
 from .kernels.starts import check_start
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.trace import Model, Substitute, evaluation_mode, run
+from .speed import CapturingEvaluator
 from .warmup.windows import adapt, start_warmup
 
 
@@ -59,7 +60,9 @@ class PyroKernel(MCMCKernel):
 
     def setup(self, warmup_steps: int, *args: Any, **kwargs: Any) -> None:
         """Bind the model to MCMC's arguments and place the chain."""
-        self._potential = bind(self.model, *args, example_plate=self.example_plate, **kwargs)
+        self._potential = bound_to(
+            self.model, args, kwargs, CapturingEvaluator(self.model), self.example_plate
+        )
         seed = int(torch.randint(2**62, ()))
         position = first_position(self._potential, 1, seed, self.init_strategy)[:, 0]
         self._generator = torch.Generator(position.device).manual_seed(seed)

@@ -9,18 +9,20 @@ import torch
 from torch import Tensor
 
 from .arguments import check_positive
-from .binding import bind
+from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.hmc import HMC
-from .posterior import Posterior, free_file, made_posterior
+from .posterior import Posterior
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.trace import Model, evaluation_mode
 from .runs.checkpoint import check_folder
-from .runs.draw_store import allocate
-from .runs.sampler import Plan, sample
-from .runs.sampling_run import Accumulator, Schedule
+from .runs.chosen import Chosen
+from .runs.chunks import sample
+from .runs.draw_store import free_file
+from .runs.plan import Accumulator, Plan
+from .speed import CapturingEvaluator
 from .speed.compile_choice import Compile, check_compile
-from .speed.precision import Precision, check_precision, chosen_arithmetic, with_arithmetic
+from .speed.precision import Precision, check_precision
 
 
 def sample_posterior(
@@ -136,34 +138,35 @@ def sample_posterior(
     path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
     check_compile(compile)
     check_precision(precision)
-    file = free_file(draws_file, checkpoint)
+    file = free_file(draws_file, path)
     kernel = HMC() if kernel is None else kernel
-    potential = bind(model, *data, mask=mask, context=context, example_plate=example_plate)
+    potential = bound_to(
+        model,
+        data,
+        {"mask": mask, "context": context},
+        CapturingEvaluator(model),
+        example_plate,
+    )
     start = first_position(potential, num_chains, seed, init_strategy)
     n = potential.num_examples
     _check_tuning(tuning, n)
     with evaluation_mode(model):
-        arithmetic = chosen_arithmetic(precision, potential, start[:, 0])
-    potential = with_arithmetic(potential, arithmetic)
+        chosen = Chosen.made(compile, precision, potential, start[:, 0])
     plan = Plan(
-        potential,
+        chosen.applied(potential),
         kernel,
-        Schedule(warmup_steps, num_samples, thinning),
-        seed,
-        0,
         start,
+        seed,
+        warmup_steps,
+        num_samples,
+        thinning,
         n * num_chains if chunk_size is None else chunk_size,
         accumulate or {},
+        chosen,
         anneal=init_strategy is None,
         tuning=tuning,
-        compile=compile,
     )
-    with evaluation_mode(model):
-        one = potential.rows(torch.arange(1, device=start.device))
-        latents = one.unflatten(start[:1, 0])
-    store = allocate(potential, latents, num_chains, num_samples, file)
-    outcome = sample(plan, store, path, checkpoint_seconds, progress)
-    posterior = made_posterior(plan, store, outcome)
+    posterior = Posterior.of(*sample(plan, file, path, checkpoint_seconds, progress))
     _warn_of_problems(posterior)
     return posterior
 

@@ -1,18 +1,35 @@
 """What is believed: generator networks as Pyro models.
 
 Reading order: :class:`GeneratorModel` joins a prior, a network and an observation into one Pyro
-model; the rest are the pieces it is made of. Nothing here knows how a model is learned. A name that
-is both a prior and an observation is found in ``models.priors`` and ``models.observations``.
+model. ``priors``, ``networks`` and ``observations`` hold the pieces it is made of, ``operators``
+what may lie between a signal and its measurements, ``distributions`` what pieces return. Two wings
+work with whole models: ``factor_analysis``, the closed form, and ``dynamics``, latents that move.
+Nothing here knows how a model is learned.
+
+A name that is both a prior and an observation is found in ``models.priors`` and
+``models.observations``, a function that belongs to a wing in that wing: ``dynamics.yule_walker``,
+``factor_analysis.sweep``, ``networks.linear_piece``.
 """
 
-from . import observations, operators, priors
-from .convolutional import sound_deconvnet, texture_deconvnet, video_deconvnet
-from .dynamic_texture import DynamicTexture, dynamic_texture
-from .dynamics import LinearDynamics, least_squares, stationary_covariance, synthesise, yule_walker
+from . import distributions, dynamics, factor_analysis, networks, observations, operators, priors
+from .dynamics import (
+    DynamicTexture,
+    Forecast,
+    LinearDynamics,
+    dynamic_texture,
+    forecast,
+)
 from .factor_analysis import FactorAnalysis
-from .forecasting import Forecast, forecast
 from .generator_model import GeneratorModel
-from .generators import deconvnet, linear, mlp
+from .networks import (
+    OverTime,
+    deconvnet,
+    linear,
+    mlp,
+    sound_deconvnet,
+    texture_deconvnet,
+    video_deconvnet,
+)
 from .observations import (
     Bernoulli,
     Categorical,
@@ -33,8 +50,6 @@ from .observations import (
     bits_per_dimension,
     factorised,
 )
-from .over_time import OverTime
-from .piecewise import LinearPiece, activation_pattern, linear_piece
 from .priors import (
     VAR,
     Empirical,
@@ -49,7 +64,6 @@ from .priors import (
     Sparse,
     Supervised,
 )
-from .sweep_operator import reverse_sweep, sweep
 
 __all__ = [
     "VAR",
@@ -68,7 +82,6 @@ __all__ = [
     "Hierarchical",
     "LatentEnergy",
     "LinearDynamics",
-    "LinearPiece",
     "LowRankGaussian",
     "Masked",
     "Mixture",
@@ -87,25 +100,21 @@ __all__ = [
     "Sparse",
     "Supervised",
     "Truncated",
-    "activation_pattern",
     "bits_per_dimension",
     "deconvnet",
+    "distributions",
     "dynamic_texture",
+    "dynamics",
+    "factor_analysis",
     "factorised",
     "forecast",
-    "least_squares",
     "linear",
-    "linear_piece",
     "mlp",
+    "networks",
     "observations",
     "operators",
     "priors",
-    "reverse_sweep",
     "sound_deconvnet",
-    "stationary_covariance",
-    "sweep",
-    "synthesise",
     "texture_deconvnet",
     "video_deconvnet",
-    "yule_walker",
 ]

@@ -1,6 +1,5 @@
 """The generator model: a prior, a network and an observation as one Pyro model."""
 
-import warnings
 from collections.abc import Callable, Mapping
 
 import pyro
@@ -8,16 +7,13 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .arguments import first_place
-from .context import Context
-from .modes import evaluating
-from .observations.base import Observation, elementwise
-from .observations.wrapped import as_observation
+from .data_checks import as_floating, check_cells, check_examples, check_shapes
+from .networks.modes import evaluating
+from .observations.base import Observation
+from .observations.callables import as_observation
+from .pieces import Context
 from .priors.base import Prior
-from .priors.wrapped import as_prior
-
-CHECKED_AT_ONCE = 10_000
-"""Examples whose data are checked in one go."""
+from .priors.fixed import as_prior
 
 
 class GeneratorModel(nn.Module):
@@ -95,15 +91,15 @@ class GeneratorModel(nn.Module):
         """
         observed_cells = None
         if y is not None:
-            y, observed_cells = self.observation.prepare(_as_floating(y), mask)
+            y, observed_cells = self.observation.prepare(as_floating(y), mask)
             num_examples = y.shape[0]
         with pyro.plate("examples", num_examples or 1):
             z = pyro.sample("z", self.prior.given(context))
             # Under autocast the network computes in lower precision; energies do not.
-            output = self.network(self.prior.steer(z, context)).to(z.dtype)
+            output = self.network(self.prior.transformed(z, context)).to(z.dtype)
             made = self.observation.distribution(output, mask=observed_cells, context=context)
             if y is not None:
-                _check_shapes(made, y)
+                check_shapes(made, y)
             sampled: Tensor = pyro.sample("y", made, obs=y)
         return sampled
 
@@ -132,55 +128,12 @@ class GeneratorModel(nn.Module):
             If values lie far outside what the inverse link can reach, such as an image of bytes
             under a tanh, or if a cell is missing from every example.
         """
-        if y.dim() < 1 or y.shape[0] == 0:
-            raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
-        if mask is not None and mask.shape != y.shape:
-            self.observation.prepare(y, mask)  # says what is wrong with it
-        self.observation.validate(y, mask, context)
+        check_examples(self.observation, y, mask, context)
         with torch.no_grad(), torch.random.fork_rng():
             first = None if context is None else {key: value[:1] for key, value in context.items()}
             output = self._output(self._draw_prior(1, first), first)
             made = self.observation.distribution(output, context=first)
-        seen = torch.zeros(y.shape[1:], dtype=torch.bool, device=y.device)
-        smallest, largest = float("inf"), -float("inf")
-        # In parts: data may be larger than what memory holds a second time.
-        for start in range(0, len(y), CHECKED_AT_ONCE):
-            part = slice(start, start + CHECKED_AT_ONCE)
-            filled, observed = self._check_part(
-                y[part], None if mask is None else mask[part], start
-            )
-            if start == 0:
-                _check_shapes(made, filled[:1])
-            self._check_support(made, filled, observed, start)
-            seen |= observed.any(0)
-            smallest = min(smallest, float(torch.where(observed, filled, torch.inf).min()))
-            largest = max(largest, float(torch.where(observed, filled, -torch.inf).max()))
-        self._warn_of_link(smallest, largest)
-        never = ~seen
-        if bool(never.any()) and y.shape[0] > 1:
-            warnings.warn(
-                f"{int(never.sum())} of {never.numel()} cells are observed in no example (first: "
-                f"{list(first_place(never))}): nothing but the network's form tells about them",
-                stacklevel=3,
-            )
-
-    def _check_part(self, y: Tensor, mask: Tensor | None, start: int) -> tuple[Tensor, Tensor]:
-        """Return y without NaN and what is observed, after checking both."""
-        name = type(self.observation).__name__
-        y = _as_floating(y)
-        filled, observed = self.observation.prepare(y, mask)
-        if observed is None:
-            if bool(y.isnan().any()):
-                raise ValueError(
-                    f"y{_place(y.isnan(), start)} is NaN, but the observation {name} has no "
-                    f"missing cells: write Masked({name}(...)) to treat NaN as not observed"
-                )
-            observed = torch.ones_like(y, dtype=torch.bool)
-        infinite = filled.isinf() & observed
-        if bool(infinite.any()):
-            value = float(y[first_place(infinite)])
-            raise ValueError(f"y{_place(infinite, start)} must be finite, got {value}")
-        return filled, observed
+        check_cells(self.observation, made, y, mask)
 
     def _draw_prior(self, num_examples: int, context: Context | None) -> Tensor:
         prior = self.prior.given(context)
@@ -190,33 +143,8 @@ class GeneratorModel(nn.Module):
     def _output(self, latents: Tensor, context: Context | None) -> Tensor:
         """Run the network as it is used in inference: no batch statistics, no dropout."""
         with evaluating(self.network):
-            output: Tensor = self.network(self.prior.steer(latents, context))
+            output: Tensor = self.network(self.prior.transformed(latents, context))
         return output
-
-    def _check_support(
-        self, made: dist.TorchDistribution, y: Tensor, observed: Tensor, start: int
-    ) -> None:
-        support = elementwise(made.support)
-        if support.event_dim > 0:
-            return
-        outside = ~support.check(y) & observed
-        if bool(outside.any()):
-            value = float(y[first_place(outside)])
-            raise ValueError(
-                f"y{_place(outside, start)} = {value:g} is outside the support of the observation "
-                f"{type(self.observation).__name__}, which is {support}"
-            )
-
-    def _warn_of_link(self, smallest: float, largest: float) -> None:
-        low, high = self.observation.link_range()
-        slack = high - low
-        if smallest < low - slack or largest > high + slack:
-            warnings.warn(
-                f"y ranges from {smallest:g} to {largest:g}, but the observation's inverse link "
-                f"reaches only from {low:g} to {high:g}: scale y to that range, for bytes and a "
-                "tanh y / 127.5 - 1",
-                stacklevel=4,
-            )
 
     def decode(self, latents: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal at given latents, before masks, operators and noise.
@@ -226,15 +154,16 @@ class GeneratorModel(nn.Module):
         latents : Tensor
             (n, d), or with more leading dimensions, (chains, n, d).
         context : mapping of Tensor, optional
-            As in :meth:`forward`, for priors that it steers.
+            As in :meth:`forward`, for priors and observations that read it.
 
         Returns
         -------
         Tensor
             The same leading dimensions, then the shape of one example's signal.
         """
-        rows, leading = self._rows(latents)
-        signal = self.observation.signal(self._output(rows, _repeated(context, len(rows))))
+        rows, leading = self._flattened(latents)
+        context = _repeated(context, len(rows))
+        signal = self.observation.signal(self._output(rows, context), context)
         return signal.reshape(*leading, *signal.shape[1:])
 
     def reconstruct(
@@ -261,13 +190,15 @@ class GeneratorModel(nn.Module):
         Tensor
             The same leading dimensions, then the shape of one example's data.
         """
-        rows, leading = self._rows(latents)
+        if observed is None and mask is not None:
+            raise ValueError("mask says what is observed of data, but observed, the data, is None")
+        rows, leading = self._flattened(latents)
         context = _repeated(context, len(rows))
         output = self._output(rows, context)
         if observed is None:
             estimate = self.observation.reconstruct(output, context)
         else:
-            filled, known = self.observation.prepare(_as_floating(observed), mask)
+            filled, known = self.observation.prepare(as_floating(observed), mask)
             estimate = self.observation.complete(
                 output,
                 _repeat(filled, len(rows)),
@@ -330,10 +261,10 @@ class GeneratorModel(nn.Module):
         Tensor
             (n,).
         """
-        y, known = self.observation.prepare(_as_floating(y), mask)
-        output = self.network(self.prior.steer(latents, context))
+        y, known = self.observation.prepare(as_floating(y), mask)
+        output = self.network(self.prior.transformed(latents, context))
         made = self.observation.distribution(output, mask=known, context=context)
-        _check_shapes(made, y)
+        check_shapes(made, y)
         total: Tensor = made.log_prob(y) + self.prior.given(context).log_prob(latents)
         return total
 
@@ -365,12 +296,12 @@ class GeneratorModel(nn.Module):
         """
         z = latents["z"]
         if self.prior.has_closed_form:
-            self.prior.closed_form_step(z)
+            self.prior.closed_form_step(z, context)
         if self.observation.has_closed_form:
-            y, known = self.observation.prepare(_as_floating(y), mask)
+            y, known = self.observation.prepare(as_floating(y), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)
 
-    def _rows(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
+    def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
         leading = latents.shape[: latents.dim() - len(event)]
         if not leading or latents.shape[len(leading) :] != event:
@@ -388,23 +319,3 @@ def _repeat(value: Tensor, num_rows: int) -> Tensor:
 def _repeated(context: Context | None, num_rows: int) -> Context | None:
     """Return a context for several copies of its examples, one whole copy after the other."""
     return None if context is None else {k: _repeat(v, num_rows) for k, v in context.items()}
-
-
-def _place(flags: Tensor, start: int) -> list[int]:
-    """Return the index of the first true element of a part that begins at ``start``."""
-    example, *rest = first_place(flags)
-    return [start + example, *rest]
-
-
-def _as_floating(y: Tensor) -> Tensor:
-    return y if y.is_floating_point() else y.to(torch.get_default_dtype())
-
-
-def _check_shapes(made: dist.TorchDistribution, y: Tensor) -> None:
-    expected = made.batch_shape + made.event_shape
-    if y.shape != expected or len(made.batch_shape) != 1:
-        raise ValueError(
-            f"y has shape {tuple(y.shape)}, but the observation of the network's output has batch "
-            f"shape {tuple(made.batch_shape)} and event shape {tuple(made.event_shape)}: the "
-            "batch shape must be (n,) and the event shape that of one example's data"
-        )

@@ -59,7 +59,10 @@ class Info(NamedTuple):
 
 
 class State(Protocol):
-    """What every state has: a NamedTuple of tensors that all lead with the row, n of them."""
+    """What every state has: a NamedTuple of tensors that all lead with the row, n of them.
+
+    Its first field is the position.
+    """
 
     @property
     def position(self) -> Tensor:

@@ -81,10 +81,13 @@ def check_kernel(kernel: Kernel[Any]) -> None:
             f"kernel adapts its {missing[0]!r}, so its tuned must name it, got {name} with "
             f"{kernel.tuned!r}"
         )
-    needed = {"position", *kernel.tuned, *(("energy", "gradient") if len(tuned) > 1 else ())}
+    needed = {*kernel.tuned, *(("energy", "gradient") if len(tuned) > 1 else ())}
     missing = sorted(field for field in needed if not hasattr(kernel.state_type, field))
     if missing:
         raise TypeError(
             f"states of {name} must have {missing[0]!r}, which {kernel.state_type.__name__} does "
             "not have"
         )
+    first = kernel.state_type._fields[0]
+    if first != "position":
+        raise TypeError(f"states of {name} must begin with their position, got {first!r}")

@@ -1,22 +1,28 @@
 """Leapfrog trajectories of different length in one batch, which shrinks as rows arrive."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ..potentials.evaluation import PLAIN, Evaluator, Task
 from .base import EnergyAndGradient
 from .integrators import Phase, one_step
 from .scale import scaled_back
 
-SHARES = (*(k / 16 for k in range(16, 1, -1)), *(0.5**k for k in range(4, 30)))
-"""Shares of its rows that a batch may shrink to, so that few shapes occur: a row in the mean of 32
-rests in it."""
 
+@runtime_checkable
+class Shrinking(Protocol):
+    """An energy that some rows can be taken out of: a :class:`Potential`."""
 
-SHARES_COMPILED = (1, 3 / 4, 1 / 2, 3 / 8, *(0.5**k for k in range(2, 6)))
-"""The same where every shape takes seconds to compile."""
+    @property
+    def evaluator(self) -> Evaluator:
+        """Who evaluates it, and to which sizes a batch may shrink."""
+
+    def leading(self, order: Tensor, size: int) -> EnergyAndGradient:
+        """Return the energy of the first ``size`` rows of an order."""
 
 
 def leapfrog_each(
@@ -29,9 +35,8 @@ def leapfrog_each(
 ) -> tuple[Phase, float]:
     """Follow trajectories of different length, each for its own number of leapfrog steps.
 
-    A row that has arrived rests. If the potential has ``leading(order, k)``, the potential of the
-    first k rows of an order, the rows that are still on their way are from time to time made a
-    batch of their own.
+    A row that has arrived rests. If the potential is :class:`Shrinking`, the rows that are still on
+    their way are from time to time made a batch of their own.
 
     Parameters
     ----------
@@ -77,7 +82,8 @@ def leapfrog_each(
             rested.append(Phase(*(field[size:] for field in moving)))
             moving = Phase(*(field[:size] for field in moving))
             drift, kick, scale = drift[:, :size], kick[:, :size], scale[:size]
-            now = potential.leading(order, size)  # type: ignore[attr-defined]
+            assert isinstance(potential, Shrinking)
+            now = potential.leading(order, size)
         evaluated += size
         moving = _moved(now, moving, drift[step], kick[step], scale)
     if rested:
@@ -91,18 +97,19 @@ def leapfrog_each(
 
 def _sizes(num_rows: int, potential: EnergyAndGradient) -> list[int]:
     """Return the batch sizes that a trajectory may shrink to."""
-    if not hasattr(potential, "leading"):
+    if not isinstance(potential, Shrinking):
         return [num_rows]
-    shares = SHARES_COMPILED if getattr(potential, "compiles", False) else SHARES
-    return sorted({math.ceil(share * num_rows) for share in shares})
+    return sorted({math.ceil(share * num_rows) for share in potential.evaluator.shares})
 
 
 def _moved(
     potential: EnergyAndGradient, phase: Phase, drift: Tensor, kick: Tensor, scale: Tensor
 ) -> Phase:
     """Return the phase a step further; ``drift`` and ``kick`` (n, 1) are zero where it rests."""
-    fused = getattr(potential, "fused", None)
+    evaluator = potential.evaluator if isinstance(potential, Shrinking) else PLAIN
     arguments = (phase.position, phase.momentum, drift, kick, scale)
-    if fused is None:
-        return Phase(*one_step(potential, *arguments))
-    return Phase(*fused("leapfrog", one_step, *arguments))
+    return Phase(*evaluator(LEAPFROG, potential, *arguments))
+
+
+LEAPFROG = Task("leapfrog", one_step, num_steps=1)
+"""A leapfrog step, compiled as one where steps are."""

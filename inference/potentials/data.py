@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ExampleData:
     """The arguments of a model call for n examples.
 

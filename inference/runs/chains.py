@@ -11,10 +11,16 @@ from torch import Tensor
 
 from ..kernels.base import Kernel, full_step_size
 from ..noise.keyed import KeyedSource
+from ..potentials.data import ExampleData
+from ..potentials.initialization import InitStrategy, first_position
+from ..potentials.potential import Potential
 from ..warmup.windows import adapted_mass
 
 MOST_KEPT_KEYS = 100_000
 """Chains up to which all keys are kept, which saves a visit some thirty small operations."""
+
+PLACED_AT_ONCE = 10_000
+"""Examples whose chains are placed at once in a file."""
 
 
 @dataclass
@@ -32,12 +38,15 @@ class Chains:
     curvature : Tensor, (n, d) or (n, 0)
         Running geometric mean of the squared gradient, whose inverse root is the scale of the next
         visit; empty for kernels without a mass.
+    file : Path, optional
+        Where the positions lie, if not in memory.
     """
 
     position: Float[Tensor, "n c d"]
     step_size: Float[Tensor, " n"]
     num_steps: Int64[Tensor, " n"]
     curvature: Float[Tensor, "n k"]
+    file: Path | None = None
     _keys: tuple[int, Tensor] | None = field(default=None, init=False, repr=False)
 
     @staticmethod
@@ -62,7 +71,29 @@ class Chains:
         position = torch.from_file(str(file), shared=True, size=size, dtype=dtype).reshape(shape)
         step_size = full_step_size(kernel.step_size, torch.empty(shape[0], 1))
         curvature = torch.ones(shape[0], _num_curvatures(kernel, shape[2]))
-        return Chains(position, step_size, torch.zeros(shape[0], dtype=torch.int64), curvature)
+        num_steps = torch.zeros(shape[0], dtype=torch.int64)
+        return Chains(position, step_size, num_steps, curvature, file=file)
+
+    @staticmethod
+    def placed(
+        potential: Potential,
+        examples: ExampleData,
+        num_chains: int,
+        kernel: Kernel[Any],
+        seed: int,
+        strategy: InitStrategy | None,
+        file: Path | None,
+    ) -> "Chains":
+        """Return the chains of examples where they start, in memory or in a file."""
+        if file is None:
+            position = first_position(potential.on(examples), num_chains, seed, strategy)
+            return Chains.start(position, kernel)
+        n = examples.num_examples
+        chains = Chains.mapped(file, (n, num_chains, potential.latent_dim), kernel)
+        for index in torch.arange(n).split(PLACED_AT_ONCE):
+            some = potential.on(examples.select(index))
+            chains.position[index] = first_position(some, num_chains, seed, strategy, index)
+        return chains
 
     def keys(self, seed: int, index: Int64[Tensor, " b"]) -> Int64[Tensor, " rows"]:
         """Return the keys of some examples' random streams under a seed, chain-major."""

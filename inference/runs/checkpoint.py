@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
+"""Of what checkpoints hold; a file of another is refused, there is no conversion."""
 
 
 def check_folder(path: str | os.PathLike[str], argument: str) -> Path:
@@ -89,7 +90,9 @@ def load_checkpoint(
         raise ValueError(f"checkpoint {str(path)!r} is not one of {kind}")
     if content.get("format") != FORMAT:
         raise ValueError(
-            f"checkpoint {str(path)!r} has format {content.get('format')}, expected {FORMAT}"
+            f"checkpoint {str(path)!r} has format {content.get('format')}, this version of "
+            f"explainaway reads format {FORMAT}: go on with the version that wrote it, or delete "
+            "it to start afresh"
         )
     lacking = [name for name in ("identity", *required) if name not in content]
     if lacking:

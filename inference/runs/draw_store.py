@@ -1,6 +1,7 @@
 """Where draws are kept: in memory, or in a NetCDF file that is mapped into memory."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ..potentials.potential import Potential
-from .sampling_run import STATS
+from .checkpoint import check_new_file
+from .chunk_run import STATS
 
 _DTYPES = {torch.float32: np.float32, torch.float64: np.float64, torch.uint8: np.uint8}
 
@@ -44,6 +46,17 @@ class DrawStore(NamedTuple):
             "position": self.position[:, :, examples],
             **{name: value[:, :, examples] for name, value in self.stats.items()},
         }
+
+
+def free_file(draws_file: str | os.PathLike[str] | None, checkpoint: Path | None) -> Path | None:
+    """Return where draws shall lie, or raise ValueError if something lies there already.
+
+    With a checkpoint to go on from, they do.
+    """
+    if draws_file is None:
+        return None
+    resumes = checkpoint is not None and checkpoint.exists()
+    return check_new_file(draws_file, "draws_file", resumes)
 
 
 def allocate(
@@ -106,6 +119,19 @@ def allocate(
     }
     stats = {name: held[f"sample_stats/{name}"] for name in STATS}
     return DrawStore(position, samples, views, stats, path)
+
+
+def fill_samples(store: DrawStore, potential: Potential, chunks: Sequence[slice]) -> None:
+    """Compute the constrained draws from the flat ones, as many examples at once as in sampling."""
+    chains, draws, n, d = store.position.shape
+    index = torch.arange(n, device=store.position.device)
+    for chunk in chunks:
+        copies = potential.rows(index[chunk]).repeated(chains)
+        for draw in range(draws):
+            flat = store.position[:, draw, chunk].reshape(-1, d)
+            for name, value in copies.unflatten(flat).items():
+                place = store.samples[name][:, draw, chunk]
+                place.copy_(value.reshape(place.shape))
 
 
 def _map(

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..potentials.potential import dtype_and_device
-from ..potentials.trace import Model
-from .averaging import ParameterAverage
-from .chains import Chains
 from .checkpoint import load_checkpoint, save_checkpoint
 from .fit_record import Progress
+from .fit_run import FitRun
 from .snapshot import drop_snapshots, restore_snapshot, save_snapshot
 
 ENTRIES = (
@@ -24,95 +22,71 @@ ENTRIES = (
     "chains_snapshot",
     "average",
     "validation_chains",
+    "choices",
 )
 
 
-class FitState(NamedTuple):
-    """Everything of a learning run that changes, beside its :class:`Progress`.
+def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
+    """Write the checkpoint, and a copy of the chains' file beside it."""
+    learner, chains = run.learner, run.chains.to_dict()
+    snapshot = None
+    if run.chains.file is not None:
+        del chains["position"]
+        snapshot = save_snapshot(run.chains.file, path, run.progress.iteration)
+    save_checkpoint(
+        path,
+        {
+            "kind": "a fit",
+            "identity": dict(identity),
+            "progress": vars(run.progress),
+            "model": _tensors(run),
+            "optimizer": learner.optimizer.state_dict(),
+            "scheduler": None if learner.scheduler is None else learner.scheduler.state_dict(),
+            "chains": chains,
+            "chains_snapshot": snapshot,
+            "average": vars(learner.average),
+            "validation_chains": None if run.held_out is None else run.held_out.chains.to_dict(),
+            "choices": run.chosen.to_dict(),
+        },
+    )
+    if snapshot is not None:
+        drop_snapshots(path, but=snapshot)
 
-    Attributes
-    ----------
-    model : callable
-        An ``nn.Module``'s buffers are kept too.
-    parameters : dict of Tensor
-        θ by name.
-    optimizer, scheduler
-        Of θ.
-    chains : Chains
-        Of all examples.
-    chains_file : Path or None
-        Where their positions lie, if not in memory.
-    average : ParameterAverage
-        Of θ.
-    validation_chains : Chains or None
-        Of held-out examples.
+
+def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
+    """Put everything back as it was.
+
+    Raises
+    ------
+    ValueError
+        If the checkpoint is of other work or cannot be read.
     """
+    content = load_checkpoint(path, "a fit", identity, ENTRIES)
+    learner = run.learner
+    device = dtype_and_device(run.potential.model)[1]
+    with torch.no_grad():
+        for name, value in _tensors(run).items():
+            value.copy_(content["model"][name])
+    learner.optimizer.load_state_dict(content["optimizer"])
+    if learner.scheduler is not None:
+        learner.scheduler.load_state_dict(content["scheduler"])
+    if run.chains.file is not None:
+        restore_snapshot(path, content["chains_snapshot"], run.chains.file)
+    for chains, kept in (
+        (run.chains, content["chains"]),
+        (None if run.held_out is None else run.held_out.chains, content["validation_chains"]),
+    ):
+        for name, value in (kept or {}).items() if chains is not None else ():
+            setattr(chains, name, value.to(device))
+    learner.average.mean = {k: v.to(device) for k, v in content["average"]["mean"].items()}
+    learner.average.count = content["average"]["count"]
+    run.progress = Progress(**content["progress"])
+    run.potential = run.chosen.resumed(content["choices"], run.potential)
 
-    model: Model
-    parameters: Mapping[str, Tensor]
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.LRScheduler | None
-    chains: Chains
-    chains_file: Path | None
-    average: ParameterAverage
-    validation_chains: Chains | None
 
-    def _tensors(self) -> dict[str, Tensor]:
-        state = {name: parameter.detach() for name, parameter in self.parameters.items()}
-        if isinstance(self.model, nn.Module):
-            state.update(self.model.state_dict())
-        return state
-
-    def save(self, path: Path, identity: Mapping[str, Any], run: Progress) -> None:
-        """Write the checkpoint, and a copy of the chains' file beside it."""
-        chains = self.chains.to_dict()
-        snapshot = None
-        if self.chains_file is not None:
-            del chains["position"]
-            snapshot = save_snapshot(self.chains_file, path, run.iteration)
-        held_out = self.validation_chains
-        save_checkpoint(
-            path,
-            {
-                "kind": "a fit",
-                "identity": dict(identity),
-                "progress": vars(run),
-                "model": self._tensors(),
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-                "chains": chains,
-                "chains_snapshot": snapshot,
-                "average": vars(self.average),
-                "validation_chains": None if held_out is None else held_out.to_dict(),
-            },
-        )
-        if snapshot is not None:
-            drop_snapshots(path, but=snapshot)
-
-    def resume(self, path: Path, identity: Mapping[str, Any]) -> Progress:
-        """Put everything back as it was and return where the run stood.
-
-        Raises
-        ------
-        ValueError
-            If the checkpoint is of other work or cannot be read.
-        """
-        content = load_checkpoint(path, "a fit", identity, ENTRIES)
-        device = dtype_and_device(self.model)[1]
-        with torch.no_grad():
-            for name, value in self._tensors().items():
-                value.copy_(content["model"][name])
-        self.optimizer.load_state_dict(content["optimizer"])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(content["scheduler"])
-        if self.chains_file is not None:
-            restore_snapshot(path, content["chains_snapshot"], self.chains_file)
-        for chains, kept in (
-            (self.chains, content["chains"]),
-            (self.validation_chains, content["validation_chains"]),
-        ):
-            for name, value in (kept or {}).items() if chains is not None else ():
-                setattr(chains, name, value.to(device))
-        self.average.mean = {k: v.to(device) for k, v in content["average"]["mean"].items()}
-        self.average.count = content["average"]["count"]
-        return Progress(**content["progress"])
+def _tensors(run: FitRun) -> dict[str, Tensor]:
+    """Return θ by name, and the rest of an ``nn.Module``'s state."""
+    state = {name: parameter.detach() for name, parameter in run.learner.parameters.items()}
+    if isinstance(run.potential.model, nn.Module):
+        state.update(run.potential.model.state_dict())
+    return state

@@ -1,12 +1,10 @@
-"""What a learning run records, and where it stands."""
+"""What a learning run records, and how far it has come."""
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 
@@ -70,8 +68,6 @@ class Progress:
     stopped: bool = False
     sums: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
-    compiles: bool | None = None
-    arithmetic: str | None = None
 
     def add(self, record: StepRecord, num_examples: int) -> None:
         """Add one batch to the epoch."""
@@ -91,21 +87,6 @@ class Progress:
         return record
 
 
-def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
-    """Return the order of an epoch's examples, a function of the seed and the epoch alone."""
-    generator = torch.Generator().manual_seed((seed * 2_654_435_761 + epoch) % 2**63)
-    return torch.randperm(num_examples, generator=generator)
-
-
-def postfix(record: Mapping[str, float]) -> dict[str, str]:
-    """Return what the progress bar shows of an epoch."""
-    return {
-        "loss": f"{record['loss']:.3f}",
-        "acceptance": f"{record['acceptance_rate']:.2f}",
-        "step": f"{record['step_size']:.3g}",
-    }
-
-
 def warn_of_divergences(history: Mapping[str, list[float]]) -> None:
     """Warn once if over one proposal in a hundred diverged."""
     diverging, total = sum(history["num_diverging"]), sum(history["num_proposals"])
@@ -116,14 +97,3 @@ def warn_of_divergences(history: Mapping[str, list[float]]) -> None:
             "rate",
             stacklevel=3,
         )
-
-
-def how_to_go_on(path: Path | None, epoch: int, epochs: int) -> str:
-    """Return what to tell who pressed Ctrl-C."""
-    where = f"stopped in epoch {epoch + 1} of {epochs}"
-    if path is None:
-        return (
-            f"{where}; the parameters stay as they are, but without checkpoint= the chains and the "
-            "optimizer's state are lost"
-        )
-    return f"{where}; everything is in {str(path)!r}: call fit again with it to go on"

@@ -13,6 +13,7 @@ from ..kernels.capabilities import gradients_per_step, largest_step_size
 from ..kernels.starts import NonFiniteStartError, rows_not_finite, start_total
 from ..noise.ahead import NoiseAhead
 from ..potentials.data import Identity
+from ..potentials.evaluation import Task
 from ..potentials.potential import Potential
 from ..warmup.step_size import online_gain, online_step_size, pool_chains
 from .chains import Chains
@@ -76,7 +77,6 @@ def visit(
     Titsias, "Optimal preconditioning and Fisher adaptive Langevin sampling" (2023), for the mass.
     """
     c, b = chains.num_chains, index.shape[0]
-    potential = potential.of_fixed_model()
     position = chains.position[index].transpose(0, 1).reshape(c * b, -1)
     step_size, time, curvature = (
         field[index] for field in (chains.step_size, chains.num_steps, chains.curvature)
@@ -85,10 +85,11 @@ def visit(
     moved: Sequence[Tensor] = (position, step_size, curvature)
     tallies: list[_Tally] = []
     done = 0
-    for part in part_sizes(kernel, num_steps, potential.compiles):
+    for part in part_sizes(kernel, num_steps, potential.evaluator.compiles):
         steps = _Steps(kernel, c, part, done == 0, curvature.shape[1] > 0)
         given = (*moved, time + done, key)
-        outputs = potential.fused(steps.name, steps, *given, num_steps=part, tamed=steps.tamed)
+        task = Task(steps.name, steps, num_steps=part, tame=steps.tamed)
+        outputs = potential.evaluator(task, potential, *given)
         split = len(outputs) - len(_Tally._fields)
         moved, tally = outputs[:split], _Tally(*outputs[split:])
         if done == 0 and not math.isfinite(float(tally.start)):

@@ -1,1 +1,14 @@
-"""Evaluating energies fast; everything works without this folder."""
+"""Evaluating energies fast. Everything works without this folder; the door is in one line.
+
+``Potential(..., evaluator=CapturingEvaluator(model))`` evaluates by graphs that ``tracing`` makes
+and checks: ``graph`` runs the model once under torch's tracer and splits what it did, ``simplify``,
+``layers``, ``products``, ``columns`` and ``deconvolution`` rewrite it, ``compilation`` compiles it,
+``choices`` keeps what a clock has decided. With ``PlainEvaluator`` the model itself is run, and the
+numbers are the same.
+"""
+
+from .choices import Choices
+from .compilation import CompilationWarning
+from .evaluator import CaptureWarning, CapturingEvaluator
+
+__all__ = ["CaptureWarning", "CapturingEvaluator", "Choices", "CompilationWarning"]

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, fx
 
+from .choices import Choices
 from .deconvolution import (
     Form,
     deconvolved,
@@ -41,7 +42,7 @@ TIMED_EXAMPLES = 16
 TIMED_CALLS = 2
 
 
-def use_columns(graph: fx.Graph, varying: set[fx.Node]) -> None:
+def use_columns(graph: fx.Graph, varying: set[fx.Node], choices: Choices) -> None:
     """Replace the deconvolutions, and their gradients in the input, that are faster as products.
 
     Parameters
@@ -50,7 +51,10 @@ def use_columns(graph: fx.Graph, varying: set[fx.Node]) -> None:
         Changed in place.
     varying : set of Node
         What depends on the inputs that change at every evaluation: a filter must not.
+    choices : Choices
+        What is faster here.
     """
+    onednn = onednn_is_faster(choices)
     for node in list(graph.nodes):
         form = form_of(node)
         backward = node.target is aten.convolution_backward.default
@@ -58,23 +62,24 @@ def use_columns(graph: fx.Graph, varying: set[fx.Node]) -> None:
             continue
         image, weight = node.args[1:3] if backward else node.args[:2]
         value, filters = image.meta["val"], weight.meta["val"]
-        if value[:, 0].numel() * filters.numel() < WORTH_A_TRIAL or not is_faster(
+        if value[:, 0].numel() * filters.numel() < WORTH_A_TRIAL:
+            continue
+        question = (
             form,
             (min(len(value), TIMED_EXAMPLES), *value.shape[1:]),
             filters.shape[1],
             is_channels_last(filters),
             backward,
+            onednn,
             torch.get_num_threads(),
-        ):
-            continue
-        if backward:
-            _replace_gradient(graph, node, form)
-        else:
-            _replace(graph, node, form)
+        )
+        if choices.choose(f"columns {question}", lambda q=question: is_faster(*q)):  # type: ignore[misc]
+            replace = _replace_gradient if backward else _replace
+            replace(graph, node, form, onednn)
     graph.eliminate_dead_code()
 
 
-def _replace(graph: fx.Graph, node: fx.Node, form: Form) -> None:
+def _replace(graph: fx.Graph, node: fx.Node, form: Form, onednn: bool) -> None:
     image, weight, bias = node.args[:3]
     assert isinstance(weight, fx.Node)
     with graph.inserting_before(node):
@@ -88,6 +93,7 @@ def _replace(graph: fx.Graph, node: fx.Node, form: Form) -> None:
                 form.stride,
                 form.padding,
                 is_channels_last(node.meta["val"]),
+                onednn,
             ),
         )
         if bias is not None:
@@ -97,7 +103,7 @@ def _replace(graph: fx.Graph, node: fx.Node, form: Form) -> None:
     node.replace_all_uses_with(result)
 
 
-def _replace_gradient(graph: fx.Graph, node: fx.Node, form: Form) -> None:
+def _replace_gradient(graph: fx.Graph, node: fx.Node, form: Form, onednn: bool) -> None:
     gradient, _, weight = node.args[:3]
     assert isinstance(weight, fx.Node)
     (first,) = node.users
@@ -111,6 +117,7 @@ def _replace_gradient(graph: fx.Graph, node: fx.Node, form: Form) -> None:
                 form.stride,
                 form.padding,
                 is_channels_last(first.meta["val"]),
+                onednn,
             ),
         )
     result.meta["val"] = first.meta["val"]
@@ -126,7 +133,13 @@ def _matrix(graph: fx.Graph, weight: fx.Node) -> fx.Node:
 
 @functools.cache
 def is_faster(
-    form: Form, shape: tuple[int, ...], channels: int, last: bool, backward: bool, num_threads: int
+    form: Form,
+    shape: tuple[int, ...],
+    channels: int,
+    last: bool,
+    backward: bool,
+    onednn: bool,
+    num_threads: int,
 ) -> bool:
     """Return whether a deconvolution is clearly faster as a matrix product, measured once.
 
@@ -142,6 +155,8 @@ def is_faster(
         Whether filters and images are stored with the channels innermost.
     backward : bool
         Whether its gradient in the input is meant.
+    onednn : bool
+        Whether products go to oneDNN.
     num_threads : int
         Threads that torch uses now.
     """
@@ -155,7 +170,7 @@ def is_faster(
     others: list[Callable[[], Tensor]]
     with torch.no_grad():
         matrix = weight.permute(0, 2, 3, 1).reshape(above, -1)
-        options = (matrix, form.size, form.stride, form.padding, last)
+        options = (matrix, form.size, form.stride, form.padding, last, onednn)
         if backward:
             ours = functools.partial(convolution_by_columns, image, *options)
             others = [lambda: torch.conv2d(image, weight, stride=form.stride, padding=form.padding)]
@@ -176,7 +191,7 @@ def is_faster(
 
 
 def deconvolution_by_columns(
-    image: Tensor, matrix: Tensor, size: int, stride: int, padding: int, last: bool
+    image: Tensor, matrix: Tensor, size: int, stride: int, padding: int, last: bool, onednn: bool
 ) -> Tensor:
     """Return a transposed convolution that multiplies sides by its stride.
 
@@ -190,6 +205,8 @@ def deconvolution_by_columns(
         As in :class:`Form`.
     last : bool
         Whether the result's channels are stored innermost.
+    onednn : bool
+        Whether the product goes to oneDNN.
 
     Returns
     -------
@@ -197,7 +214,7 @@ def deconvolution_by_columns(
     """
     n, channels, height, width = image.shape
     pixels = image.permute(0, 2, 3, 1).reshape(-1, channels)
-    columns = _multiplied(pixels, matrix).view(n, height, width, size, size, -1)
+    columns = _multiplied(pixels, matrix, onednn).view(n, height, width, size, size, -1)
     result = columns.new_zeros(n, stride * height, stride * width, columns.shape[-1])
     for i, rows, onto_rows in _overlaps(height, size, stride, padding):
         for j, across, onto_across in _overlaps(width, size, stride, padding):
@@ -206,7 +223,7 @@ def deconvolution_by_columns(
 
 
 def convolution_by_columns(
-    image: Tensor, matrix: Tensor, size: int, stride: int, padding: int, last: bool
+    image: Tensor, matrix: Tensor, size: int, stride: int, padding: int, last: bool, onednn: bool
 ) -> Tensor:
     """Return the transpose of :func:`deconvolution_by_columns`: an ordinary convolution.
 
@@ -214,7 +231,7 @@ def convolution_by_columns(
     ----------
     image : Tensor, (n, cout, h * stride, w * stride)
         A gradient in the deconvolution's output.
-    matrix, size, stride, padding, last
+    matrix, size, stride, padding, last, onednn
         As there.
 
     Returns
@@ -228,7 +245,7 @@ def convolution_by_columns(
     for i, rows, from_rows in _overlaps(height, size, stride, padding):
         for j, across, from_across in _overlaps(width, size, stride, padding):
             columns[:, rows, across, i, j].copy_(pixels[:, from_rows, from_across])
-    result = _multiplied(columns.view(n * height * width, -1), matrix.t())
+    result = _multiplied(columns.view(n * height * width, -1), matrix.t(), onednn)
     return _stored(result.view(n, height, width, -1), last)
 
 
@@ -245,10 +262,10 @@ def _overlaps(
             yield element, slice(first, end), onto
 
 
-def _multiplied(a: Tensor, b: Tensor) -> Tensor:
-    # Fake tensors of a compiler have no time to take, and oneDNN knows no double precision.
+def _multiplied(a: Tensor, b: Tensor, onednn: bool) -> Tensor:
+    # oneDNN knows no fake tensors of a compiler, and no double precision.
     suits = a.device.type == "cpu" and a.dtype == torch.float32 and type(a) is Tensor
-    return product(a, b) if suits and onednn_is_faster(torch.get_num_threads()) else a @ b
+    return product(a, b) if suits and onednn else a @ b
 
 
 def _stored(pixels: Tensor, last: bool) -> Tensor:
@@ -260,7 +277,8 @@ _OPERATORS = torch.library.Library("explainaway", "FRAGMENT")
 for _function in (deconvolution_by_columns, convolution_by_columns):
     _OPERATORS.define(
         f"{_function.__name__}"
-        "(Tensor image, Tensor matrix, int size, int stride, int padding, bool last) -> Tensor"
+        "(Tensor image, Tensor matrix, int size, int stride, int padding, bool last, bool onednn)"
+        " -> Tensor"
     )
     # Of operations that run on every device, fake tensors included.
     _OPERATORS.impl(_function.__name__, _function, "CompositeExplicitAutograd")

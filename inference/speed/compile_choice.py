@@ -3,7 +3,7 @@
 from statistics import median
 from typing import Literal
 
-from .captures import STEP_COMPILED_FROM, Captures
+from .evaluator import STEP_COMPILED_FROM, CapturingEvaluator
 
 Compile = bool | Literal["auto"]
 
@@ -33,27 +33,27 @@ class CompileChoice:
     ----------
     compile : bool or "auto"
         The user's setting.
-    captures : Captures
+    evaluator : CapturingEvaluator
         What is switched.
     """
 
-    def __init__(self, compile: Compile, captures: Captures) -> None:
-        self._captures = captures
+    def __init__(self, compile: Compile, evaluator: CapturingEvaluator) -> None:
+        self._evaluator = evaluator
         self._open = compile == "auto"
         self._times: list[float] = []
         self._before: float | None = None
-        captures.compile(compile is True)
+        evaluator.compile(compile is True)
 
     @property
     def decided(self) -> bool | None:
         """What was decided, for a checkpoint; None while it is open."""
-        return None if self._open else self._captures.compiles
+        return None if self._open else self._evaluator.compiles
 
     def resume(self, decided: bool | None) -> None:
         """Take over the decision of an earlier part of the run."""
         if self._open and decided is not None:
             self._open = False
-            self._captures.compile(decided)
+            self._evaluator.compile(decided)
 
     def after_iteration(self, seconds: float, left: int) -> None:
         """Note how long an iteration took; ``left`` such are still to come."""
@@ -67,8 +67,8 @@ class CompileChoice:
         if self._before is None:
             pays = EXPECTED_SAVING * typical * left > COMPILE_SECONDS
             self._before = typical
-            self._captures.compile(pays)
+            self._evaluator.compile(pays)
             self._open = pays
         else:
-            self._captures.compile(typical < self._before)
+            self._evaluator.compile(typical < self._before)
             self._open = False

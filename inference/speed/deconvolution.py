@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, fx
 
+from .choices import Choices
 from .timing import least_seconds
 
 aten = torch.ops.aten
@@ -55,7 +56,7 @@ class Form(NamedTuple):
         return -math.ceil((self.padding - self.size + 1) / self.stride) == self.reach
 
 
-def use_subpixels(graph: fx.Graph, varying: set[fx.Node]) -> None:
+def use_subpixels(graph: fx.Graph, varying: set[fx.Node], choices: Choices) -> None:
     """Replace the deconvolutions of a graph that are faster as sub-pixel convolutions.
 
     Parameters
@@ -65,6 +66,8 @@ def use_subpixels(graph: fx.Graph, varying: set[fx.Node]) -> None:
     varying : set of Node
         What depends on the inputs that change at every evaluation: a filter must not, so that it
         is rearranged once.
+    choices : Choices
+        What is faster here.
     """
     for node in list(graph.nodes):
         form = form_of(node)
@@ -72,13 +75,16 @@ def use_subpixels(graph: fx.Graph, varying: set[fx.Node]) -> None:
             continue
         image, weight, bias = node.args[:3]
         value, filters = image.meta["val"], weight.meta["val"]
-        if value[:, 0].numel() * filters.numel() < WORTH_A_TRIAL or not is_faster(
+        if value[:, 0].numel() * filters.numel() < WORTH_A_TRIAL:
+            continue
+        question = (
             form,
             (min(len(value), TIMED_EXAMPLES), *value.shape[1:]),
             filters.shape[1],
             value.is_contiguous(),
             torch.get_num_threads(),
-        ):
+        )
+        if not choices.choose(f"subpixels {question}", lambda q=question: is_faster(*q)):  # type: ignore[misc]
             continue
         with graph.inserting_before(node):
             arranged = graph.call_function(
@@ -149,7 +155,9 @@ def trial(
     """Return standard normal tensors of two shapes, the same ones every time."""
     generator = torch.Generator().manual_seed(0)
     one, other = (
-        torch.randn(shape, generator=generator).contiguous(memory_format=layout)
+        torch.randn(shape, generator=generator, dtype=torch.float32).contiguous(
+            memory_format=layout
+        )
         for shape in (image, filters)
     )
     return one, other

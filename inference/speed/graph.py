@@ -15,9 +15,10 @@ from torch import Tensor, fx
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from .choices import Choices
 from .columns import use_columns
 from .deconvolution import use_subpixels
-from .layers import fold_batch_norms
+from .layers import FoldedNormalisation
 from .products import onednn_is_faster, use_onednn
 from .simplify import is_random, move_factors, simplify, varying_nodes
 
@@ -42,6 +43,8 @@ class Graph:
         What ``prepare`` and ``evaluate`` run.
     num_prepared_operations, num_operations : int
         Tensor operations in each.
+    is_pure : bool
+        Whether it neither draws random numbers nor changes anything.
     """
 
     held: list[Tensor]
@@ -51,12 +54,14 @@ class Graph:
     module: fx.GraphModule
     num_prepared_operations: int
     num_operations: int
+    is_pure: bool
 
 
 def capture(
     function: Callable[..., tuple[Tensor, ...]],
     varying: Sequence[Tensor],
     given: Sequence[Tensor],
+    choices: Choices,
     exact: bool = False,
 ) -> Graph:
     """Run a function once and return the tensor operations that it made.
@@ -71,39 +76,88 @@ def capture(
         Inputs that change at every evaluation.
     given : sequence of Tensor
         Inputs that change seldom.
+    choices : Choices
+        Which arithmetic is the fastest here.
     exact : bool, default False
         Keep the function's own arithmetic, so that results are the same to the last bit, where
         another one may be faster.
 
     Raises
     ------
+    TypeError
+        If the size of a tensor depends on the data.
     Exception
         Whatever tracing raises, such as for a value read out of a tensor.
     """
-    traced = make_fx(function)(*varying, *given)
+    traced = _traced(function, (*varying, *given), exact)
     if _only_changes_its_own(traced.graph):
         with torch.no_grad():
             traced = make_fx(torch.func.functionalize(traced))(*varying, *given)
     graph: fx.Graph = traced.graph
+    _refuse_sizes_from_data(graph)
     held = _lift_constants(traced)
     if not exact:
-        _use_faster_arithmetic(graph, len(varying))
+        _use_faster_arithmetic(graph, len(varying), choices)
     if not any(_is_mutable(node) for node in graph.nodes):
         simplify(graph)
         move_factors(graph, list(graph.nodes)[: len(varying)])
     return _split(graph, held, len(varying))
 
 
-def _use_faster_arithmetic(graph: fx.Graph, num_varying: int) -> None:
+def _traced(
+    function: Callable[..., tuple[Tensor, ...]], arguments: Sequence[Tensor], exact: bool
+) -> fx.GraphModule:
+    if exact:
+        return make_fx(function)(*arguments)
+    folding = FoldedNormalisation()
+    with folding:
+        traced = make_fx(function)(*arguments)
+    if folding.shared:
+        with FoldedNormalisation(folding.shared):
+            traced = make_fx(function)(*arguments)
+    return traced
+
+
+_SIZED_BY_DATA = {
+    aten.nonzero.default,
+    aten.masked_select.default,
+    aten._local_scalar_dense.default,
+    aten.repeat_interleave.Tensor,
+    aten.bincount.default,
+    aten._unique.default,
+    aten._unique2.default,
+    aten.unique_dim.default,
+    aten.unique_consecutive.default,
+    aten.unique_dim_consecutive.default,
+}
+
+
+def _refuse_sizes_from_data(graph: fx.Graph) -> None:
+    """Raise TypeError where a result's size depends on the data: the graph would keep this one's.
+
+    A size that was read as a number is gone from the graph, but what had that size is not.
+    """
+    for node in graph.nodes:
+        indices = node.args[1] if node.target is aten.index.Tensor else ()
+        if node.target in _SIZED_BY_DATA or any(
+            index is not None and index.meta["val"].dtype in (torch.bool, torch.uint8)
+            for index in indices
+        ):
+            raise TypeError(
+                f"the size of a tensor depends on the data ({node.target}): select by "
+                "torch.where or by a mask of the distribution instead"
+            )
+
+
+def _use_faster_arithmetic(graph: fx.Graph, num_varying: int, choices: Choices) -> None:
     """Rewrite what is the same function, in sums of another order."""
     graph.eliminate_dead_code()
     inputs = list(graph.nodes)[:num_varying]
-    fold_batch_norms(graph, varying_nodes(graph, inputs))
-    if onednn_is_faster(torch.get_num_threads()):
+    if onednn_is_faster(choices):
         use_onednn(graph)
     varying = varying_nodes(graph, inputs)
-    use_columns(graph, varying)
-    use_subpixels(graph, varying)
+    use_columns(graph, varying, choices)
+    use_subpixels(graph, varying, choices)
 
 
 def _only_changes_its_own(graph: fx.Graph) -> bool:
@@ -150,7 +204,8 @@ def _split(graph: fx.Graph, held: list[Tensor], num_varying: int) -> Graph:
     calls = [node for node in nodes if node.op == "call_function"]
     (output,) = (node for node in nodes if node.op == "output")
     varies = varying_nodes(graph, placeholders[:num_varying])
-    if any(_is_mutable(node) or is_random(node) for node in calls):
+    is_pure = not any(_is_mutable(node) or is_random(node) for node in calls)
+    if not is_pure:
         # Their order matters, and once is not enough.
         varies.update(calls)
     results: tuple[fx.Node, ...] = tuple(output.args[0])
@@ -194,6 +249,7 @@ def _split(graph: fx.Graph, held: list[Tensor], num_varying: int) -> Graph:
         module,
         _count(prepare),
         _count(evaluate),
+        is_pure,
     )
 
 

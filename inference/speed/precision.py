@@ -3,6 +3,7 @@
 import copy
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from statistics import median
 from typing import Any, Literal, NamedTuple
 
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..potentials.potential import Potential
+from .evaluator import CapturingEvaluator
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
@@ -96,7 +98,8 @@ def _is_bfloat16_fast(device: torch.device) -> bool:
 
 def _seconds(form: Arithmetic, potential: Potential, position: Tensor) -> float:
     if form.channels_last:
-        potential = potential.of_model(copy.deepcopy(potential.model))
+        model = copy.deepcopy(potential.model)
+        potential = replace(potential, model=model, evaluator=CapturingEvaluator(model))
     timed = with_arithmetic(potential, form)
     return _median_seconds(lambda: timed(position), position.device)
 

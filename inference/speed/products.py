@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from .choices import Choices
 from .timing import least_seconds
 
 aten = torch.ops.aten
@@ -24,19 +25,21 @@ WORTH_A_CALL = 2**20
 """Multiplications from which a product is given to oneDNN: its calls cost about 6 µs more."""
 
 
-@functools.cache
-def onednn_is_faster(num_threads: int) -> bool:
-    """Return whether oneDNN multiplies float32 matrices faster than the BLAS, measured once.
+def onednn_is_faster(choices: Choices) -> bool:
+    """Return whether oneDNN multiplies float32 matrices faster than the BLAS here."""
+    num_threads = torch.get_num_threads()
+    return choices.choose(
+        f"products by oneDNN, {num_threads} threads", lambda: _onednn_is_faster(num_threads)
+    )
 
-    Parameters
-    ----------
-    num_threads : int
-        Threads that torch uses now.
-    """
+
+@functools.cache
+def _onednn_is_faster(num_threads: int) -> bool:
     if torch.are_deterministic_algorithms_enabled() or _linear() is None:
         return False
     generator = torch.Generator().manual_seed(0)
-    a, b = (torch.randn(256, 256, generator=generator) for _ in range(2))
+    # Of the type that is asked for, whatever the default is.
+    a, b = (torch.randn(256, 256, generator=generator, dtype=torch.float32) for _ in range(2))
     times = []
     with torch.no_grad():
         for multiply in (torch.mm, product):

@@ -18,6 +18,7 @@ from .poisson import Poisson
 from .sensed import Sensed
 from .student_t import StudentT
 from .truncated import Truncated
+from .wrapper import Wrapper
 
 __all__ = [
     "Bernoulli",
@@ -38,6 +39,7 @@ __all__ = [
     "Sensed",
     "StudentT",
     "Truncated",
+    "Wrapper",
     "bits_per_dimension",
     "factorised",
 ]

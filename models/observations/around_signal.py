@@ -40,9 +40,9 @@ class AroundSignal(Observation):
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return the noise around the signal of the output."""
-        return self.around(self.signal(output), mask=mask)
+        return self.around(self.signal(output, context), mask=mask, context=context)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the output through the inverse link."""
         return output if self.inverse_link is None else self.inverse_link(output)
 
@@ -62,7 +62,9 @@ class AroundSignal(Observation):
     ) -> None:
         """Learn from the residuals of a batch."""
         with torch.no_grad():
-            self.learn_from_residuals(y - self.signal(output), mask)
+            self.learn_from_residuals(y - self.signal(output, context), mask, context)
 
-    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
         """Learn from residuals (n, ...) of observed cells what needs no gradient."""

@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from ..context import Context as Context
-from ..entry import Entry
+from ..pieces import Context as Context
+from ..pieces import Entry
 
 
 class Observation(nn.Module, ABC):
@@ -52,22 +52,6 @@ class Observation(nn.Module, ABC):
             Batch shape (n,), event shape that of one example's data.
         """
 
-    def around(
-        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
-    ) -> dist.TorchDistribution:
-        """Return ``p(y | signal)``, for families whose data lie around a :meth:`signal`.
-
-        What :class:`Sensed` needs: it puts an operator between the signal and the noise.
-
-        Raises
-        ------
-        TypeError
-            If the family has no such form.
-        """
-        raise TypeError(
-            f"{type(self).__name__} has no signal that its data lie around, so it cannot be sensed"
-        )
-
     def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the network's output for one example's data of a shape.
 
@@ -75,9 +59,12 @@ class Observation(nn.Module, ABC):
         """
         return tuple(shape)
 
-    def signal(self, output: Tensor) -> Tensor:
-        """Return the signal that is observed: the output through the inverse link."""
-        return self.reconstruct(output)
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
+        """Return the signal that is observed: the output through the inverse link.
+
+        By default the estimate of y itself.
+        """
+        return self.reconstruct(output, context)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the estimate of y given the output: the mean, of categories the mode."""
@@ -141,6 +128,24 @@ class Observation(nn.Module, ABC):
         """Learn from a batch what needs no gradient; y and mask as :meth:`prepare` gives them."""
 
 
+class NoiseAround(Protocol):
+    """An observation whose data lie around a signal: what :class:`Sensed` needs of its base."""
+
+    def around(
+        self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
+    ) -> dist.TorchDistribution:
+        """Return ``p(y | signal)``; an operator may stand between the signal and this noise."""
+
+
+class LearnsFromResiduals(Protocol):
+    """An observation that learns in closed form from nothing but how far data lie from a signal."""
+
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
+        """Learn from residuals (n, ...) of observed cells."""
+
+
 def factorised(base: dist.TorchDistribution, mask: Tensor | None) -> dist.TorchDistribution:
     """Make the cells of one example an event, leaving out those that are not observed.
 
@@ -166,10 +171,3 @@ def factorised(base: dist.TorchDistribution, mask: Tensor | None) -> dist.TorchD
         base = base.mask(mask)
     event: dist.TorchDistribution = base.to_event(event_dims)
     return event
-
-
-def elementwise(support: Any) -> Any:
-    """Return what a support says of one cell."""
-    while isinstance(support, torch.distributions.constraints.independent):
-        support = support.base_constraint
-    return support

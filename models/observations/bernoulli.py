@@ -3,9 +3,9 @@
 import pyro.distributions as dist
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.cells import Cells
+from ..pieces import Entry
 from .base import Context, Observation
-from .cells import Cells
 
 
 class Bernoulli(Observation):

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.cells import Cells
+from ..distributions.levels import Levels
+from ..pieces import Entry
 from .base import Context, Observation
-from .cells import Cells
-from .levels import Levels, check_num_levels, check_outputs
+from .level_checks import check_num_levels, check_outputs
 
 
 class Categorical(Observation):
@@ -66,7 +67,7 @@ class Categorical(Observation):
         check_outputs(self, output, self.num_categories)
         return Cells(Levels(logits=output), mask)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the probabilities of the categories, (n, ..., K)."""
         return output.softmax(-1)
 

@@ -1,23 +1,23 @@
 """Values known only to lie beyond a limit."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from ..arguments import first_place
-from ..entry import Entry
+from ..distributions.censored_cells import CensoredCells
+from ..pieces import Entry
 from .base import Context, Observation, factorised
-from .censored_cells import CensoredCells
 from .limits import as_limit, cells_of, check_base, check_broadcasts, check_order
-from .wrapped import as_observation
+from .wrapper import Wrapper
 
 KEYS = ("lower", "upper")
 """Of the limits of single cells in a context."""
 
 
-class Censored(Observation):
+class Censored(Wrapper):
     """Cells known only to lie below, above or between limits, by the base's probability of that.
 
     Detection limits, saturated pixels, top-coded incomes. Fixed limits are those of the instrument:
@@ -79,29 +79,15 @@ class Censored(Observation):
         lower: float | Tensor | None = None,
         upper: float | Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.base = as_observation(base)
+        super().__init__(base)
         check_base(self.base, "Censored")
         self.register_buffer("lower", as_limit("lower", lower))
         self.register_buffer("upper", as_limit("upper", upper))
         check_order(KEYS, self.lower, self.upper)
-        self.fill_value = self.base.fill_value
-
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return what the base needs."""
-        return self.base.output_shape(shape)
-
-    def signal(self, output: Tensor) -> Tensor:
-        """Return the signal of the base."""
-        return self.base.signal(output)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the base's estimate of what was to be measured."""
         return self.base.reconstruct(output, context)
-
-    def link_range(self) -> tuple[float, float]:
-        """Return the limits of the base's inverse link."""
-        return self.base.link_range()
 
     def distribution(
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
@@ -136,7 +122,7 @@ class Censored(Observation):
             return known
         return torch.where(mask | made.has_interval, known, self.reconstruct(output, context))
 
-    def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
+    def check(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
         """Raise ValueError for limits that do not fit y or each other."""
         check_broadcasts("lower", self.lower, y.shape[1:])
         check_broadcasts("upper", self.upper, y.shape[1:])
@@ -154,7 +140,6 @@ class Censored(Observation):
                 )
         names = ("context['lower']", "context['upper']")
         check_order(names, given.get("lower"), given.get("upper"))
-        self.base.validate(y, mask, context)
 
     def _cells(self, output: Tensor, context: Context | None) -> CensoredCells:
         cells = cells_of(self.base, output, context)

@@ -6,18 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import first_place
-from ..covariances import Circulant, Covariance, Dense, ObservedCirculant
-from ..covariances.fourier import cross_spectrum, mirrored
-from ..entry import Entry
+from ..distributions.covariances import Circulant, Covariance, Dense, ObservedCirculant
+from ..distributions.covariances.fourier import cross_spectrum, mirrored
+from ..pieces import Entry
+from .base import Context
 from .correlated import CorrelatedGaussian
-from .white_start import (
-    Learning,
-    WhiteStart,
-    check_learning,
-    check_nugget,
-    checked_scale,
-    checked_sizes,
-)
+from .noise_settings import Learning, check_learning, check_nugget, checked_scale, checked_sizes
+from .white_start import WhiteStart
 
 DENSE_CELLS = 128
 """Cells of a signal up to which masked noise is handled by a matrix for each example."""
@@ -180,7 +175,9 @@ class ColoredGaussian(CorrelatedGaussian):
             )
 
     @torch.no_grad()
-    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
         """Move the spectrum towards the mean periodogram of observed residuals (n, ...)."""
         rate = 0.0 if self.start is None else self.start.next_rate()
         if self.start is None or rate == 0.0:

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import first_place
-from ..entry import Entry
-from .base import Context, Observation, elementwise
-from .column_groups import Group, Kind, as_kind, checked_names, laid_out
-from .rows import Rows
+from ..distributions.supports import elementwise
+from ..distributions.table_row import TableRow
+from ..pieces import Entry
+from .base import Context, Observation
+from .table_layout import Group, Kind, as_kind, checked_names, laid_out
 
 
 class Columns(Observation):
@@ -125,11 +126,14 @@ class Columns(Observation):
                     f"{tuple(part.event_shape)}"
                 )
             parts.append(part)
-        return Rows([group.label for group in self.groups], parts)
+        return TableRow([group.label for group in self.groups], parts)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the columns' signals side by side, of categories their probabilities."""
-        signals = [kind.signal(group.of(output)) for group, kind in self._grouped(output)]
+        signals = [
+            kind.signal(group.of(output), self._context(group, context))
+            for group, kind in self._grouped(output)
+        ]
         return torch.cat([signal.flatten(1) for signal in signals], 1)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:

@@ -5,8 +5,8 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from ..correlated_normal import CorrelatedNormal
-from ..covariances import Covariance
+from ..distributions.correlated_normal import CorrelatedNormal
+from ..distributions.covariances import Covariance
 from .around_signal import AroundSignal
 from .base import Context
 
@@ -44,7 +44,7 @@ class CorrelatedGaussian(AroundSignal):
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal, which is the mean of y."""
-        return self.signal(output)
+        return self.signal(output, context)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
@@ -63,7 +63,8 @@ class CorrelatedGaussian(AroundSignal):
         """Return y, its hidden cells predicted from the signal and the observed residuals."""
         if mask is None:
             return y
-        return torch.where(mask, y, self.around(self.signal(output), mask=mask).complete(y))
+        made = self.around(self.signal(output, context), mask=mask, context=context)
+        return torch.where(mask, y, made.complete(y))
 
     def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
         """Raise ValueError if y's cells are not those of the noise."""

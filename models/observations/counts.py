@@ -8,14 +8,11 @@ import torch
 from torch import Tensor
 
 from ..arguments import first_place
+from ..distributions.cells import Cells
 from .base import Context, Observation
-from .cells import Cells
 
 TANGENT_FROM = 30.0
 """Log rate from which the rate goes on along its tangent; 10¹³, beyond any count."""
-
-MOST_DRAWN = 1e18
-"""Largest mean that counts are drawn from: torch draws them as 64-bit integers."""
 
 
 class Counts(Observation):
@@ -54,7 +51,7 @@ class Counts(Observation):
         log_rate = signal.clamp(min=torch.finfo(signal.dtype).tiny).log()
         return Cells(self.cells(_log_mean(log_rate, context)), mask)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the rate, for an exposure of 1."""
         return _log_rate(output).exp()
 
@@ -80,12 +77,6 @@ class Counts(Observation):
                 f"context['exposure']{list(place)} must be positive and finite, got "
                 f"{float(exposure[place]):g}"
             )
-
-
-def draw_poisson(mean: Tensor) -> Tensor:
-    """Return Poisson counts, as floating-point numbers."""
-    with torch.no_grad():
-        return torch.poisson(mean.clamp(max=MOST_DRAWN))
 
 
 def _log_rate(output: Tensor) -> Tensor:

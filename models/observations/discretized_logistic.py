@@ -8,12 +8,12 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.cells import Cells
+from ..distributions.logistic_levels import LogisticLevels
+from ..pieces import Entry
 from .base import Context
-from .cells import Cells
-from .levels import check_num_levels
+from .level_checks import check_num_levels
 from .location_scale import LocationScale
-from .logistic_levels import LogisticLevels
 
 
 class DiscretizedLogistic(LocationScale):

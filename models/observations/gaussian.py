@@ -1,21 +1,20 @@
 """Gaussian noise around the signal."""
 
 from collections.abc import Callable
-from typing import Literal
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..arguments import checked_positive
-from ..entry import Entry
-from ..gaussian_cells import GaussianCells
-from .around_signal import AroundSignal
+from ..distributions.gaussian_cells import GaussianCells
+from ..pieces import Entry
 from .base import Context
 from .batch_weight import batch_weight
+from .location_scale import LocationScale
+from .noise_settings import Learning, check_learning
 
 
-class Gaussian(AroundSignal):
+class Gaussian(LocationScale):
     """Independent Gaussian noise, ``y ~ N(inverse_link(output), scale²)`` in each cell.
 
     Parameters
@@ -46,33 +45,19 @@ class Gaussian(AroundSignal):
         "y ~ N(inverse_link(output), scale²)", "Han et al. (2017), eq. 1", "Gaussian(0.3)"
     )
 
-    log_scale: Tensor
     num_batches: Tensor
 
     def __init__(
         self,
         scale: float | Tensor = 1.0,
         inverse_link: Callable[[Tensor], Tensor] | None = None,
-        learn_scale: bool | Literal["closed form"] = False,
+        learn_scale: Learning = False,
     ) -> None:
-        super().__init__(inverse_link)
-        value = checked_positive("scale", scale)
-        if learn_scale not in (True, False, "closed form"):
-            raise ValueError(
-                f'learn_scale must be True, False or "closed form", got {learn_scale!r}'
-            )
+        super().__init__(scale, inverse_link, learn_scale is True)
+        check_learning("learn_scale", learn_scale)
         self._in_closed_form = learn_scale == "closed form"
-        if learn_scale is True:
-            self.log_scale = nn.Parameter(value.log())
-        else:
-            self.register_buffer("log_scale", value.log())
         if self._in_closed_form:
             self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))
-
-    @property
-    def scale(self) -> Tensor:
-        """Standard deviation of the noise."""
-        return self.log_scale.exp()
 
     @property
     def has_closed_form(self) -> bool:
@@ -81,7 +66,7 @@ class Gaussian(AroundSignal):
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal, which is the mean of y."""
-        return self.signal(output)
+        return self.signal(output, context)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
@@ -90,7 +75,9 @@ class Gaussian(AroundSignal):
         return GaussianCells(signal, self.scale, mask)
 
     @torch.no_grad()
-    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
         """Move the variance towards the mean square of residuals (n, ...) of observed cells."""
         if not self._in_closed_form:
             return

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pyro.distributions as dist
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.cells import Cells
+from ..pieces import Entry
 from .base import Context
-from .cells import Cells
 from .location_scale import LocationScale
 
 

@@ -6,17 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import check_count
-from ..covariances import Covariance, LowRank
-from ..entry import Entry
+from ..distributions.covariances import Covariance, LowRank
+from ..pieces import Entry
+from .base import Context
 from .correlated import CorrelatedGaussian
-from .white_start import (
-    Learning,
-    WhiteStart,
-    check_learning,
-    check_nugget,
-    checked_scale,
-    checked_sizes,
-)
+from .noise_settings import Learning, check_learning, check_nugget, checked_scale, checked_sizes
+from .white_start import WhiteStart
 
 FIRST_SHARE = 0.01
 """Variance of the factors at the start, over that of the independent noise."""
@@ -139,7 +134,9 @@ class LowRankGaussian(CorrelatedGaussian):
             )
 
     @torch.no_grad()
-    def learn_from_residuals(self, residual: Tensor, mask: Tensor | None) -> None:
+    def learn_from_residuals(
+        self, residual: Tensor, mask: Tensor | None = None, context: Context | None = None
+    ) -> None:
         """Move W and D by a step of EM on residuals (n, ...) of observed cells."""
         rate = 0.0 if self.start is None else self.start.next_rate()
         if rate == 0.0:

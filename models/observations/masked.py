@@ -1,18 +1,17 @@
 """Missing cells."""
 
 import math
-from collections.abc import Callable, Sequence
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..entry import Entry
-from .base import Context, Observation
-from .wrapped import as_observation
+from ..pieces import Entry
+from .base import Context
+from .wrapper import Wrapper
 
 
-class Masked(Observation):
+class Masked(Wrapper):
     """Let cells be missing: NaN means not observed, and so does a false entry of ``mask``.
 
     What is missing is marginalised out exactly; it is filled before any density is evaluated, so
@@ -29,10 +28,6 @@ class Masked(Observation):
         "Han et al. (2017), section 3.3",
         "Masked(Gaussian(0.3))",
     )
-
-    def __init__(self, base: Observation | Callable[[Tensor], dist.TorchDistribution]) -> None:
-        super().__init__()
-        self.base = as_observation(base)
 
     def prepare(self, y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return y with its missing cells filled, and the mask of the observed ones.
@@ -69,19 +64,6 @@ class Masked(Observation):
         """Return the base's distribution of the observed cells."""
         return self.base.distribution(output, mask=mask, context=context)
 
-    @property
-    def has_closed_form(self) -> bool:
-        """Whether the base has."""
-        return self.base.has_closed_form
-
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return what the base needs."""
-        return self.base.output_shape(shape)
-
-    def signal(self, output: Tensor) -> Tensor:
-        """Return the signal of the base."""
-        return self.base.signal(output)
-
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the base's estimate of every cell, observed or not."""
         return self.base.reconstruct(output, context)
@@ -95,14 +77,6 @@ class Masked(Observation):
     ) -> Tensor:
         """Return y with its hidden cells as the base estimates them."""
         return self.base.complete(output, y, mask, context)
-
-    def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
-        """Let the base check what was given."""
-        self.base.validate(y, mask, context)
-
-    def link_range(self) -> tuple[float, float]:
-        """Return the limits of the base's inverse link."""
-        return self.base.link_range()
 
     def closed_form_step(
         self,

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from ..arguments import first_place
-from ..covariances import Covariance, Dense
-from ..entry import Entry
+from ..distributions.covariances import Covariance, Dense
+from ..pieces import Entry
 from .correlated import CorrelatedGaussian
 
 

@@ -2,14 +2,12 @@
 
 from typing import Any
 
-import pyro.distributions as dist
-import torch
 from torch import Tensor, nn
 
 from ..arguments import checked_positive
-from ..entry import Entry
-from ..saddle_point import negative_binomial_log_prob
-from .counts import Counts, draw_poisson
+from ..distributions.counts import NegativeBinomialCounts
+from ..pieces import Entry
+from .counts import Counts
 
 
 class NegativeBinomial(Counts):
@@ -63,50 +61,3 @@ class NegativeBinomial(Counts):
     def cells(self, log_mean: Tensor) -> Any:
         """Return independent negative binomial counts."""
         return NegativeBinomialCounts(log_mean, (-self.log_dispersion).exp())
-
-
-class NegativeBinomialCounts(dist.NegativeBinomial):  # type: ignore[misc]  # Pyro makes it at import
-    """Negative binomial counts by the logarithm of their mean m, of variance ``m + m²/r``.
-
-    Parameters
-    ----------
-    log_mean : Tensor
-        Logarithm of the mean.
-    concentration : Tensor
-        r, of the Gamma that the rate is drawn from; it broadcasts with ``log_mean``.
-    """
-
-    log_mean: Tensor
-    total_count: Tensor
-
-    def __init__(
-        self, log_mean: Tensor, concentration: Tensor, validate_args: bool | None = None
-    ) -> None:
-        self.log_mean, concentration = torch.broadcast_tensors(log_mean, concentration)
-        logits = self.log_mean - concentration.log()
-        super().__init__(concentration, logits=logits, validate_args=validate_args)
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "NegativeBinomialCounts":
-        """Return the same distribution with more batch dimensions."""
-        shape = torch.Size(batch_shape)
-        return NegativeBinomialCounts(
-            self.log_mean.expand(shape), self.total_count.expand(shape), self._validate_args
-        )
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log probability of counts, in nats."""
-        if self._validate_args:
-            self._validate_sample(value)
-        return negative_binomial_log_prob(value, self.log_mean, self.total_count)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Return counts as floating-point numbers."""
-        shape = self._extended_shape(torch.Size(sample_shape))
-        with torch.no_grad():
-            varied = dist.Gamma(self.total_count, self.total_count).expand(shape).sample()
-        return draw_poisson(self.log_mean.exp() * varied)
-
-    def information(self) -> list[tuple[Tensor, Tensor]]:
-        """Return the log mean with the information about it."""
-        mean = self.log_mean.exp()
-        return [(self.log_mean, mean / (1 + mean / self.total_count))]

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid, pad
 
 from ..arguments import first_place
-from ..entry import Entry
+from ..distributions.cells import Cells
+from ..distributions.levels import Grades
+from ..pieces import Entry
 from .base import Context, Observation
-from .cells import Cells
-from .levels import Levels, check_num_levels
+from .level_checks import check_num_levels
 
 
 class Ordinal(Observation):
@@ -83,7 +84,7 @@ class Ordinal(Observation):
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent distributions over grades with the output as scores."""
-        return self.around(output, mask=mask)
+        return self.around(output, mask=mask, context=context)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
@@ -91,7 +92,7 @@ class Ordinal(Observation):
         """Return independent distributions over grades with the signal as scores."""
         return Cells(Grades(logits=self._log_probabilities(signal)), mask)
 
-    def signal(self, output: Tensor) -> Tensor:
+    def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the score, which the cut points divide."""
         return output
 
@@ -108,23 +109,6 @@ class Ordinal(Observation):
         width = (-torch.expm1(-self.log_gaps.exp())).log()
         below, above = pad(logsigmoid(distance), (0, 1)), pad(logsigmoid(-distance), (1, 0))
         return below + above + pad(width, (1, 1))
-
-
-class Grades(Levels):
-    """Levels in an order, whose numbers have a mean."""
-
-    @property
-    def mean(self) -> Tensor:
-        """Mean of the grades' numbers."""
-        return self.probs @ self._numbers()
-
-    @property
-    def variance(self) -> Tensor:
-        """Variance of the grades' numbers."""
-        return self.probs @ self._numbers() ** 2 - self.mean**2
-
-    def _numbers(self) -> Tensor:
-        return torch.arange(self.probs.shape[-1]).to(self.probs)
 
 
 def _check_cut_points(cut_points: Tensor, num_grades: int) -> None:

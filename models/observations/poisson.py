@@ -2,13 +2,11 @@
 
 from typing import Any
 
-import pyro.distributions as dist
-import torch
 from torch import Tensor
 
-from ..entry import Entry
-from ..saddle_point import poisson_log_prob
-from .counts import Counts, draw_poisson
+from ..distributions.counts import PoissonCounts
+from ..pieces import Entry
+from .counts import Counts
 
 
 class Poisson(Counts):
@@ -34,37 +32,3 @@ class Poisson(Counts):
     def cells(self, log_mean: Tensor) -> Any:
         """Return independent Poisson counts."""
         return PoissonCounts(log_mean)
-
-
-class PoissonCounts(dist.Poisson):
-    """Poisson counts by the logarithm of their mean, exact in float32 for small and large ones.
-
-    Parameters
-    ----------
-    log_mean : Tensor
-        Logarithm of the mean.
-    """
-
-    log_mean: Tensor
-
-    def __init__(self, log_mean: Tensor, validate_args: bool | None = None) -> None:
-        self.log_mean = log_mean
-        super().__init__(log_mean.exp(), validate_args=validate_args)  # type: ignore[no-untyped-call]
-
-    def expand(self, batch_shape: Any, _instance: Any = None) -> "PoissonCounts":
-        """Return the same distribution with more batch dimensions."""
-        return PoissonCounts(self.log_mean.expand(torch.Size(batch_shape)), self._validate_args)
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """Return the log probability of counts, in nats."""
-        if self._validate_args:
-            self._validate_sample(value)
-        return poisson_log_prob(value, self.log_mean)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Return counts as floating-point numbers."""
-        return draw_poisson(self.rate.expand(self._extended_shape(torch.Size(sample_shape))))
-
-    def information(self) -> list[tuple[Tensor, Tensor]]:
-        """Return the log mean with the information about it, the mean."""
-        return [(self.log_mean, self.rate)]

@@ -1,19 +1,20 @@
 """Measurements of a signal through a linear operator."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..entry import Entry
 from ..operators import LinearOperator
-from .base import Context, Observation
-from .wrapped import as_observation, check_signal_is_argument
+from ..pieces import Entry
+from .base import Context, LearnsFromResiduals, NoiseAround, Observation
+from .callables import check_signal_is_argument
+from .wrapper import Wrapper
 
 
-class Sensed(Observation):
+class Sensed(Wrapper):
     """Data that are measurements of the signal, ``y ~ base around operator(signal)``.
 
     The network emits the signal, of the operator's input shape; y has its output shape.
@@ -64,16 +65,14 @@ class Sensed(Observation):
         base: Observation | Callable[[Tensor], dist.TorchDistribution],
         operator: LinearOperator,
     ) -> None:
-        super().__init__()
+        super().__init__(base)
         if not isinstance(operator, LinearOperator):
             raise TypeError(f"operator must be a LinearOperator, got {operator!r}")
-        self.base = as_observation(base)
         self.operator = operator
         _check_base(self.base, operator)
-        self.fill_value = self.base.fill_value
 
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return what the base needs for a signal of the operator's input shape.
+    def shape_of_base(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the operator's input shape.
 
         Raises
         ------
@@ -85,11 +84,11 @@ class Sensed(Observation):
                 f"shape must be that of one example's measurements, the operator's output_shape "
                 f"{self.operator.output_shape}, got {tuple(shape)}"
             )
-        return self.base.output_shape(self.operator.input_shape)
+        return self.operator.input_shape
 
-    def signal(self, output: Tensor) -> Tensor:
-        """Return the signal before the operator."""
-        return self.base.signal(output)
+    def link_range_around(self, low: float, high: float) -> tuple[float, float]:
+        """Return no limits: an operator may add up what it measures."""
+        return -float("inf"), float("inf")
 
     def measured(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the measurements of the signal without noise, (n, *output_shape).
@@ -99,7 +98,7 @@ class Sensed(Observation):
         ValueError
             If the network's output does not make a signal of the operator's input shape.
         """
-        signal = self.signal(output)
+        signal = self.signal(output, context)
         if tuple(signal.shape[1:]) != self.operator.input_shape:
             raise ValueError(
                 f"the network's output makes a signal of shape {tuple(signal.shape[1:])}, but the "
@@ -113,12 +112,12 @@ class Sensed(Observation):
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return the base's distribution around the measured signal."""
-        return self.base.around(self.measured(output, context), mask=mask, context=context)
+        return self._noise(self.measured(output, context), mask, context)
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the mean of the measurements, or their centre where there is no mean."""
         measured = self.measured(output, context)
-        mean: Tensor = self.base.around(measured, context=context).mean
+        mean: Tensor = self._noise(measured, None, context).mean
         return torch.where(mean.isnan(), measured, mean)
 
     def complete(
@@ -136,8 +135,8 @@ class Sensed(Observation):
             return torch.where(mask, y, made.complete(y))
         return torch.where(mask, y, self.reconstruct(output, context))
 
-    def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
-        """Check the shape of y and the operator's context, and let the base check the rest."""
+    def check(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
+        """Check the shape of y and the operator's context."""
         if tuple(y.shape[1:]) != self.operator.output_shape:
             of_signals = tuple(y.shape[1:]) == self.operator.input_shape
             remedy = ": these are signals, measure them by operator(y)" if of_signals else ""
@@ -146,12 +145,6 @@ class Sensed(Observation):
                 f"gives measurements of shape {self.operator.output_shape} for each example{remedy}"
             )
         self.operator.validate(len(y), context)
-        self.base.validate(y, mask, context)
-
-    @property
-    def has_closed_form(self) -> bool:
-        """Whether the base has."""
-        return self.base.has_closed_form
 
     @torch.no_grad()
     def closed_form_step(
@@ -162,27 +155,32 @@ class Sensed(Observation):
         context: Context | None = None,
     ) -> None:
         """Let the base learn from the residuals of the measurements."""
-        base: Any = self.base
-        base.learn_from_residuals(y - self.measured(output, context), mask)
+        learner = cast(LearnsFromResiduals, self.base)
+        learner.learn_from_residuals(y - self.measured(output, context), mask, context)
+
+    def _noise(
+        self, measured: Tensor, mask: Tensor | None, context: Context | None
+    ) -> dist.TorchDistribution:
+        return cast(NoiseAround, self.base).around(measured, mask=mask, context=context)
 
 
 def _check_base(base: Observation, operator: LinearOperator) -> None:
     name = type(base).__name__
     if isinstance(base, Sensed):
         raise TypeError("base is Sensed already: two operators are one, Sensed(base, A @ B)")
-    if isinstance(getattr(base, "base", None), Observation):
+    if isinstance(base, Wrapper):
         raise TypeError(
             f"base must not be a wrapper, got {name}(...): what happens to measurements comes "
             f"after the operator, write {name}(Sensed(...))"
         )
-    if type(base).around is Observation.around:
+    if not callable(getattr(base, "around", None)):
         raise TypeError(
             f"base must have a signal that its data lie around, got {name}, which does not "
             "implement around(signal)"
         )
-    if base.has_closed_form and not hasattr(base, "learn_from_residuals"):
+    if base.has_closed_form and not callable(getattr(base, "learn_from_residuals", None)):
         raise TypeError(
-            f"{name} learns in closed form, but has no learn_from_residuals(residual, mask): "
-            "learn it by its gradient"
+            f"{name} learns in closed form, but has no learn_from_residuals(residual, mask, "
+            "context): learn it by its gradient"
         )
     check_signal_is_argument(base, operator.output_shape)

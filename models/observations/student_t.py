@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pyro.distributions as dist
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.cells import Cells
+from ..pieces import Entry
 from .base import Context
-from .cells import Cells
 from .location_scale import LocationScale
 
 
@@ -62,7 +62,7 @@ class StudentT(LocationScale):
 
     def reconstruct(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal: the mean, and the median where df is too small for a mean."""
-        return self.signal(output)
+        return self.signal(output, context)
 
     def around(
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None

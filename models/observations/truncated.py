@@ -1,19 +1,19 @@
 """Values that are bounded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..entry import Entry
+from ..distributions.truncated_cells import TruncatedCells
+from ..pieces import Entry
 from .base import Context, Observation, factorised
 from .limits import as_limit, cells_of, check_base, check_broadcasts, check_order
-from .truncated_cells import TruncatedCells
-from .wrapped import as_observation
+from .wrapper import Wrapper
 
 
-class Truncated(Observation):
+class Truncated(Wrapper):
     """The base's distribution given that y lies between limits, ``p(y) / P(low <= y <= high)``.
 
     For values that cannot lie elsewhere (shares, percentages, counts of at least one). Where values
@@ -64,8 +64,7 @@ class Truncated(Observation):
         low: float | Tensor | None = None,
         high: float | Tensor | None = None,
     ) -> None:
-        super().__init__()
-        self.base = as_observation(base)
+        super().__init__(base)
         check_base(self.base, "Truncated")
         if low is None and high is None:
             raise ValueError("low and high are both None: give at least one limit")
@@ -73,18 +72,6 @@ class Truncated(Observation):
         self.register_buffer("high", as_limit("high", high))
         check_order(("low", "high"), self.low, self.high)
         self.fill_value = _inside(self.low, self.high)
-
-    def output_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return what the base needs."""
-        return self.base.output_shape(shape)
-
-    def signal(self, output: Tensor) -> Tensor:
-        """Return the signal of the base."""
-        return self.base.signal(output)
-
-    def link_range(self) -> tuple[float, float]:
-        """Return the limits of the base's inverse link."""
-        return self.base.link_range()
 
     def distribution(
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None
@@ -94,11 +81,10 @@ class Truncated(Observation):
         low, high = (None if limit is None else limit.to(output) for limit in (self.low, self.high))
         return factorised(TruncatedCells(cells, low, high), mask)
 
-    def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
+    def check(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
         """Raise ValueError for limits that do not fit y; values are checked by the support."""
         check_broadcasts("low", self.low, y.shape[1:])
         check_broadcasts("high", self.high, y.shape[1:])
-        self.base.validate(y, mask, context)
 
 
 def _inside(low: Tensor | None, high: Tensor | None) -> float:

@@ -1,8 +1,7 @@
 """Linear operators between a signal and its measurements, each with its adjoint."""
 
-from .base import LinearOperator
+from .base import Composition, LinearOperator
 from .blur import Blur
-from .composition import Composition
 from .downsample import Downsample
 from .greyscale import Greyscale
 from .identity import Identity

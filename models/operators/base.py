@@ -2,15 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ..context import Context as Context
-from ..entry import Entry
-
-if TYPE_CHECKING:
-    from .composition import Composition
+from ..pieces import Context as Context
+from ..pieces import Entry
 
 
 class LinearOperator(nn.Module, ABC):
@@ -101,8 +98,6 @@ class LinearOperator(nn.Module, ABC):
 
     def __matmul__(self, other: "LinearOperator") -> "Composition":
         """Return the operator that applies ``other`` first and then this one."""
-        from .composition import Composition
-
         return Composition(self, other)
 
     def extra_repr(self) -> str:
@@ -128,3 +123,52 @@ def image_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
     if len(tuple(input_shape)) < 2:
         raise ValueError(f"input_shape must be (..., height, width), got {tuple(input_shape)}")
     return tuple(input_shape)
+
+
+class Composition(LinearOperator):
+    """``outer @ inner``: the inner operator first, then the outer; its adjoint runs backwards.
+
+    Parameters
+    ----------
+    outer, inner : LinearOperator
+        The inner one's output shape is the outer one's input shape.
+
+    Raises
+    ------
+    TypeError
+        If one is not a LinearOperator.
+    ValueError
+        If the shapes do not fit.
+    """
+
+    entry = Entry(
+        "(A @ B) x = A (B x)",
+        "",
+        "operators.Downsample((1, 8, 8), 2) @ operators.Blur((1, 8, 8), 1.0)",
+        (1, 4, 4),
+    )
+
+    def __init__(self, outer: LinearOperator, inner: LinearOperator) -> None:
+        for name, operator in (("outer", outer), ("inner", inner)):
+            if not isinstance(operator, LinearOperator):
+                raise TypeError(f"{name} must be a LinearOperator, got {operator!r}")
+        if outer.input_shape != inner.output_shape:
+            raise ValueError(
+                f"{type(outer).__name__} @ {type(inner).__name__} does not fit: the right one has "
+                f"output_shape {inner.output_shape}, the left one input_shape {outer.input_shape}"
+            )
+        super().__init__(inner.input_shape, outer.output_shape)
+        self.outer = outer
+        self.inner = inner
+
+    def _measure(self, x: Tensor, context: Context | None) -> Tensor:
+        measured: Tensor = self.outer(self.inner(x, context), context)
+        return measured
+
+    def _adjoint(self, y: Tensor, context: Context | None) -> Tensor:
+        return self.inner.adjoint(self.outer.adjoint(y, context), context)
+
+    def validate(self, num_examples: int, context: Context | None) -> None:
+        """Let both parts check the context."""
+        self.inner.validate(num_examples, context)
+        self.outer.validate(num_examples, context)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, LinearOperator, image_shape
 
 

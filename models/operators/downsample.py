@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, LinearOperator, image_shape
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, LinearOperator
 
 LUMA = (0.299, 0.587, 0.114)

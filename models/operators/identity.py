@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, LinearOperator
 
 

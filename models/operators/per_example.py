@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import first_place
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, LinearOperator
 
 

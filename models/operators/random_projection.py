@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, LinearOperator
 
 

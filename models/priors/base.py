@@ -6,8 +6,8 @@ from typing import ClassVar
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from ..context import Context as Context
-from ..entry import Entry
+from ..pieces import Context as Context
+from ..pieces import Entry
 
 
 class Prior(nn.Module, ABC):
@@ -44,8 +44,12 @@ class Prior(nn.Module, ABC):
         """
         return self.distribution()
 
-    def steer(self, latents: Tensor, context: Context | None) -> Tensor:
-        """Return the latents as the network sees them: with what the context knows of them."""
+    def transformed(self, latents: Tensor, context: Context | None) -> Tensor:
+        """Return the latents as the network sees them, made of the chain's coordinates.
+
+        Scaled, or with what the context knows of them in its place; by default as they are. What
+        Stan calls transformed parameters: no density is asked of the result.
+        """
         return latents
 
     def log_normaliser(self, num_draws: int, seed: int) -> Tensor | None:
@@ -62,5 +66,5 @@ class Prior(nn.Module, ABC):
         """Whether :meth:`closed_form_step` learns something."""
         return False
 
-    def closed_form_step(self, latents: Tensor) -> None:
+    def closed_form_step(self, latents: Tensor, context: Context | None = None) -> None:
         """Learn from a batch of posterior latents (n, ...) what needs no gradient."""

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_count, first_place
-from ..entry import Entry
+from ..distributions.finite_mixture import FiniteMixture
+from ..pieces import Entry
 from .base import Prior
-from .finite_mixture import FiniteMixture
 
 
 class Empirical(Prior):

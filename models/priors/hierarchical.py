@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import check_count, per_component
-from ..entry import Entry
-from ..gaussian_cells import GaussianCells
+from ..distributions.gaussian_cells import GaussianCells
+from ..pieces import Entry
 from .base import Context, Prior
 
 
@@ -14,8 +14,8 @@ class Hierarchical(Prior):
     """``z_j ~ N(0, scale_j²)`` with every scale learned: dimensions that are not needed switch off.
 
     The chain holds the standardised ``ε ~ N(0, I)``, and the network sees ``z = scale ε``, which is
-    what :meth:`steer` returns: ``model.prior.steer(fit.latents)``. So no component gets stiff when
-    its scale goes to 0 (the non-centred form of a hierarchical model).
+    what :meth:`transformed` returns: ``model.prior.transformed(fit.latents)``. So no component gets
+    stiff when its scale goes to 0 (the non-centred form of a hierarchical model).
 
     The likelihood knows only the product of a scale and the weights that the network puts on it;
     what switches a dimension off is a prior on both. Weight decay is a normal one, and on the scale
@@ -55,7 +55,7 @@ class Hierarchical(Prior):
     >>> import torch
     >>> from explainaway.models import Hierarchical
     >>> prior = Hierarchical(2, scale=torch.tensor([1.0, 0.1]))
-    >>> prior.steer(torch.ones(1, 2)).detach()
+    >>> prior.transformed(torch.ones(1, 2)).detach()
     tensor([[1.0000, 0.1000]])
     """
 
@@ -81,6 +81,6 @@ class Hierarchical(Prior):
         ones = torch.ones_like(self.scale.detach())
         return GaussianCells(torch.zeros_like(ones), ones, batch_dims=0)
 
-    def steer(self, latents: Tensor, context: Context | None = None) -> Tensor:
+    def transformed(self, latents: Tensor, context: Context | None = None) -> Tensor:
         """Return z, the standardised latents times their scales."""
         return self.scale * latents

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_count, per_component
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Prior
 
 

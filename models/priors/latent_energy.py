@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ..arguments import check_count
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Prior
 from .short_run import PriorKernel, ShortRunLangevin
 

@@ -5,10 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import check_count
-from ..entry import Entry
-from ..gaussian_cells import GaussianCells
+from ..distributions.finite_mixture import FiniteMixture
+from ..distributions.gaussian_cells import GaussianCells
+from ..pieces import Entry
 from .base import Prior
-from .finite_mixture import FiniteMixture
 
 
 class Mixture(Prior):

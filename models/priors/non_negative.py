@@ -6,7 +6,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from ..arguments import check_count, per_component
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Prior
 
 

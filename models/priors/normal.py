@@ -6,8 +6,8 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from ..arguments import per_component
-from ..entry import Entry
-from ..gaussian_cells import GaussianCells
+from ..distributions.gaussian_cells import GaussianCells
+from ..pieces import Entry
 from .base import Prior
 
 

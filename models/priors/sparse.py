@@ -6,9 +6,9 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from ..arguments import check_count, per_component
-from ..entry import Entry
+from ..distributions.smoothed_laplace import SmoothedLaplace
+from ..pieces import Entry
 from .base import Prior
-from .smoothed_laplace import SmoothedLaplace
 
 
 class Sparse(Prior):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_count
-from ..entry import Entry
+from ..pieces import Entry
 from .base import Context, Prior
 
 
@@ -23,7 +23,7 @@ class Supervised(Prior):
     its label::
 
         fit = abp.fit(y, context={"labels": labels}, epochs=50)
-        model.prior.steer(fit.latents, {"labels": labels})        # with labels in their place
+        model.prior.transformed(fit.latents, {"labels": labels})  # with labels in their place
         model.generate(10, seed=1, context={"labels": wanted})    # wanted: (10, k)
 
     ``fit.latents`` are the chain's coordinates: where a label is known, it is not among them.
@@ -41,9 +41,9 @@ class Supervised(Prior):
     Raises
     ------
     ValueError
-        If the base's components are not independent, it steers by itself or learns in closed form,
-        or ``components`` does not name different components of it. When used: if the context lacks
-        the key, or the labels' shape is not (n, k).
+        If the base's components are not independent, it transforms its latents or learns in closed
+        form, or ``components`` does not name different components of it. When used: if the context
+        lacks the key, or the labels' shape is not (n, k).
 
     References
     ----------
@@ -56,7 +56,7 @@ class Supervised(Prior):
     >>> from explainaway.models import Normal, Supervised
     >>> prior = Supervised(Normal(3), components=[0])
     >>> labels = torch.tensor([[1.0], [float("nan")]])
-    >>> prior.steer(torch.zeros(2, 3), {"labels": labels})
+    >>> prior.transformed(torch.zeros(2, 3), {"labels": labels})
     tensor([[1., 0., 0.],
             [0., 0., 0.]])
     """
@@ -80,10 +80,10 @@ class Supervised(Prior):
                 f"gives a {type(made).__name__} with a joint density: what is not labelled would "
                 "depend on the labels"
             )
-        if type(base).steer is not Prior.steer:
+        if type(base).transformed is not Prior.transformed:
             raise ValueError(
                 f"base must hand its latents to the network as they are, but {type(base).__name__} "
-                "changes them in steer(): a label would not be on their scale"
+                "changes them in transformed(): a label would not be on their scale"
             )
         if base.has_closed_form:
             raise ValueError(
@@ -115,10 +115,10 @@ class Supervised(Prior):
         Its density is that of the labels and the free components, times that of the idle ones.
         """
         labels = self._labels(context)
-        made = self.base.distribution()
+        made = self.base.given(context)
         return made if labels is None else _Labelled(made, self._in_place(labels, made.mean))
 
-    def steer(self, latents: Tensor, context: Context | None) -> Tensor:
+    def transformed(self, latents: Tensor, context: Context | None) -> Tensor:
         """Return the latents with known labels in their places."""
         labels = self._labels(context)
         return latents if labels is None else _filled(self._in_place(labels, latents), latents)
@@ -174,7 +174,8 @@ class _Labelled(dist.TorchDistribution):
         return own + torch.where(self.labels.isnan(), 0.0, each).sum(-1)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        drawn: Tensor = self.base.sample(torch.Size(sample_shape) + self.batch_shape)
+        more = len(self.batch_shape) - len(self.base.batch_shape)
+        drawn: Tensor = self.base.sample(torch.Size(sample_shape) + self.batch_shape[:more])
         return drawn
 
 

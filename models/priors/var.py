@@ -5,9 +5,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ..dynamics import check_stable, stationary_covariance
-from ..entry import Entry
-from ..vector_autoregression import VectorAutoregression
+from ..distributions.stationary import check_stable, stationary_covariance
+from ..distributions.vector_autoregression import VectorAutoregression
+from ..pieces import Entry
 from .sequence import SequencePrior
 
 

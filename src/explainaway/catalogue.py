@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 
 from . import models
-from .models.entry import Entry
-from .models.observations.base import elementwise
+from .models.distributions.supports import elementwise
+from .models.pieces import Entry
 
 
 class Piece(NamedTuple):
@@ -29,12 +29,17 @@ class Piece(NamedTuple):
     name: str
     entry: Entry
 
+    def make(self) -> Any:
+        """Return the piece that its entry's example makes."""
+        names = {name: getattr(models, name) for name in models.__all__}
+        return eval(self.entry.example, {"torch": torch, **names})
+
     @property
     def constraint(self) -> str:
         """What values it allows, from the distribution that the example makes."""
         if self.kind == "operators":
             return ""
-        piece = self.entry.make()
+        piece = self.make()
         if self.kind == "priors":
             return str(elementwise(piece.distribution().support))
         output = torch.zeros(1, *piece.output_shape(self.entry.shape))

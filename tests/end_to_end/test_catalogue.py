@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from explainaway.inference.speed.captures import Captures
 from torch import Tensor, nn
 
 from explainaway.catalogue import Piece, catalogue, markdown
 from explainaway.inference import AlternatingBackProp, sample_posterior
-from explainaway.inference.speed.captures import Captures
 from explainaway.models import GeneratorModel, Masked, mlp
 
 PIECES = catalogue()
@@ -38,10 +38,10 @@ def test_every_pair_learns_samples_reconstructs_generates_and_reports(
     if prior.name != "Normal" and observation.name != "Gaussian":
         # Each piece is captured once, with a plain partner; capturing every pair takes minutes.
         monkeypatch.setattr(Captures, "can_capture", lambda self, name: False)
-    base = observation.entry.make()
+    base = observation.make()
     for wrapped in (base, Masked(base)) if not isinstance(base, Masked) else (base,):
         torch.manual_seed(0)
-        model = _model(prior.entry.make(), wrapped, observation.entry.shape)
+        model = _model(prior.make(), wrapped, observation.entry.shape)
         y = model.generate(NUM, seed=1, noise=True)
         if wrapped is not base:
             y = _holes(y)

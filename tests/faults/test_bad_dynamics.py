@@ -17,19 +17,20 @@ from explainaway.models import (
     Normal,
     OverTime,
     Recurrent,
-    activation_pattern,
     dynamic_texture,
     forecast,
-    least_squares,
-    linear_piece,
     mlp,
     sound_deconvnet,
-    stationary_covariance,
-    synthesise,
     texture_deconvnet,
     video_deconvnet,
+)
+from explainaway.models.dynamics import (
+    least_squares,
+    stationary_covariance,
+    synthesise,
     yule_walker,
 )
+from explainaway.models.networks import activation_pattern, linear_piece
 
 ROTATION = torch.tensor([[0.0, -1.2], [1.2, 0.0]])
 SHEAR = torch.tensor([[0.5, 3.0], [0.0, 0.5]])

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
-from explainaway.models import FactorAnalysis, reverse_sweep, sweep
+from explainaway.models import FactorAnalysis
+from explainaway.models.factor_analysis import reverse_sweep, sweep
 
 NAN = np.nan
 TABLE = np.random.default_rng(0).normal(size=(20, 3))

@@ -141,10 +141,10 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "base must have independent components.*Mixture gives a FiniteMixture",
     ),
     (
-        "base that steers",
+        "base that transforms",
         lambda: Supervised(Hierarchical(3), 1),
         ValueError,
-        r"Hierarchical changes them in steer\(\)",
+        r"Hierarchical changes them in transformed\(\)",
     ),
     (
         "base in closed form",

@@ -21,8 +21,8 @@ from explainaway.inference import (
     AlternatingBackProp,
     GradientDescent,
     Langevin,
-    chains,
 )
+from explainaway.inference.runs import chains
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvnet, mlp
 
 KERNELS = [Langevin(0.1), Langevin(), GradientDescent(), MALA(), HMC(3)]

@@ -134,15 +134,15 @@ WARMUP_SCRIPT = """
 import signal, sys, torch
 sys.path.insert(0, sys.argv[2])
 from tests.inference.test_sampling import _sample
-from explainaway.inference.runs.sampling_run import SamplingRun
-advance, count = SamplingRun.advance, 0
+from explainaway.inference.runs.chunk_run import ChunkRun
+advance, count = ChunkRun.advance, 0
 def stopping(self):
     global count
     count += 1
     if count == 37:
         signal.raise_signal(signal.SIGINT)
     return advance(self)
-SamplingRun.advance = stopping
+ChunkRun.advance = stopping
 try:
     _sample(warmup_steps=100, checkpoint=sys.argv[1])
 except KeyboardInterrupt as stop:

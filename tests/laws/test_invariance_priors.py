@@ -113,7 +113,7 @@ def _largest_score(made: _Exact, prior: Prior, kernel: Any, steps: int) -> float
     network = mlp(2, (3,), hidden=(8,), activation=nn.Tanh)
     model = GeneratorModel(made.prior, network, Gaussian(0.5))
     with torch.no_grad():
-        output = network(made.prior.steer(made.draws, made.context))
+        output = network(made.prior.transformed(made.draws, made.context))
         y = model.observation.distribution(output).sample()
     model.prior = prior
     potential = bind(model, y, context=made.context)

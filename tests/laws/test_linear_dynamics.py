@@ -14,7 +14,7 @@ from explainaway.models import (
     mlp,
 )
 
-from ..models.kalman import LinearSystem, dense, em_step, smooth
+from ..models.dynamics.kalman import LinearSystem, dense, em_step, smooth
 
 SYSTEM = LinearSystem(
     transition=torch.tensor([[0.9, 0.4], [-0.3, 0.7]]).double(),

@@ -122,7 +122,7 @@ def test_broadcasting_does_not_add_terms() -> None:
 def test_data_are_checked_in_parts_and_errors_name_the_example_among_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("explainaway.models.generator_model.CHECKED_AT_ONCE", 4)
+    monkeypatch.setattr("explainaway.models.data_checks.CHECKED_AT_ONCE", 4)
     model = GeneratorModel(Normal(2), mlp(2, (3,)), Gaussian(0.3))
     y = torch.rand(10, 3)
     model.validate_data(y)

@@ -241,6 +241,11 @@ class Still(NamedTuple):
     step_size: Tensor
 
 
+class Turned(NamedTuple):
+    step_size: Tensor
+    position: Tensor
+
+
 @dataclass(frozen=True)
 class Rest:
     """A kernel that stays where it is."""
@@ -272,6 +277,9 @@ def test_what_a_kernel_lacks_is_named_before_work_starts() -> None:
     class Untuned(Rest):
         tuned = ()
 
+    class Backwards(Rest):
+        state_type = Turned
+
     check_kernel(Rest())
     for kernel, message in (
         (MALA, "must be an object such as MALA"),
@@ -280,6 +288,7 @@ def test_what_a_kernel_lacks_is_named_before_work_starts() -> None:
         (Untuned(), "adapts its 'step_size', so its tuned must name it, got Untuned"),
         (Heavy(), "adapts its 'scale', so its tuned must name it"),
         (HeavyToo(), "states of HeavyToo must have 'energy'"),
+        (Backwards(), "states of Backwards must begin with their position, got 'step_size'"),
     ):
         for call in (
             lambda kernel=kernel: AlternatingBackProp(_model(), kernel),

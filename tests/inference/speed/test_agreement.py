@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, fx
 
-from explainaway.inference import bind, capture, graph
+from explainaway.inference import CaptureWarning, bind
+from explainaway.inference.speed import graph, tracing
 from explainaway.inference.speed.agreement import agree, mostly_agree
 from explainaway.models import Gaussian, GeneratorModel, Normal, mlp
 
@@ -29,7 +30,7 @@ def test_one_row_may_be_far_off_and_two_may_not() -> None:
 def _scaled(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let other arithmetic multiply each ReLU's gradient by a factor."""
 
-    def rewrite(nodes: fx.Graph, num_varying: int) -> None:
+    def rewrite(nodes: fx.Graph, *_: object) -> None:
         (gate,) = (n for n in nodes.nodes if "threshold_backward" in str(n.target))
         with nodes.inserting_after(gate):
             scaled = nodes.call_function(torch.ops.aten.mul.Scalar, (gate, factor))
@@ -46,10 +47,10 @@ def test_other_arithmetic_is_kept_while_it_moves_gradients_by_little(
     """A gate that rounds to the other side refused a deconvolutional network's graph altogether."""
     _scaled(factor, monkeypatch)
     model = GeneratorModel(Normal(3), mlp(3, (6,), hidden=(8,)), Gaussian(0.3))
-    potential, z = bind(model, torch.rand(5, 6)), torch.randn(5, 3)
+    potential, z = bind(model, torch.rand(5, 6), capture=True), torch.randn(5, 3)
     gradient: Tensor = potential(z)[1]
-    assert potential._bounds, "the model was not captured"
-    expected = potential._plain()(z)[1]
+    assert potential.evaluator.graphs, "the model was not captured"
+    expected = potential.plain()(z)[1]
     assert torch.equal(gradient, expected) != kept
     torch.testing.assert_close(gradient, expected, rtol=1e-2, atol=1e-1)
 
@@ -59,11 +60,11 @@ def test_what_was_captured_must_be_right_to_rounding(monkeypatch: pytest.MonkeyP
 
     def wrong(*arguments: object) -> graph.Graph:
         _scaled(1.002, monkeypatch)
-        return whole(*arguments[:3])  # type: ignore[arg-type]
+        return whole(*arguments[:4])  # type: ignore[arg-type]
 
-    monkeypatch.setattr(capture, "capture", wrong)
+    monkeypatch.setattr(tracing, "capture", wrong)
     model = GeneratorModel(Normal(3), mlp(3, (6,), hidden=(8,)), Gaussian(0.3))
-    potential, z = bind(model, torch.rand(5, 6)), torch.randn(5, 3)
-    with pytest.warns(capture.CaptureWarning, match="other numbers than the model elsewhere"):
+    potential, z = bind(model, torch.rand(5, 6), capture=True), torch.randn(5, 3)
+    with pytest.warns(CaptureWarning, match="other numbers than the model elsewhere"):
         gradient = potential(z)[1]
-    assert torch.equal(gradient, potential._plain()(z)[1])
+    assert torch.equal(gradient, potential.plain()(z)[1])

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from explainaway.inference import bind, columns
+from explainaway.inference import bind
+from explainaway.inference.speed import columns
 from explainaway.inference.speed.columns import convolution_by_columns, deconvolution_by_columns
 from explainaway.inference.speed.deconvolution import Form, deconvolved
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet
@@ -16,18 +17,17 @@ from ...conftest import assert_as_plain
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("onednn", [False, True])
 def test_the_product_is_the_deconvolution_and_its_transpose(
-    form: Form, sides: tuple[int, int], last: bool, onednn: bool, monkeypatch: pytest.MonkeyPatch
+    form: Form, sides: tuple[int, int], last: bool, onednn: bool
 ) -> None:
-    monkeypatch.setattr(columns, "onednn_is_faster", lambda num_threads: onednn)
     image = torch.randn(2, 3, *sides, dtype=torch.double)
     weight = torch.randn(3, 6, form.size, form.size, dtype=torch.double)
     matrix = weight.permute(0, 2, 3, 1).reshape(3, -1)
     expected = deconvolved(image, weight, form)
-    got = deconvolution_by_columns(image, matrix, *form, last)
+    got = deconvolution_by_columns(image, matrix, *form, last, onednn)
     torch.testing.assert_close(got, expected)
     assert got.is_contiguous() != last
     below = torch.randn_like(expected)
-    turned = convolution_by_columns(below, matrix, *form, last)
+    turned = convolution_by_columns(below, matrix, *form, last, onednn)
     torch.testing.assert_close((turned * image).sum(), (below * expected).sum())
     torch.testing.assert_close(
         turned, torch.conv2d(below, weight, stride=form.stride, padding=form.padding)
@@ -58,12 +58,12 @@ def test_a_captured_network_by_products_gives_the_same_energies_and_gradients(
     if last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     y, z = 2 * torch.rand(4, 3, 16, 16) - 1, torch.randn(4, 3)
-    potential = bind(model, y)
+    potential = bind(model, y, capture=True)
     potential(z)
-    (bound,) = potential._bounds.values()
+    (graph,) = potential.evaluator.graphs
     kinds = [
         str(node.target).split(".")[1]
-        for node in bound.graph.module.graph.nodes
+        for node in graph.module.graph.nodes
         if node.op == "call_function" and "." in str(node.target)
     ]
     assert kinds.count("deconvolution_by_columns") == 2
@@ -76,7 +76,7 @@ def test_a_captured_network_by_products_gives_the_same_energies_and_gradients(
 def test_weights_changed_in_place_are_seen(asked: list[tuple[object, ...]]) -> None:
     network = deconvnet(3, (1, 8, 8), width=4, batch_norm=False)
     model = GeneratorModel(Normal(3), network, Gaussian(0.3))
-    potential, z = bind(model, torch.rand(4, 1, 8, 8)), torch.randn(4, 3)
+    potential, z = bind(model, torch.rand(4, 1, 8, 8), capture=True), torch.randn(4, 3)
     before = potential(z)[0]
     assert asked
     with torch.no_grad():
@@ -84,16 +84,16 @@ def test_weights_changed_in_place_are_seen(asked: list[tuple[object, ...]]) -> N
             parameter.mul_(1.5)
     after = potential(z)[0]
     assert not torch.allclose(before, after)
-    torch.testing.assert_close(after, potential._plain()(z)[0])
+    torch.testing.assert_close(after, potential.plain()(z)[0])
 
 
 def test_gradients_in_the_filters_stay_convolutions(asked: list[tuple[object, ...]]) -> None:
     network = deconvnet(3, (1, 8, 8), width=4, batch_norm=False)
     model = GeneratorModel(Normal(3), network, Gaussian(0.3))
-    potential, z = bind(model, torch.rand(4, 1, 8, 8)), torch.randn(4, 3)
+    potential, z = bind(model, torch.rand(4, 1, 8, 8), capture=True), torch.randn(4, 3)
     potential.loss_and_gradients(z, list(model.parameters()))
-    (bound,) = potential._bounds.values()
-    assert "convolution_backward" in str(bound.graph.module.graph)
+    (graph,) = potential.evaluator.graphs
+    assert "convolution_backward" in str(graph.module.graph)
     assert {arguments[4] for arguments in asked} == {False}
 
 
@@ -102,7 +102,7 @@ def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
         taken = iter(seconds)
         monkeypatch.setattr(columns, "least_seconds", lambda work, num_calls: next(taken))
         columns.is_faster.cache_clear()
-        return columns.is_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, backward, 1)
+        return columns.is_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, backward, False, 1)
 
     assert chosen([0.7, 1.0, 1.0], backward=False)
     assert not chosen([0.7, 1.0, 0.8], backward=False)

@@ -10,7 +10,7 @@ from torch import Tensor, fx
 from explainaway.inference import HMC, MALA, AlternatingBackProp, bind, sample_posterior
 from explainaway.inference.runs.chains import Chains
 from explainaway.inference.runs.visit import MOST_EVALUATIONS, part_sizes, visit
-from explainaway.inference.speed.captures import Captures
+from explainaway.inference.speed import CapturingEvaluator
 from explainaway.inference.speed.compilation import CompilationWarning
 from explainaway.inference.speed.compile_choice import (
     COMPILE_SECONDS,
@@ -51,7 +51,8 @@ def test_a_compiled_visit_goes_where_the_plain_one_goes(num_steps: int, num_grap
     others = Chains.start(start.clone(), kernel)
     for _ in range(3):
         visit(others, index, compiled, kernel, num_steps, 0)
-    graphs = [bound.graph for key, bound in compiled._bounds.items() if key[0] != "energy"]
+    # That of the energy, with which the model is compared, is not compiled.
+    _, *graphs = compiled.evaluator.graphs
     assert len(graphs) == num_graphs
     assert not any(_runs_operations(graph) for graph in graphs), "the steps were not compiled"
     moved = []
@@ -86,33 +87,33 @@ def test_without_a_compiler_the_graph_runs_as_it_is(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize(("faster", "expected"), [(True, True), (False, False)])
 def test_auto_keeps_what_is_faster(faster: bool, expected: bool) -> None:
-    captures = Captures()
-    choice = CompileChoice("auto", captures)
+    evaluator = CapturingEvaluator(print)
+    choice = CompileChoice("auto", evaluator)
     for _ in range(SETTLING + TIMED):
         assert choice.decided is None
         choice.after_iteration(0.1, left=100_000)
-    assert captures.compiles
+    assert evaluator.compiles
     for _ in range(SETTLING + TIMED):
         assert choice.decided is None
         choice.after_iteration(0.05 if faster else 0.2, left=100_000)
     assert choice.decided is expected
-    assert captures.compiles is expected
+    assert evaluator.compiles is expected
 
 
 def test_auto_does_not_compile_what_is_soon_over() -> None:
-    captures = Captures()
-    choice = CompileChoice("auto", captures)
+    evaluator = CapturingEvaluator(print)
+    choice = CompileChoice("auto", evaluator)
     for _ in range(SETTLING + TIMED):
         choice.after_iteration(0.1, left=int(COMPILE_SECONDS / 0.1))
     assert choice.decided is False
-    assert not captures.compiles
+    assert not evaluator.compiles
 
 
 def test_auto_goes_on_with_what_a_killed_run_had_decided() -> None:
-    captures = Captures()
-    choice = CompileChoice("auto", captures)
+    evaluator = CapturingEvaluator(print)
+    choice = CompileChoice("auto", evaluator)
     choice.resume(True)
-    assert captures.compiles
+    assert evaluator.compiles
     assert choice.decided is True
 
 

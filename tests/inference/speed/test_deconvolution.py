@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from explainaway.inference import bind, deconvolution
+from explainaway.inference import bind
 from explainaway.inference.potentials.potential import Potential
+from explainaway.inference.speed import deconvolution
 from explainaway.inference.speed.deconvolution import Form, subpixel_filters
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet
 
@@ -51,10 +52,10 @@ def test_a_captured_network_in_sub_pixel_form_gives_the_same_energies_and_gradie
     if last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     y, z = 2 * torch.rand(4, 3, 16, 16) - 1, torch.randn(4, 3)
-    potential = bind(model, y)
+    potential = bind(model, y, capture=True)
     potential(z)
-    (bound,) = potential._bounds.values()
-    kinds = [str(node.target) for node in bound.graph.module.graph.nodes]
+    (graph,) = potential.evaluator.graphs
+    kinds = [str(node.target) for node in graph.module.graph.nodes]
     assert kinds.count("aten.pixel_shuffle.default") == 2
     assert set(asked) == {Form(5, 2, 2)}
     assert_as_plain(potential, z, list(model.parameters()))
@@ -65,14 +66,14 @@ def test_weights_changed_in_place_are_rearranged_anew(monkeypatch: pytest.Monkey
     monkeypatch.setattr(deconvolution, "WORTH_A_TRIAL", 0)
     network = deconvnet(3, (1, 8, 8), width=4, batch_norm=False)
     model = GeneratorModel(Normal(3), network, Gaussian(0.3))
-    potential, z = bind(model, torch.rand(4, 1, 8, 8)), torch.randn(4, 3)
+    potential, z = bind(model, torch.rand(4, 1, 8, 8), capture=True), torch.randn(4, 3)
     before = potential(z)[0]
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.5)
     after = potential(z)[0]
     assert not torch.allclose(before, after)
-    torch.testing.assert_close(after, potential._plain()(z)[0])
+    torch.testing.assert_close(after, potential.plain()(z)[0])
 
 
 @pytest.mark.parametrize(
@@ -88,17 +89,17 @@ def test_other_deconvolutions_stay_as_they_are(
     network = torch.nn.Sequential(torch.nn.Unflatten(1, (2, 4, 4)), layer)
     model = GeneratorModel(Normal(32), network, Gaussian(0.3))
     y = model.generate(2, seed=0)
-    potential: Potential = bind(model, y)
+    potential: Potential = bind(model, y, capture=True)
     potential(torch.randn(2, 32))
-    (bound,) = potential._bounds.values()
-    assert "pixel_shuffle" not in str(bound.graph.module.graph)
+    (graph,) = potential.evaluator.graphs
+    assert "pixel_shuffle" not in str(graph.module.graph)
 
 
 def test_small_ones_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deconvolution, "is_faster", lambda *_: True)
     model = GeneratorModel(Normal(3), deconvnet(3, (1, 8, 8), width=4), Gaussian(0.3)).eval()
-    potential, z = bind(model, torch.rand(4, 1, 8, 8)), torch.randn(4, 3)
-    assert torch.equal(potential(z)[1], potential._plain()(z)[1])
+    potential, z = bind(model, torch.rand(4, 1, 8, 8), capture=True), torch.randn(4, 3)
+    assert torch.equal(potential(z)[1], potential.plain()(z)[1])
 
 
 def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

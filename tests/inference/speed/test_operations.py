@@ -1,6 +1,5 @@
 """The work that a captured graph and the loop around it do, counted: no clock is read."""
 
-import dataclasses
 from typing import Any
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from explainaway.inference import MALA, AlternatingBackProp, bind
+from explainaway.inference.speed import Choices
 from explainaway.inference.speed.graph import Graph, capture
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, Observation, mlp
 
@@ -19,17 +19,15 @@ def _generator(observation: Observation) -> GeneratorModel:
 def test_what_several_evaluations_need_is_prepared_once() -> None:
     model = _generator(Masked(Gaussian(0.3, torch.tanh)))
     y = torch.where(torch.rand(5, 6) < 0.5, torch.rand(5, 6), torch.nan)
-    potential, position = bind(model, y), torch.randn(5, 3)
+    potential, position = bind(model, y, capture=True), torch.randn(5, 3)
     given = potential.data.tensors()
 
     def energies(times: int) -> Graph:
         def evaluation(z: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-            plain = dataclasses.replace(
-                potential, data=potential.data.with_tensors(list(tensors)), captures=None
-            )
+            plain = potential.plain().on(potential.data.with_tensors(list(tensors)))
             return tuple(plain(z + step)[0] for step in range(times))
 
-        return capture(evaluation, [position], given)
+        return capture(evaluation, [position], given, Choices())
 
     once, thrice = energies(1), energies(3)
     assert thrice.num_prepared_operations == once.num_prepared_operations
@@ -43,7 +41,7 @@ def test_random_numbers_are_not_shared() -> None:
     def evaluation(z: Tensor) -> tuple[Tensor, ...]:
         return torch.rand_like(z), torch.rand_like(z), z.exp(), z.exp()
 
-    captured = capture(evaluation, [torch.zeros(5)], [])
+    captured = capture(evaluation, [torch.zeros(5)], [], Choices())
     one, other, first, second = captured.evaluate(torch.ones(5))
     assert captured.num_operations == 3
     assert not torch.equal(one, other)
@@ -57,7 +55,7 @@ def test_a_factor_of_ones_is_no_tensor() -> None:
         ones = torch.ones_like(z[:, 0]).neg()[:, None].expand_as(z)
         return (ones * weight) * (2.0 * z), ones * z
 
-    captured = capture(evaluation, [torch.rand(4, 3)], [torch.tensor(0.7)])
+    captured = capture(evaluation, [torch.rand(4, 3)], [torch.tensor(0.7)], Choices())
     z = torch.rand(4, 3)
     (factor,) = captured.prepare(torch.tensor(0.7))
     assert set(factor.stride()) == {0}
@@ -90,12 +88,11 @@ def test_a_step_of_the_loop_takes_few_operations_beside_its_evaluation() -> None
         abp.start(y)
         for _ in range(3):
             abp.step(y, index)
-        assert abp._potential is not None
         with _Operations() as operations:
             abp.step(y, index)
         counts.append(operations.count)
-    potential = bind(_generator(Gaussian(0.3)), y)
+    potential = bind(_generator(Gaussian(0.3)), y, capture=True)
     potential(torch.zeros(8, 3))
-    (bound,) = potential._bounds.values()
+    (graph,) = potential.evaluator.graphs
     # Proposal 8, energy error 6, acceptance 6, choice 4, adaptation 5, and a view of each number.
-    assert (counts[1] - counts[0]) / 10 - bound.graph.num_operations <= 32
+    assert (counts[1] - counts[0]) / 10 - graph.num_operations <= 32

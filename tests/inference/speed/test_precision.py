@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from explainaway.inference import MALA, AlternatingBackProp, bind, sample_posterior
-from explainaway.inference import precision as precision_module
+from explainaway.inference.speed import precision as precision_module
 from explainaway.inference.speed.precision import Arithmetic, chosen_arithmetic, with_arithmetic
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet, mlp
 
@@ -23,7 +23,7 @@ def _deconvnet() -> tuple[GeneratorModel, torch.Tensor, torch.Tensor]:
 def test_energies_in_bfloat16_are_added_up_in_float32(form: Arithmetic) -> None:
     """The signal is rounded to 8 bits, relative error at most 2⁻⁸; the sum is not."""
     model, y, z = _deconvnet()
-    potential = bind(model, y)
+    potential = bind(model, y, capture=True)
     energy, gradient = potential(z)
     rounded_energy, rounded_gradient = with_arithmetic(potential, form)(z)
     assert rounded_energy.dtype == rounded_gradient.dtype == torch.float32
@@ -37,7 +37,7 @@ def test_energies_in_bfloat16_are_added_up_in_float32(form: Arithmetic) -> None:
 
 def test_channels_last_changes_nothing_but_the_order_in_memory() -> None:
     model, y, z = _deconvnet()
-    potential = bind(model, y)
+    potential = bind(model, y, capture=True)
     energy, gradient = potential(z)
     other_energy, other_gradient = with_arithmetic(potential, Arithmetic(None, True))(z)
     assert model.network[4].weight.is_contiguous(memory_format=torch.channels_last)
@@ -95,10 +95,9 @@ def test_a_checkpoint_keeps_what_was_chosen(
         return abp
 
     fit(1, faster=True)
-    assert fit(2, faster=False)._arithmetic == Arithmetic(torch.bfloat16)
+    assert fit(2, faster=False).choices["precision"] == "bfloat16"
     content = torch.load(tmp_path / "fit.pt", weights_only=True)
-    assert content["progress"]["arithmetic"] == "bfloat16"
-    assert content["progress"]["compiles"] is False
+    assert content["choices"].items() >= {"compile": False, "precision": "bfloat16"}.items()
 
 
 def test_precision_is_one_of_three() -> None:

@@ -1,0 +1,160 @@
+"""The way of a fit: epoch after epoch of minibatches, and what happens at an epoch's end."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..kernels.base import Kernel
+from ..potentials.data import ExampleData
+from ..speed.compile_choice import CompileChoice
+from .fit_checkpoint import save_fit
+from .fit_record import StepRecord
+from .fit_run import FitRun
+
+StopRule = Callable[[Mapping[str, Sequence[float]]], bool]
+
+
+@dataclass(kw_only=True)
+class Epochs:
+    """The epochs of a fit as work for the driver.
+
+    Attributes
+    ----------
+    run : FitRun
+        The fit; it may have come some way already.
+    examples : ExampleData
+        All that are learned from.
+    epochs, batch_size : int
+        As in ``fit``.
+    num_steps : int
+        Kernel steps of each chain at a visit.
+    kernel : Kernel
+        Moves the chains of held-out examples.
+    average_from : int, optional
+        Epoch from which θ is averaged.
+    step : callable
+        One iteration, on a batch and its indices.
+    tell : callable
+        Told each epoch's record.
+    stop : callable, optional
+        From the history to whether to stop.
+    identity : mapping
+        What a checkpoint must agree with.
+    """
+
+    run: FitRun
+    examples: ExampleData
+    epochs: int
+    batch_size: int
+    num_steps: int
+    kernel: Kernel[Any]
+    average_from: int | None
+    step: Callable[[ExampleData, Tensor], StepRecord]
+    tell: Callable[[dict[str, float]], None]
+    stop: StopRule | None
+    identity: Mapping[str, Any]
+    unit: str = field(default="batch", init=False)
+    _batches: Sequence[Tensor] = field(init=False)
+    _made: tuple[StepRecord, int] | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        self._batches = self._of_epoch(self.run.progress.epoch)
+
+    def _of_epoch(self, epoch: int) -> Sequence[Tensor]:
+        order = epoch_order(self.examples.num_examples, self.run.seed, epoch)
+        order = order.to(self.examples.tensors()[0].device)
+        return list(order.split(self.batch_size))
+
+    @property
+    def num_made(self) -> int:
+        """Batches so far."""
+        return self.run.progress.epoch * len(self._batches) + self.run.progress.batch
+
+    @property
+    def num_iterations(self) -> int:
+        """Batches of all epochs."""
+        return self.epochs * len(self._batches)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all epochs are made, or the stop rule has ended them."""
+        return self.run.progress.epoch >= self.epochs or self.run.progress.stopped
+
+    @property
+    def compile_choice(self) -> CompileChoice:
+        """Of the run."""
+        return self.run.chosen.compile
+
+    def advance(self) -> None:
+        """Make the iteration of the next batch."""
+        progress = self.run.progress
+        begun = self.average_from is not None and progress.epoch >= self.average_from
+        self.run.learner.averages = begun
+        index = self._batches[progress.batch]
+        self._made = self.step(self.examples.select(index), index), len(index)
+
+    def conclude(self, seconds: float) -> None:
+        """Keep the batch's record; after the last one, end the epoch."""
+        began, progress = time.monotonic(), self.run.progress
+        assert self._made is not None
+        progress.add(*self._made)
+        record = self._end_of_epoch() if progress.batch == len(self._batches) else None
+        progress.seconds += seconds + time.monotonic() - began
+        if record is not None:
+            record["seconds"] = progress.seconds
+            for name, value in record.items():
+                progress.history.setdefault(name, []).append(value)
+            self.tell(record)
+            self.run.potential.evaluator.doubt()
+            progress.stopped = self.stop is not None and self.stop(progress.history)
+
+    def _end_of_epoch(self) -> dict[str, float]:
+        n, run = self.examples.num_examples, self.run
+        record = run.progress.close_epoch(n, n * run.chains.num_chains * self.num_steps)
+        self._batches = self._of_epoch(run.progress.epoch)
+        if run.learner.scheduler is not None:
+            run.learner.scheduler.step()
+        if run.held_out is not None:
+            record["validation_energy"] = run.held_out.visited(
+                run.potential, self.kernel, self.num_steps, self.batch_size, run.seed + 1
+            )
+        return record
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint."""
+        save_fit(self.run, path, self.identity)
+
+    def stage(self) -> str:
+        """Return the one thing that is done."""
+        return "learning"
+
+    def numbers(self) -> dict[str, str]:
+        """Return loss, acceptance rate and step size of the last epoch."""
+        last = {name: values[-1] for name, values in self.run.progress.history.items()}
+        if not last:
+            return {}
+        return {
+            "loss": f"{last['loss']:.3f}",
+            "acceptance": f"{last['acceptance_rate']:.2f}",
+            "step": f"{last['step_size']:.3g}",
+        }
+
+    def how_to_go_on(self, checkpoint: Path | None) -> str:
+        """Return what to tell who pressed Ctrl-C."""
+        return f"stopped in epoch {self.run.progress.epoch + 1} of {self.epochs}; " + (
+            "the parameters stay as they are, but without checkpoint= the chains and the "
+            "optimizer's state are lost"
+            if checkpoint is None
+            else f"everything is in {str(checkpoint)!r}: call fit again with it to go on"
+        )
+
+
+def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
+    """Return the order of an epoch's examples, a function of the seed and the epoch alone."""
+    generator = torch.Generator().manual_seed((seed * 2_654_435_761 + epoch) % 2**63)
+    return torch.randperm(num_examples, generator=generator)

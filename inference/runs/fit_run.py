@@ -1,0 +1,46 @@
+"""A fit on its way: everything of it that changes."""
+
+from dataclasses import dataclass, field
+
+from ..potentials.potential import Potential
+from .chains import Chains
+from .chosen import Chosen
+from .fit_record import Progress
+from .held_out import HeldOut
+from .learner import Learner
+
+
+@dataclass
+class FitRun:
+    """A fit on its way, made whole when it starts.
+
+    Attributes
+    ----------
+    potential : Potential
+        Of the first batch, evaluated as chosen; a batch's own is made from it.
+    chains : Chains
+        Of all examples.
+    learner : Learner
+        Of θ.
+    chosen : Chosen
+        Of compiling and arithmetic.
+    seed : int
+        Of everything that is random.
+    held_out : HeldOut, optional
+        Examples that are only looked at.
+    progress : Progress
+        How far it has come.
+    """
+
+    potential: Potential
+    chains: Chains
+    learner: Learner
+    chosen: Chosen
+    seed: int
+    held_out: HeldOut | None = None
+    progress: Progress = field(default_factory=Progress)
+
+    @property
+    def seed_of_learning(self) -> int:
+        """What is random in the next step of θ depends on the seed and the iteration alone."""
+        return self.seed + 1_000_003 * (self.progress.iteration + 1)

@@ -1,0 +1,121 @@
+"""θ and how it is learned: the second half of an iteration."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..potentials.checks import check_optimizer, check_parameters, leaves_of
+from ..potentials.potential import Potential
+from ..potentials.trace import evaluation_mode, seeded
+from .averaging import ParameterAverage
+from .default_optimizer import default_optimizer
+
+OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
+SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+
+
+@dataclass
+class Learner:
+    """What one step of stochastic approximation takes.
+
+    Attributes
+    ----------
+    parameters : dict of Tensor
+        θ by name.
+    leaves : list of Tensor
+        Those that the loss depends on: what gradients are taken of.
+    optimizer, scheduler
+        Of θ.
+    average : ParameterAverage
+        Of the iterates.
+    averages : bool
+        Whether iterates are added to it.
+    """
+
+    parameters: Mapping[str, Tensor]
+    leaves: list[Tensor]
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    average: ParameterAverage = field(default_factory=ParameterAverage)
+    averages: bool = False
+
+    @staticmethod
+    def made(
+        potential: Potential,
+        position: Float[Tensor, "n d"],
+        parameters: Mapping[str, Tensor],
+        optimizer: OptimizerLike | None,
+        scheduler: SchedulerLike | None,
+    ) -> "Learner":
+        """Return the learner of these parameters, from what the user gave.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer does not hold what the loss at ``position`` depends on.
+        """
+        with evaluation_mode(potential.model):
+            loss = potential.loss(position)
+        check_parameters(loss, parameters)
+        like = optimizer or default_optimizer
+        if not isinstance(like, torch.optim.Optimizer):
+            like = like(list(parameters.values()))
+        check_optimizer(loss, parameters, like)
+        made = None if scheduler is None else scheduler(like)
+        return Learner(parameters, leaves_of(loss), like, made)
+
+    def step(
+        self, potential: Potential, position: Float[Tensor, "rows d"], num_examples: int, seed: int
+    ) -> Float[Tensor, ""]:
+        """Make one step of θ at sampled latents and return the loss there.
+
+        Parameters
+        ----------
+        potential : Potential
+            Of the batch, a row for each chain.
+        position : Tensor, (rows, d)
+            The latents.
+        num_examples : int
+            Draws for a normalising constant, where the model has one.
+        seed : int
+            Of what is random in it, such as dropout.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        leaves = [leaf for leaf in self.leaves if leaf.requires_grad]
+        with seeded(seed):
+            loss, gradients = potential.loss_and_gradients(position, leaves)
+        gradients = _with_normaliser(potential.model, leaves, gradients, num_examples, seed)
+        for leaf, gradient in zip(leaves, gradients, strict=True):
+            if gradient.stride() != leaf.stride():
+                # As autograd would leave it: an optimizer is slow on a transposed gradient.
+                gradient = torch.empty_like(leaf).copy_(gradient)
+            leaf.grad = gradient
+        self.optimizer.step()
+        _closed_form_step(potential, position)
+        if self.averages:
+            self.average.add(self.parameters)
+        return loss
+
+
+def _with_normaliser(
+    model: Any, leaves: list[Tensor], gradients: list[Tensor], num_draws: int, seed: int
+) -> list[Tensor]:
+    """Add the gradient of a normalising constant that the model's energy leaves out."""
+    log_normaliser = getattr(model, "log_normaliser", None)
+    value = None if log_normaliser is None else log_normaliser(num_draws, seed)
+    if value is None:
+        return gradients
+    more = torch.autograd.grad(value, leaves, allow_unused=True)
+    return [g if m is None else g + m for g, m in zip(gradients, more, strict=True)]
+
+
+def _closed_form_step(potential: Potential, position: Tensor) -> None:
+    """Let the model set what has a closed form given the latents."""
+    model: Any = potential.model
+    if getattr(model, "has_closed_form", False):
+        data = potential.data
+        model.closed_form_step(potential.unflatten(position), *data.args, **data.kwargs)

@@ -1,0 +1,397 @@
+"""Evaluating a model by graphs that are captured from it, with the model itself as their judge."""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from ..potentials.data import ExampleData
+from ..potentials.evaluation import SHARES, Task
+from ..potentials.potential import ENERGY, Potential
+from ..potentials.trace import Model, seeded
+from .agreement import OTHER_ARITHMETIC
+from .bound import Bound, versions_of
+from .choices import Choices
+from .compilation import CompilationWarning, compiled
+from .contents import Contents
+from .graph import Graph
+from .tracing import Buffers, Captured, NotCapturedError, captured, random_states_kept
+
+COMPARED_EVERY = 256
+"""Evaluations after which a graph is compared with the model again: well under 2 % of the time."""
+
+WORTH_CAPTURING = 300
+"""Evaluations that pay for a capture: from 30, of large networks, to 350, of loops over time."""
+
+CAPTURED_FROM = 32
+"""Evaluations after which a potential that is kept is captured: nobody knows how many will come."""
+
+RECAPTURED_FROM = 8
+"""Evaluations after which a model that has changed is captured again: it may go on changing."""
+
+COMPILED_FROM = 100
+"""Evaluations of a shape after which they are compiled, which takes seconds."""
+
+STEP_COMPILED_FROM = 8
+"""Steps of a kernel after which they are compiled, because there will be many."""
+
+SHARES_CAPTURED = (1, 1 / 2, 1 / 4)
+"""Shares of its rows that a batch may shrink to where every size is captured by itself."""
+
+SHARES_COMPILED = (1, 3 / 4, 1 / 2, 3 / 8, *(0.5**k for k in range(2, 6)))
+"""The same where what is compiled is a single step."""
+
+LARGEST_KEPT = 2**28
+"""Bytes of data up to which a copy in another order is kept."""
+
+MOST_STATES = 4
+"""States of a model whose graphs are kept: learning and evaluation mode are two."""
+
+MOST_CHANGES = 200
+"""States that a model may go through without one staying for long, until it is only run."""
+
+
+class CaptureWarning(UserWarning):
+    """A model cannot be captured, or was changed unseen, so what was captured of it is not used."""
+
+
+@dataclass
+class _Entry:
+    """A graph in use.
+
+    ``uses`` counts its evaluations, ``compared_at`` is the count at which the model is asked next,
+    ``doubts`` the number of the last doubt that has been settled.
+    """
+
+    captured: Captured
+    doubts: int
+    uses: int = 0
+    compared_at: int = COMPARED_EVERY
+    is_compiled: bool = False
+
+
+@dataclass
+class _State:
+    """What has been captured of a model while its contents were the same."""
+
+    contents: Contents
+    calls: dict[Any, int] = field(default_factory=dict)
+    entries: dict[Any, _Entry] = field(default_factory=dict)
+    bounds: "WeakKeyDictionary[ExampleData, dict[Any, tuple[_Entry, Bound]]]" = field(
+        default_factory=WeakKeyDictionary
+    )
+
+
+class CapturingEvaluator:
+    """Evaluates one model's potentials by captured graphs.
+
+    A graph is compared with the model itself when it is made, when :meth:`doubt` has been called,
+    and every 256 evaluations. Where they differ it is made anew, and a ``CaptureWarning`` says so;
+    where they differ again, the model is run from then on.
+
+    Parameters
+    ----------
+    model : callable
+        A Pyro model.
+    compiles : bool, default False
+        Compile the graphs, and whole steps of a kernel with them.
+    looks : bool, default False
+        Look at every call whether the model's modules are what they were, for a potential that is
+        used for long without :meth:`doubt`. A model that may read other things too is not captured
+        then, unless it is ``trusted``.
+    trusted : bool, default False
+        Capture at once, and whatever the model is.
+    choices : Choices, optional
+        What was measured to be fastest in an earlier part of a run.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        compiles: bool = False,
+        looks: bool = False,
+        trusted: bool = False,
+        choices: Choices | None = None,
+    ) -> None:
+        self.choices = Choices() if choices is None else choices
+        self._model = model
+        self._compiles = compiles
+        self._looks = looks
+        self._trusted = trusted
+        self._must_look = True
+        self._doubts = 0
+        self._num_differences = 0
+        self._num_states = 0
+        self._num_captures: dict[Any, int] = {}
+        self._is_off = False
+        self._refused: set[Hashable] = set()
+        self._states: list[_State] = []
+        self._kept: WeakKeyDictionary[ExampleData, dict[str, Any]] = WeakKeyDictionary()
+
+    @property
+    def compiles(self) -> bool:
+        """Whether graphs and steps are compiled."""
+        return self._compiles and not self._is_off
+
+    @property
+    def shares(self) -> Sequence[float]:
+        """Shares of its rows that a batch may shrink to."""
+        if self._is_off:
+            return SHARES
+        return SHARES_COMPILED if self._compiles else SHARES_CAPTURED
+
+    @property
+    def graphs(self) -> list[Graph]:
+        """The graphs that are in use."""
+        entries = self._states[0].entries.values() if self._states else ()
+        return [entry.captured.graph for entry in entries]
+
+    def compile(self, compiles: bool) -> None:
+        """Compile graphs from now on, or do not."""
+        if compiles != self._compiles:
+            self._compiles = compiles
+            self._states = []
+            self._must_look = True
+
+    def expect(self, num_evaluations: Mapping[str, int]) -> None:
+        """Say how many evaluations will come, by the kind of task: few are not worth a graph."""
+        if self._compiles:
+            return
+        for kind, number in num_evaluations.items():
+            pays = number >= WORTH_CAPTURING
+            if not self.choices.choose(f"capture {kind}", partial(bool, pays)):
+                self._refused.add(kind)
+        if "energy" in self._refused:
+            self._is_off = True
+
+    def look(self) -> None:
+        """See at the next call whether the model's modules are what they were."""
+        self._must_look = True
+
+    def doubt(self) -> None:
+        """Compare every graph with the model at its next use: somebody may have changed it."""
+        self._must_look = True
+        self._doubts += 1
+
+    def fuses(self, task: Task) -> bool:
+        """Return whether a task that makes steps is compiled as one, or still may be."""
+        return self.compiles and task.name not in self._refused
+
+    def kept(
+        self, data: ExampleData, place: str, key: Hashable, make: Callable[[], ExampleData]
+    ) -> ExampleData:
+        """Return what is made of data, or what was made of it at that place by the same key."""
+        versions = versions_of(data.tensors())
+        if versions is None:
+            return make()
+        places = self._kept.setdefault(data, {})
+        found = places.get(place)
+        if found is None or found[0] != (key, versions):
+            made = make()
+            # What refers to itself would never go away.
+            if made is data or sum(tensor.nbytes for tensor in made.tensors()) > LARGEST_KEPT:
+                return made
+            found = places[place] = ((key, versions), made)
+        value: ExampleData = found[1]
+        return value
+
+    def __call__(self, task: Task, potential: Potential, *varying: Tensor) -> tuple[Tensor, ...]:
+        """Return ``task.function(potential, *varying)``, by a graph where there is one."""
+        if not self._is_captured(task):
+            return task.function(potential, *varying)
+        if self._looks or self._must_look:
+            self._look()
+            if self._is_off:
+                return task.function(potential, *varying)
+        state = self._states[0]
+        tensors = varying if potential.beta is None else (*varying, potential.beta)
+        key = (task.name, potential.autocast, *map(_form, tensors))
+        bounds = state.bounds.get(potential.data)
+        found = None if bounds is None else bounds.get(key)
+        if found is None or (self._compiles and not found[0].is_compiled):
+            found = self._find(task, key, potential, tensors)
+            if found is None:
+                # What is inside a step that will be captured whole need not be captured.
+                inside = task.num_steps > 0 and self._is_captured(task)
+                return task.function(potential.plain() if inside else potential, *varying)
+        entry, bound = found
+        entry.uses += 1
+        if entry.uses < entry.compared_at and entry.doubts == self._doubts:
+            return bound(*tensors)
+        return self._judged(task, entry, bound, potential, varying)
+
+    def _is_captured(self, task: Task) -> bool:
+        """Return whether a task is, or may still be, captured."""
+        if self._is_off or (task.num_steps > 0 and not self._compiles):
+            return False
+        return task.name not in self._refused and _kind(task) not in self._refused
+
+    def _look(self) -> None:
+        """Put the state first whose contents are the model's, or begin a new one."""
+        self._must_look = False
+        for place, state in enumerate(self._states):
+            if state.contents.unchanged():
+                if place > 0:
+                    self._states.insert(0, self._states.pop(place))
+                return
+        contents = Contents(self._model)
+        if self._looks and not contents.complete and not self._trusted:
+            self._is_off = True
+            return
+        self._states = [_State(contents), *self._states[: MOST_STATES - 1]]
+        self._num_states += 1
+        if self._num_states > MOST_CHANGES:
+            self._turn_off("an attribute that it reads is set anew all the time")
+
+    def _find(
+        self, task: Task, key: Any, potential: Potential, tensors: Sequence[Tensor]
+    ) -> tuple[_Entry, Bound] | None:
+        """Return the graph of a task bound to its data, None while it is to be run as it is."""
+        state = self._states[0]
+        form = (*key, potential.data.signature())
+        calls = state.calls[form] = state.calls.get(form, 0) + max(task.num_steps, 1)
+        entry = state.entries.get(form)
+        if entry is None:
+            if calls < self._captured_from(task, form):
+                return None
+            entry = self._captured(task, potential, tensors)
+            if entry is None:
+                return None
+            state.entries[form] = entry
+            self._num_captures[form] = self._num_captures.get(form, 0) + 1
+            self._num_states = 0
+        given = potential.data.tensors()
+        if self._compiles and not entry.is_compiled and calls >= _compiled_from(task):
+            self._compile(entry, tensors, given)
+        bounds = state.bounds.setdefault(potential.data, {})
+        if key not in bounds:
+            bounds[key] = entry, Bound(entry.captured.graph, given)
+        return bounds[key]
+
+    def _captured_from(self, task: Task, form: Any) -> int:
+        """Return from how many evaluations on a task is captured."""
+        if task.num_steps > 0:
+            return STEP_COMPILED_FROM
+        first = CAPTURED_FROM if self._looks and not self._trusted else 0
+        # Who changes a model again and again waits longer each time.
+        return first + RECAPTURED_FROM * self._num_captures.get(form, 0)
+
+    def _captured(
+        self, task: Task, potential: Potential, tensors: Sequence[Tensor]
+    ) -> _Entry | None:
+        split = len(tensors) - (potential.beta is not None)
+
+        def function(*arguments: Tensor) -> tuple[Tensor, ...]:
+            given = arguments[len(tensors) :]
+            plain = dataclasses.replace(
+                potential.plain(),
+                data=potential.data.with_tensors(given),
+                beta=None if potential.beta is None else arguments[split],
+            )
+            return task.function(plain, *arguments[:split])
+
+        given = potential.data.tensors()
+        varying = [t.detach() for t in (task.tame(tensors) if task.tame else tensors)]
+        try:
+            if task.num_steps > 0:
+                # Its graph is as true as that of the energy, made of the same model: with that
+                # one the model will be compared.
+                self(ENERGY, potential, tensors[0])
+            return _Entry(captured(function, varying, given, self.choices), self._doubts)
+        except NotCapturedError as error:
+            self._refused.add(task.name)
+            # Steps are captured only to be compiled: that they cannot be is no news.
+            if task.num_steps == 0:
+                self._turn_off(str(error))
+            return None
+
+    def _compile(self, entry: _Entry, varying: Sequence[Tensor], given: Sequence[Tensor]) -> None:
+        try:
+            graph = compiled(entry.captured.graph, varying, [*given, *entry.captured.graph.held])
+            entry.captured, entry.is_compiled = Captured(graph, OTHER_ARITHMETIC), True
+            self._states[0].bounds.clear()
+        except RuntimeError as error:
+            self._compiles = False
+            warnings.warn(
+                f"the model's graph cannot be compiled, its operations run one by one: {error}",
+                CompilationWarning,
+                stacklevel=2,
+            )
+
+    def _judged(
+        self,
+        task: Task,
+        entry: _Entry,
+        bound: Bound,
+        potential: Potential,
+        varying: tuple[Any, ...],
+    ) -> tuple[Tensor, ...]:
+        """Compare a graph with the model; return the result of the one that is right."""
+        entry.compared_at, entry.doubts = entry.uses + COMPARED_EVERY, self._doubts
+        tensors = varying if potential.beta is None else (*varying, potential.beta)
+        if task.num_steps > 0:
+            differences = self._num_differences
+            self(ENERGY, potential, varying[0])
+            if self._num_differences == differences:
+                return bound(*tensors)
+            return task.function(potential, *varying)
+        value = task.value or task.function
+        buffers = Buffers()
+        with torch.no_grad(), random_states_kept(), buffers.noted():
+            expected = value(potential.plain(), *varying)
+        if entry.captured.graph.is_pure:
+            outputs = got = bound(*tensors)
+        else:
+            with seeded(0), buffers.restored():
+                got = bound(*tensors)
+            outputs = ()
+        if entry.captured.agrees(got[: len(expected)], expected):
+            return outputs or bound(*tensors)
+        self._notice_difference(got[0], expected[0])
+        return task.function(potential.plain(), *varying)
+
+    def _notice_difference(self, got: Tensor, expected: Tensor) -> None:
+        self._num_differences += 1
+        apart = (got - expected).abs().flatten()
+        what = (
+            "the model has changed since it was captured as a graph, in something that cannot be "
+            "seen from outside, such as a global variable, a class attribute or an array: its "
+            f"energies differ by up to {float(apart.max()):.3g} nats (row {int(apart.argmax())}). "
+            f"Up to {COMPARED_EVERY} evaluations before this one may have been of the model as it "
+            "was"
+        )
+        if self._num_differences > 1:
+            self._is_off, self._states = True, []
+            remedy = "it is the second time, so every gradient runs it through Pyro from now on"
+        else:
+            self._states, self._must_look = [], True
+            remedy = "it is captured anew"
+        warnings.warn(f"{what}; {remedy}", CaptureWarning, stacklevel=2)
+
+    def _turn_off(self, reason: str) -> None:
+        self._is_off, self._states = True, []
+        warnings.warn(
+            "the model cannot be captured as a graph of tensor operations, so every gradient runs "
+            f"it through Pyro, which is slower (capture=False says that this is meant): {reason}",
+            CaptureWarning,
+            stacklevel=2,
+        )
+
+
+def _kind(task: Task) -> Hashable:
+    return task.name[0] if isinstance(task.name, tuple) else task.name
+
+
+def _form(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+def _compiled_from(task: Task) -> int:
+    return STEP_COMPILED_FROM if task.num_steps > 0 else COMPILED_FROM

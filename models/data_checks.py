@@ -1,0 +1,134 @@
+"""Checks of data before long work starts: each error names the place and what was expected."""
+
+import warnings
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from .arguments import first_place
+from .distributions.supports import elementwise
+from .observations import Observation
+from .pieces import Context
+
+CHECKED_AT_ONCE = 10_000
+"""Examples whose data are checked in one go."""
+
+
+def check_examples(
+    observation: Observation, y: Tensor, mask: Tensor | None, context: Context | None
+) -> None:
+    """Raise for data without an example, and for what the observation itself does not take."""
+    if y.dim() < 1 or y.shape[0] == 0:
+        raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
+    if mask is not None and mask.shape != y.shape:
+        observation.prepare(y, mask)  # says what is wrong with it
+    observation.validate(y, mask, context)
+
+
+def check_cells(
+    observation: Observation, made: dist.TorchDistribution, y: Tensor, mask: Tensor | None
+) -> None:
+    """Raise for cells that cannot be what is observed, warn of such as hardly are.
+
+    Parameters
+    ----------
+    observation : Observation
+        Of the data.
+    made : Distribution
+        What it gives for one example.
+    y, mask : Tensor
+        As the user gave them, (n, ...).
+    """
+    seen = torch.zeros(y.shape[1:], dtype=torch.bool, device=y.device)
+    smallest, largest = float("inf"), -float("inf")
+    # In parts: data may be larger than what memory holds a second time.
+    for start in range(0, len(y), CHECKED_AT_ONCE):
+        part = slice(start, start + CHECKED_AT_ONCE)
+        filled, observed = _check_part(
+            observation, y[part], None if mask is None else mask[part], start
+        )
+        if start == 0:
+            check_shapes(made, filled[:1])
+        _check_support(observation, made, filled, observed, start)
+        seen |= observed.any(0)
+        smallest = min(smallest, float(torch.where(observed, filled, torch.inf).min()))
+        largest = max(largest, float(torch.where(observed, filled, -torch.inf).max()))
+    _warn_of_link(observation, smallest, largest)
+    never = ~seen
+    if bool(never.any()) and y.shape[0] > 1:
+        warnings.warn(
+            f"{int(never.sum())} of {never.numel()} cells are observed in no example (first: "
+            f"{list(first_place(never))}): nothing but the network's form tells about them",
+            stacklevel=4,
+        )
+
+
+def as_floating(y: Tensor) -> Tensor:
+    """Return data of whole numbers or truth values in torch's default precision."""
+    return y if y.is_floating_point() else y.to(torch.get_default_dtype())
+
+
+def check_shapes(made: dist.TorchDistribution, y: Tensor) -> None:
+    """Raise ValueError unless the distribution of y is one of examples of y's shape."""
+    expected = made.batch_shape + made.event_shape
+    if y.shape != expected or len(made.batch_shape) != 1:
+        raise ValueError(
+            f"y has shape {tuple(y.shape)}, but the observation of the network's output has batch "
+            f"shape {tuple(made.batch_shape)} and event shape {tuple(made.event_shape)}: the "
+            "batch shape must be (n,) and the event shape that of one example's data"
+        )
+
+
+def _check_part(
+    observation: Observation, y: Tensor, mask: Tensor | None, start: int
+) -> tuple[Tensor, Tensor]:
+    """Return y without NaN and what is observed, after checking both."""
+    name = type(observation).__name__
+    y = as_floating(y)
+    filled, observed = observation.prepare(y, mask)
+    if observed is None:
+        if bool(y.isnan().any()):
+            raise ValueError(
+                f"y{_place(y.isnan(), start)} is NaN, but the observation {name} has no "
+                f"missing cells: write Masked({name}(...)) to treat NaN as not observed"
+            )
+        observed = torch.ones_like(y, dtype=torch.bool)
+    infinite = filled.isinf() & observed
+    if bool(infinite.any()):
+        value = float(y[first_place(infinite)])
+        raise ValueError(f"y{_place(infinite, start)} must be finite, got {value}")
+    return filled, observed
+
+
+def _check_support(
+    observation: Observation, made: dist.TorchDistribution, y: Tensor, observed: Tensor, start: int
+) -> None:
+    support = elementwise(made.support)
+    if support.event_dim > 0:
+        return
+    outside = ~support.check(y) & observed
+    if bool(outside.any()):
+        value = float(y[first_place(outside)])
+        raise ValueError(
+            f"y{_place(outside, start)} = {value:g} is outside the support of the observation "
+            f"{type(observation).__name__}, which is {support}"
+        )
+
+
+def _warn_of_link(observation: Observation, smallest: float, largest: float) -> None:
+    low, high = observation.link_range()
+    slack = high - low
+    if smallest < low - slack or largest > high + slack:
+        warnings.warn(
+            f"y ranges from {smallest:g} to {largest:g}, but the observation's inverse link "
+            f"reaches only from {low:g} to {high:g}: scale y to that range, for bytes and a "
+            "tanh y / 127.5 - 1",
+            stacklevel=5,
+        )
+
+
+def _place(flags: Tensor, start: int) -> list[int]:
+    """Return the index of the first true element of a part that begins at ``start``."""
+    example, *rest = first_place(flags)
+    return [start + example, *rest]

@@ -1,0 +1,84 @@
+"""What comes next: future latents and frames, with their posterior spread."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..arguments import check_count
+from ..generator_model import GeneratorModel
+from ..pieces import Context
+from ..priors.sequence import SequencePrior
+
+
+class Forecast(NamedTuple):
+    """Draws of the future.
+
+    Attributes
+    ----------
+    latents : Tensor, (..., n, num_frames, d)
+        Future latents, one sequence for each given one.
+    frames : Tensor, (..., n, num_frames, ...)
+        The signal that they decode to, without noise.
+    """
+
+    latents: Tensor
+    frames: Tensor
+
+
+@torch.no_grad()
+def forecast(
+    model: GeneratorModel,
+    latents: Tensor,
+    num_frames: int,
+    seed: int,
+    context: Context | None = None,
+) -> Forecast:
+    """Continue sequences: from each draw of their latents one draw of the future.
+
+    With posterior draws of the latents the frames are draws of ``p(signal ahead | y)``: their
+    mean is the forecast and their spread holds both the uncertainty of the present and the
+    innovations to come.
+
+    Parameters
+    ----------
+    model : GeneratorModel
+        With a prior of sequences (:class:`VAR`, :class:`Recurrent`).
+    latents : Tensor
+        (..., n, T, d), such as ``posterior.get_samples()["z"]``.
+    num_frames : int
+        How far to look ahead.
+    seed : int
+        Reproduces the draws; the global random state is left as it was.
+    context : mapping of Tensor, optional
+        As in :meth:`GeneratorModel.decode`, of the sequences to come.
+
+    Returns
+    -------
+    Forecast
+
+    Raises
+    ------
+    TypeError
+        If the prior is not one of sequences.
+    ValueError
+        If ``num_frames`` is not a positive integer, or the latents are not sequences of the prior.
+    """
+    prior = model.prior
+    if not isinstance(prior, SequencePrior):
+        raise TypeError(
+            "model must have a prior of sequences (VAR, Recurrent) to be continued, got "
+            f"{type(prior).__name__}"
+        )
+    check_count("num_frames", num_frames)
+    ahead = GeneratorModel(prior.of_length(num_frames), model.network, model.observation)
+    expected = (prior.length, prior.dim)
+    if latents.dim() < 3 or latents.shape[-2:] != expected:
+        raise ValueError(
+            f"latents must have shape (..., n, {prior.length}, {prior.dim}), got "
+            f"{tuple(latents.shape)}"
+        )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        future = prior.continued(latents, num_frames)
+    return Forecast(future, ahead.decode(future, context))
