@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from explainaway.inference import MALA, AlternatingBackProp
+from explainaway.inference import MALA, AlternatingBackProp, bind
 from explainaway.inference.potentials.trace import evaluation_mode
 
 from .cases import Case, deconvnet_case, demo_case, mlp_case
@@ -77,10 +77,7 @@ def _rows(make: MakeCase, smoke: bool) -> list[Row]:
 
 
 def _ours(case: Case, captured: bool = True) -> Callable[[], object]:
-    learner = _learner(case, compile=False)
-    if not captured:
-        assert learner._run is not None
-        learner._run.potential = learner._run.potential.plain()
+    learner = _learner(case, compile=False, capture=captured)
     return _iteration(learner, case, 5)
 
 
@@ -92,7 +89,7 @@ def _iteration(learner: AlternatingBackProp, case: Case, before: int) -> Callabl
     return lambda: learner.step(case.y, index)
 
 
-def _learner(case: Case, compile: bool) -> AlternatingBackProp:
+def _learner(case: Case, compile: bool, capture: bool = True) -> AlternatingBackProp:
     model = case.model().train()
     abp = AlternatingBackProp(
         model,
@@ -100,6 +97,7 @@ def _learner(case: Case, compile: bool) -> AlternatingBackProp:
         inference_steps=STEPS,
         batch_size=len(case.y),
         compile=compile,
+        capture=capture,
     )
     abp.start(case.y)
     return abp
@@ -116,9 +114,9 @@ def _by_hand(case: Case, compile: bool = False) -> Callable[[], Tensor]:
 
 def _overhead(learner: AlternatingBackProp, case: Case) -> Ratio:
     """Time an iteration against its evaluations, each compiled by itself, and Adam's step."""
-    assert learner._run is not None
-    potential = learner._run.potential
-    leaves = learner._run.learner.leaves
+    with evaluation_mode(learner.model):
+        potential = bind(learner.model, case.y, compile=True)
+    leaves = list(case.network.parameters())
     z = case.position()
 
     def evaluations() -> None:

@@ -20,7 +20,6 @@ from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, evaluation_mode, parameters_of, read_layout
 from .runs.chains import Chains
 from .runs.checkpoint import check_folder, check_new_file, fingerprint
-from .runs.chosen import Chosen
 from .runs.driver import drive
 from .runs.epochs import Epochs, StopRule
 from .runs.fit_checkpoint import resume_fit
@@ -30,9 +29,7 @@ from .runs.held_out import HeldOut
 from .runs.last_draws import last_draws
 from .runs.learner import Learner, OptimizerLike, SchedulerLike
 from .runs.visit import visit
-from .speed import CapturingEvaluator
-from .speed.compile_choice import Compile, check_compile
-from .speed.precision import Precision, check_precision
+from .speed import Chosen, Compile, Precision, check_compile, check_precision, evaluator_for
 
 Batch = Tensor | tuple[Any, ...] | Mapping[str, Any] | ExampleData
 
@@ -89,12 +86,16 @@ class AlternatingBackProp:
         up in the model's own precision. ``"float32"`` leaves the model as it is; ``"auto"`` times
         a few evaluations, also with the weights of convolutions stored channels last, and takes
         what is fastest. A checkpoint keeps what was chosen, ``choices`` tells it.
+    capture : bool, default True
+        Evaluate the model by a graph of tensor operations that is captured from it, where the run
+        is long enough to pay for it. The graph is compared with the model when it is made, after
+        callbacks and every 256 evaluations. False runs the model through Pyro every time.
 
     Raises
     ------
     ValueError
-        If a number is not positive, ``compile`` is neither of these, or the kernel is a
-        ``ParallelTempering`` that adapts.
+        If a number is not positive, ``compile`` is neither of these, or not False with
+        ``capture=False``, or the kernel is a ``ParallelTempering`` that adapts.
 
     Notes
     -----
@@ -131,6 +132,7 @@ class AlternatingBackProp:
         example_plate: str | None = None,
         compile: Compile = False,
         precision: Precision = "float32",
+        capture: bool = True,
     ) -> None:
         if not callable(model):
             raise TypeError(f"model must be callable, a Pyro model, got {model!r}")
@@ -142,6 +144,7 @@ class AlternatingBackProp:
             check_positive(name, value)
         check_compile(compile)
         check_precision(precision)
+        evaluator_for(model, capture, compile)
         if average_from is not None and (not isinstance(average_from, int) or average_from < 0):
             raise ValueError(f"average_from must be an epoch, 0 or later, got {average_from!r}")
         kernel = MALA() if kernel is None else kernel
@@ -163,6 +166,7 @@ class AlternatingBackProp:
         self.example_plate = example_plate
         self.compile = compile
         self.precision = precision
+        self.capture = capture
         self._optimizer_like = optimizer
         self._scheduler_like = scheduler
         self._run: FitRun | None = None
@@ -224,7 +228,7 @@ class AlternatingBackProp:
         first = first.to(examples.tensors()[0].device)
         head = examples.select(first)
         layout = read_layout(self.model, head, self.example_plate)
-        evaluator = CapturingEvaluator(self.model, compiles=self.compile is True)
+        evaluator = evaluator_for(self.model, self.capture, self.compile)
         potential = Potential(self.model, head, layout, evaluator=evaluator)
         parameters = parameters_of(self.model, head)
         if self.chains_file is not None:
@@ -275,7 +279,11 @@ class AlternatingBackProp:
         run = self._run
         if run is None:
             raise RuntimeError("call start(...) with all data before step: it places the chains")
-        examples = batch if isinstance(batch, ExampleData) else self._examples(_as_call(batch))
+        if isinstance(batch, ExampleData):
+            examples = batch
+        else:
+            examples = self._examples(_as_call(batch))
+            run.potential.evaluator.look()
         if index.shape != (examples.num_examples,):
             raise ValueError(
                 f"index must have shape ({examples.num_examples},), one for each example of the "

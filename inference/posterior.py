@@ -19,12 +19,12 @@ from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
 from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
-from .runs.chosen import Chosen
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
 from .runs.given_data import split_data
 from .runs.outcome import Outcome
 from .runs.plan import Accumulator, Plan, parameters_fingerprint
+from .speed import Chosen
 
 _CONTINUED = ("state", "seed", "first_step", "thinning", "chunk_size", "parameters")
 """What a file keeps of the plan for further draws, beside the name of its kernel."""

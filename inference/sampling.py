@@ -16,13 +16,10 @@ from .posterior import Posterior
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.trace import Model, evaluation_mode
 from .runs.checkpoint import check_folder
-from .runs.chosen import Chosen
 from .runs.chunks import sample
 from .runs.draw_store import free_file
 from .runs.plan import Accumulator, Plan
-from .speed import CapturingEvaluator
-from .speed.compile_choice import Compile, check_compile
-from .speed.precision import Precision, check_precision
+from .speed import Chosen, Compile, Precision, check_compile, check_precision, evaluator_for
 
 
 def sample_posterior(
@@ -46,6 +43,7 @@ def sample_posterior(
     checkpoint_seconds: float = 60.0,
     compile: Compile = False,
     precision: Precision = "float32",
+    capture: bool = True,
     progress: bool = True,
 ) -> Posterior:
     """Sample the latents of every example, every chain in one batch, θ fixed.
@@ -106,6 +104,8 @@ def sample_posterior(
     precision : "float32", "bfloat16" or "auto", default "float32"
         As for :class:`AlternatingBackProp`. With ``"bfloat16"`` the chains' stationary distribution
         is that of the rounded energies, whose relative error is about 2⁻⁸ of a signal.
+    capture : bool, default True
+        As for :class:`AlternatingBackProp`.
     progress : bool, default True
         Show a progress bar.
 
@@ -144,7 +144,7 @@ def sample_posterior(
         model,
         data,
         {"mask": mask, "context": context},
-        CapturingEvaluator(model),
+        evaluator_for(model, capture, compile),
         example_plate,
     )
     start = first_position(potential, num_chains, seed, init_strategy)

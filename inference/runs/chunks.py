@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..kernels.base import Info
 from ..potentials.trace import evaluation_mode
-from ..speed.compile_choice import CompileChoice
+from ..speed import CompileChoice
 from .checkpoint import load_checkpoint, save_checkpoint
 from .chunk_run import ChunkRun
 from .draw_store import DrawStore, allocate, fill_samples

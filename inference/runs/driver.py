@@ -6,7 +6,7 @@ from typing import Protocol
 
 from tqdm.auto import tqdm
 
-from ..speed.compile_choice import CompileChoice
+from ..speed import CompileChoice
 from .interrupt import deferred_interrupt
 
 SHOWN_EVERY = 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..kernels.base import Kernel
 from ..potentials.data import ExampleData
-from ..speed.compile_choice import CompileChoice
+from ..speed import CompileChoice
 from .fit_checkpoint import save_fit
 from .fit_record import StepRecord
 from .fit_run import FitRun

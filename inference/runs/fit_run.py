@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 
 from ..potentials.potential import Potential
+from ..speed import Chosen
 from .chains import Chains
-from .chosen import Chosen
 from .fit_record import Progress
 from .held_out import HeldOut
 from .learner import Learner

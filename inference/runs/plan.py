@@ -11,8 +11,8 @@ from ..diagnostics.moments import Moments
 from ..kernels.base import Kernel
 from ..potentials.potential import Potential
 from ..potentials.trace import parameters_of
+from ..speed import Chosen
 from .checkpoint import fingerprint
-from .chosen import Chosen
 from .outcome import Outcome
 
 Accumulator = Callable[[Any], Tensor]

@@ -8,7 +8,22 @@ numbers are the same.
 """
 
 from .choices import Choices
+from .chosen import Chosen, evaluator_for
 from .compilation import CompilationWarning
+from .compile_choice import Compile, CompileChoice, check_compile
 from .evaluator import CaptureWarning, CapturingEvaluator
+from .precision import Precision, check_precision
 
-__all__ = ["CaptureWarning", "CapturingEvaluator", "Choices", "CompilationWarning"]
+__all__ = [
+    "CaptureWarning",
+    "CapturingEvaluator",
+    "Choices",
+    "Chosen",
+    "CompilationWarning",
+    "Compile",
+    "CompileChoice",
+    "Precision",
+    "check_compile",
+    "check_precision",
+    "evaluator_for",
+]

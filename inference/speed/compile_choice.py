@@ -3,7 +3,8 @@
 from statistics import median
 from typing import Literal
 
-from .evaluator import STEP_COMPILED_FROM, CapturingEvaluator
+from ..potentials.evaluation import Evaluator
+from .evaluator import STEP_COMPILED_FROM
 
 Compile = bool | Literal["auto"]
 
@@ -33,11 +34,11 @@ class CompileChoice:
     ----------
     compile : bool or "auto"
         The user's setting.
-    evaluator : CapturingEvaluator
+    evaluator : Evaluator
         What is switched.
     """
 
-    def __init__(self, compile: Compile, evaluator: CapturingEvaluator) -> None:
+    def __init__(self, compile: Compile, evaluator: Evaluator) -> None:
         self._evaluator = evaluator
         self._open = compile == "auto"
         self._times: list[float] = []

@@ -22,12 +22,14 @@ class Contents:
     the same object whatever it holds: graphs read it by reference.
 
     ``complete`` says whether a model reads nothing else: it is made of torch's and this library's
-    own pieces, and has no hooks. A function, or a module of somebody else's, may read globals,
-    closures, files; nobody can list them.
+    own pieces. A function, or a module of somebody else's, may read globals, closures, files;
+    nobody can list them. ``hooked`` names the modules that call something when they run.
     """
 
     def __init__(self, model: Callable[..., Any]) -> None:
         sources, self.complete = _sources(model)
+        modules = model.named_modules() if isinstance(model, nn.Module) else ()
+        self.hooked = [name or "the model" for name, module in modules if _has_hooks(module)]
         self._sources = [*sources, _ParameterStore()]
         # Kept alive, so that no other object takes its place in memory.
         self._seen = list(chain.from_iterable(self._sources))
@@ -64,8 +66,7 @@ def _sources(model: Callable[..., Any]) -> tuple[list[Iterable[Any]], bool]:
         elif isinstance(value, list | tuple | set | frozenset):
             found = value
         else:
-            hooked = isinstance(value, nn.Module) and _has_hooks(value)
-            complete = complete and _is_ours(value) and not hooked
+            complete = complete and _is_ours(value)
             if _is_ours(value) or isinstance(value, nn.Module):
                 attributes = getattr(value, "__dict__", {})
                 found = attributes.values() if isinstance(attributes, dict) else ()

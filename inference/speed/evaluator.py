@@ -41,11 +41,8 @@ COMPILED_FROM = 100
 STEP_COMPILED_FROM = 8
 """Steps of a kernel after which they are compiled, because there will be many."""
 
-SHARES_CAPTURED = (1, 1 / 2, 1 / 4)
-"""Shares of its rows that a batch may shrink to where every size is captured by itself."""
-
 SHARES_COMPILED = (1, 3 / 4, 1 / 2, 3 / 8, *(0.5**k for k in range(2, 6)))
-"""The same where what is compiled is a single step."""
+"""Shares of its rows that a batch may shrink to where what is compiled is a single step."""
 
 LARGEST_KEPT = 2**28
 """Bytes of data up to which a copy in another order is kept."""
@@ -143,9 +140,7 @@ class CapturingEvaluator:
     @property
     def shares(self) -> Sequence[float]:
         """Shares of its rows that a batch may shrink to."""
-        if self._is_off:
-            return SHARES
-        return SHARES_COMPILED if self._compiles else SHARES_CAPTURED
+        return SHARES_COMPILED if self.compiles else SHARES
 
     @property
     def graphs(self) -> list[Graph]:
@@ -172,8 +167,13 @@ class CapturingEvaluator:
             self._is_off = True
 
     def look(self) -> None:
-        """See at the next call whether the model's modules are what they were."""
+        """See at the next call whether the model is what it was.
+
+        Where it may read what its modules do not hold, graphs are compared with it.
+        """
         self._must_look = True
+        if self._states and not self._states[0].contents.complete:
+            self._doubts += 1
 
     def doubt(self) -> None:
         """Compare every graph with the model at its next use: somebody may have changed it."""
@@ -242,6 +242,9 @@ class CapturingEvaluator:
                     self._states.insert(0, self._states.pop(place))
                 return
         contents = Contents(self._model)
+        if contents.hooked:
+            self._turn_off(f"it has forward hooks ({contents.hooked[0]}), which shall be called")
+            return
         if self._looks and not contents.complete and not self._trusted:
             self._is_off = True
             return

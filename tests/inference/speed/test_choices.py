@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from explainaway.inference import AlternatingBackProp, Posterior, sample_posterior
-from explainaway.inference.runs import chosen
+from explainaway.inference.speed import chosen
 from explainaway.inference.speed.precision import Arithmetic
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet, mlp
 

@@ -7,10 +7,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..potentials.evaluation import PLAIN, Evaluator
 from ..potentials.potential import Potential
-from ..speed import CapturingEvaluator
-from ..speed.compile_choice import Compile, CompileChoice
-from ..speed.precision import Arithmetic, Precision, chosen_arithmetic, with_arithmetic
+from ..potentials.trace import Model
+from .choices import Choices
+from .compile_choice import Compile, CompileChoice
+from .evaluator import CapturingEvaluator
+from .precision import Arithmetic, Precision, chosen_arithmetic, with_arithmetic
+
+
+def evaluator_for(model: Model, capture: bool, compile: Compile) -> Evaluator:
+    """Return who evaluates a model's potentials in a run, as a user has set it.
+
+    Raises
+    ------
+    ValueError
+        If something shall be compiled of which nothing shall be captured.
+    """
+    if capture:
+        return CapturingEvaluator(model, compiles=compile is True)
+    if compile is not False:
+        raise ValueError(f"compile must be False with capture=False, got {compile!r}")
+    return PLAIN
 
 
 @dataclass
@@ -25,14 +43,14 @@ class Chosen:
         Of the network.
     timed : bool
         Whether timing chose the arithmetic; else the user has named it, and that stands.
-    evaluator : CapturingEvaluator
-        What has choices of its own, in which form its graphs are fastest.
+    of_graphs : Choices
+        Of the form in which graphs are fastest.
     """
 
     compile: CompileChoice
     arithmetic: Arithmetic
     timed: bool
-    evaluator: CapturingEvaluator
+    of_graphs: Choices
 
     @staticmethod
     def made(
@@ -43,15 +61,17 @@ class Chosen:
     ) -> "Chosen":
         """Return what the user has set; where that is ``"auto"``, what timing finds."""
         arithmetic = chosen_arithmetic(precision, potential, position)
-        evaluator = _evaluator_of(potential)
-        return Chosen(CompileChoice(compile, evaluator), arithmetic, precision == "auto", evaluator)
+        evaluator = potential.evaluator
+        compile_choice = CompileChoice(compile, evaluator)
+        return Chosen(compile_choice, arithmetic, precision == "auto", _choices_of(evaluator))
 
     @staticmethod
     def of(potential: Potential) -> "Chosen":
         """Return those that a potential has been made with."""
-        evaluator = _evaluator_of(potential)
+        evaluator = potential.evaluator
         compile_choice = CompileChoice(evaluator.compiles, evaluator)
-        return Chosen(compile_choice, Arithmetic(potential.autocast), False, evaluator)
+        arithmetic = Arithmetic(potential.autocast)
+        return Chosen(compile_choice, arithmetic, False, _choices_of(evaluator))
 
     def applied(self, potential: Potential) -> Potential:
         """Return the potential evaluated as chosen."""
@@ -60,7 +80,7 @@ class Chosen:
     def to_dict(self) -> dict[str, bool | str | None]:
         """Return what was chosen, by name; None is not decided yet."""
         return {
-            **self.evaluator.choices.made,
+            **self.of_graphs.made,
             "compile": self.compile.decided,
             "precision": str(self.arithmetic),
         }
@@ -71,7 +91,7 @@ class Chosen:
         What the user has named stays as it is.
         """
         of_graphs = {k: v for k, v in choices.items() if k not in ("compile", "precision")}
-        self.evaluator.choices.update({k: v for k, v in of_graphs.items() if v is not None})
+        self.of_graphs.update({k: v for k, v in of_graphs.items() if v is not None})
         compiles = choices["compile"]
         self.compile.resume(None if compiles is None else bool(compiles))
         if not self.timed:
@@ -86,9 +106,5 @@ class Chosen:
             potential.model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
 
 
-def _evaluator_of(potential: Potential) -> CapturingEvaluator:
-    """Return what evaluates it; where that makes no graphs, one that is asked for none either."""
-    evaluator = potential.evaluator
-    if isinstance(evaluator, CapturingEvaluator):
-        return evaluator
-    return CapturingEvaluator(potential.model)
+def _choices_of(evaluator: Evaluator) -> Choices:
+    return evaluator.choices if isinstance(evaluator, CapturingEvaluator) else Choices()
