@@ -8,13 +8,14 @@ from .alternating import AlternatingBackProp
 from .binding import bind
 from .diagnostics.convergence import nested_rhat
 from .diagnostics.summary import Summary, summarise
-from .kernels.base import Info, Kernel, NonFiniteStartError
+from .kernels.base import Info, Kernel
 from .kernels.gauss_newton import GaussNewton
 from .kernels.gradient_descent import GradientDescent
 from .kernels.hmc import HMC
 from .kernels.langevin import Langevin
 from .kernels.mala import MALA
 from .kernels.riemannian import RiemannianMALA
+from .kernels.starts import NonFiniteStartError
 from .kernels.tempering import ParallelTempering
 from .noise.keyed import KeyedGenerator, KeyedSource
 from .posterior import Posterior

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from .arguments import check_positive
 from .kernels.base import Kernel
+from .kernels.capabilities import check_kernel, has_replicas
 from .kernels.mala import MALA
-from .kernels.tempering import ParallelTempering
 from .potentials.checks import check_uncoupled
 from .potentials.data import ExampleData
 from .potentials.initialization import InitStrategy
@@ -147,14 +147,16 @@ class AlternatingBackProp:
         evaluator_for(model, capture, compile)
         if average_from is not None and (not isinstance(average_from, int) or average_from < 0):
             raise ValueError(f"average_from must be an epoch, 0 or later, got {average_from!r}")
-        if isinstance(kernel, ParallelTempering) and kernel.step_size == "auto":
+        kernel = MALA() if kernel is None else kernel
+        check_kernel(kernel)
+        if has_replicas(kernel) and kernel.step_size == "auto":
             raise ValueError(
                 "kernel must adapt from visit to visit, and the loop keeps no replicas of a chain: "
                 "learn with HMC() and sample with ParallelTempering afterwards, or give it a fixed "
                 "step_size"
             )
         self.model = model
-        self.kernel: Kernel[Any] = MALA() if kernel is None else kernel
+        self.kernel: Kernel[Any] = kernel
         self.inference_steps = inference_steps
         self.batch_size = batch_size
         self.num_chains = num_chains

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.distributions import Transform
 
 from .binding import bound_to
-from .kernels.base import Kernel, tuning_of
+from .kernels.base import Kernel
+from .kernels.capabilities import check_kernel, tuning_of
+from .kernels.starts import check_start
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.trace import Model, Substitute, evaluation_mode, run
 from .speed import CapturingEvaluator
@@ -44,6 +46,7 @@ class PyroKernel(MCMCKernel):
         example_plate: str | None = None,
         init_strategy: InitStrategy | None = None,
     ) -> None:
+        check_kernel(kernel)
         self.model = model
         self.kernel = kernel
         self.example_plate = example_plate
@@ -70,10 +73,15 @@ class PyroKernel(MCMCKernel):
         self._initial = self._split(position)
         self._warmup_steps = warmup_steps
         with evaluation_mode(self.model):
-            self._state = self.kernel.init(position, self._potential)
+            self._state = self._started(position)
         self._warmup = start_warmup(self.kernel, self._state, 1)
         self._last: Mapping[str, Tensor] | None = None
         self._accepted, self._diverging, self._steps = 0.0, 0, 0
+
+    def _started(self, position: Tensor) -> Any:
+        state = self.kernel.init(position, self._potential)
+        check_start(self.kernel, state)
+        return state
 
     def _split(self, position: Tensor) -> dict[str, Tensor]:
         return OrderedDict(
@@ -98,8 +106,8 @@ class PyroKernel(MCMCKernel):
                 position = torch.cat(
                     [params[site.name].reshape(n, -1) for site in self._potential.layout.sites], 1
                 )
-                tuning = tuning_of(self._state)
-                self._state = self.kernel.init(position, self._potential)._replace(**tuning)
+                tuning = tuning_of(self.kernel, self._state)
+                self._state = self._started(position)._replace(**tuning)
             self._state, info = self.kernel.step(self._state, self._potential, self._generator)
         self._last = self._split(self._state.position)
         self._steps += 1

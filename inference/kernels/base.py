@@ -1,16 +1,25 @@
-"""What a kernel is, and what its steps report."""
+"""What a kernel is: all that the library asks of one, and what its steps report.
 
-import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+A kernel is a :class:`Kernel` with a :class:`State`. It may have more, and then the library does
+more with it; each such part is a protocol of its own here, and ``capabilities`` says what holds of
+a kernel without it:
+
+- a state with an energy and a gradient (:class:`Adjusted`) is looked at before the first step;
+- a ``mass`` (:class:`HasMass`, with :class:`Preconditioned` states) is adapted;
+- :class:`HasLargestStep` and :class:`HasCost` bound step sizes and compiled graphs;
+- :class:`HasReplicas` and :class:`Tempered` states: replicas are adapted, and their ladder.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..noise.keyed import Generator
+from ..potentials.potential import Potential
+from .scale import Mass
 
 StepSize = float | Literal["auto"]
 EnergyAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -18,9 +27,6 @@ EnergyAndGradient = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 FIRST_STEP_SIZE = 0.1
 """Where the adaptation of an ``"auto"`` step size starts."""
-
-DIVERGENCE_THRESHOLD = 1000.0
-"""Energy error, in nats, from which a proposal counts as divergent, as in Stan."""
 
 
 class Info(NamedTuple):
@@ -53,7 +59,10 @@ class Info(NamedTuple):
 
 
 class State(Protocol):
-    """The part of a kernel's state that is common to all kernels; every field leads with n."""
+    """What every state has: a NamedTuple of tensors that all lead with the row, n of them.
+
+    Its first field is the position.
+    """
 
     @property
     def position(self) -> Tensor:
@@ -61,9 +70,47 @@ class State(Protocol):
 
     @property
     def step_size(self) -> Tensor:
-        """Step size of each example (n,)."""
+        """Step size of each row (n,)."""
 
     def _replace(self, **fields: Any) -> Any: ...
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+class Adjusted(State, Protocol):
+    """A state that knows, as those of kernels that accept or reject do, where it stands.
+
+    The library refuses a start where either is not finite, and lets the likelihood's weight rise in
+    the first part of warmup.
+    """
+
+    @property
+    def energy(self) -> Tensor:
+        """-log p(y, z) at the position (n,)."""
+
+    @property
+    def gradient(self) -> Tensor:
+        """Its gradient (n, d)."""
+
+
+class Preconditioned(Adjusted, Protocol):
+    """A state whose steps are taken in coordinates of its own, ``x = L⁻¹ z``."""
+
+    @property
+    def scale(self) -> Tensor:
+        """L of the inverse mass ``L Lᵀ``: (n, 1), (n, d) or (n, d, d)."""
+
+
+class Tempered(State, Protocol):
+    """A state of several replicas, whose ladder of temperatures warmup spaces."""
+
+    @property
+    def beta(self) -> Tensor:
+        """The ladder (n, K), from 1 down to 0."""
+
+    @property
+    def swap_rate(self) -> Tensor:
+        """Probability of the last swap between neighbours (n, K - 1), NaN where not tried."""
 
 
 S = TypeVar("S", bound=State)
@@ -76,6 +123,14 @@ class Kernel(Protocol[S]):
     """
 
     @property
+    def state_type(self) -> type[S]:
+        """The class of its states."""
+
+    @property
+    def tuned(self) -> tuple[str, ...]:
+        """Fields of a state that warmup adapts, ``step_size`` among them; an init keeps none."""
+
+    @property
     def step_size(self) -> StepSize:
         """A number, or ``"auto"``: adapted for each example."""
 
@@ -83,65 +138,60 @@ class Kernel(Protocol[S]):
     def target_acceptance(self) -> float:
         """Acceptance rate that ``"auto"`` aims at."""
 
-    def init(self, position: Tensor, potential: EnergyAndGradient) -> S:
-        """Return the state at a position; once more after every change of the potential."""
+    def init(self, position: Tensor, potential: Potential) -> S:
+        """Return the state at a position, finite or not; once more whenever the potential is new.
 
-    def step(self, state: S, potential: EnergyAndGradient, generator: Generator) -> tuple[S, Info]:
-        """Return the next state and what happened."""
+        A function of tensors, as :meth:`step` is: no value is read into Python.
+        """
 
-
-class NonFiniteStartError(ValueError):
-    """A chain's energy or gradient is not finite where it starts.
-
-    Attributes
-    ----------
-    rows : list of int
-        Rows of the batch it happened in.
-    """
-
-    def __init__(self, message: str, rows: list[int]) -> None:
-        super().__init__(message)
-        self.rows = rows
+    def step(self, state: S, potential: Potential, generator: Generator) -> tuple[S, Info]:
+        """Return the next state and what happened; all randomness is the generator's."""
 
 
-_NOTED: ContextVar[list[Tensor] | None] = ContextVar("noted", default=None)
+@runtime_checkable
+class HasMass(Protocol):
+    """A kernel whose states are :class:`Preconditioned`, with ``"scale"`` among its ``tuned``."""
+
+    @property
+    def mass(self) -> Mass:
+        """What is adapted."""
 
 
-@contextmanager
-def starts_checked_later() -> Iterator[list[Tensor]]:
-    """Read no value in :func:`check_start`, so that a start can be part of a captured graph.
+@runtime_checkable
+class HasLargestStep(Protocol):
+    """A kernel that takes no step larger than so much."""
 
-    Yields the list of what it notes: numbers that are not finite if something at a start is not.
-    """
-    noted: list[Tensor] = []
-    token = _NOTED.set(noted)
-    try:
-        yield noted
-    finally:
-        _NOTED.reset(token)
+    @property
+    def max_step_size(self) -> float:
+        """The largest step size."""
 
 
-def check_start(energy: Tensor, gradient: Tensor) -> None:
-    """Raise :class:`NonFiniteStartError` unless all energies and gradients are finite.
+@runtime_checkable
+class HasCost(Protocol):
+    """A kernel whose steps evaluate the potential more than once."""
 
-    Under :func:`starts_checked_later` it notes what tells so instead.
-    """
-    # One number tells in nearly all cases; a sum may overflow where nothing else has.
-    total = energy.sum() + gradient.sum()
-    noted = _NOTED.get()
-    if noted is not None:
-        noted.append(total)
-        return
-    if math.isfinite(float(total)):
-        return
-    finite = is_finite(energy, gradient)
-    if not bool(finite.all()):
-        rows = torch.nonzero(~finite)[:, 0].tolist()
-        raise NonFiniteStartError(
-            f"the energy or its gradient is not finite at the start of the chain in row {rows[0]} "
-            f"({len(rows)} of {len(finite)} rows; energy {float(energy[rows[0]])})",
-            rows,
-        )
+    @property
+    def gradients_per_step(self) -> int:
+        """Evaluations in every step, 1 where steps differ."""
+
+
+class Adapted(NamedTuple):
+    """What warmup adapts: a kernel and its state, row by row, with each row's acceptance rate."""
+
+    kernel: Kernel[Any]
+    state: Any
+    acceptance_rate: Tensor
+
+
+@runtime_checkable
+class HasReplicas(Protocol):
+    """A kernel that moves several replicas of a chain, each with a step size of its own."""
+
+    def adapted(self, state: Any) -> Adapted:
+        """Return the replicas as if each were an example: (n K) rows."""
+
+    def with_adapted(self, state: Any, rows: Any) -> Any:
+        """Return the state with what has been adapted in the rows put in place."""
 
 
 def check_settings(
@@ -158,84 +208,7 @@ def check_settings(
         raise ValueError(f"target_acceptance must lie between 0 and 1, got {target_acceptance!r}")
 
 
-TUNED = ("step_size", "scale", "replica_step_size", "replica_scale", "beta")
-"""Fields of a state that warmup adapts; a kernel has those of them that it needs."""
-
-
-def tuning_of(state: State) -> dict[str, Tensor]:
-    """Return what warmup has adapted: with it ``_replace(**tuning)`` tunes another state."""
-    return {name: getattr(state, name) for name in TUNED if hasattr(state, name)}
-
-
-def largest_step_size(kernel: Kernel[Any]) -> float:
-    """Return a kernel's ``max_step_size``, infinite where it has none."""
-    largest: float = getattr(kernel, "max_step_size", float("inf"))
-    return largest
-
-
 def full_step_size(setting: StepSize, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
     """Return each chain's step size before adaptation."""
     value = FIRST_STEP_SIZE if setting == "auto" else setting
     return torch.full_like(position[:, 0], value)
-
-
-def choose(which: Bool[Tensor, "*rows"], new: Tensor, old: Tensor) -> Tensor:
-    """Return ``new`` in the rows that ``which`` names, else ``old``; (*rows, ...) both."""
-    return torch.where(which.reshape(*which.shape, *[1] * (new.dim() - which.dim())), new, old)
-
-
-class Kept(NamedTuple):
-    """Where a chain goes on from: its last move, or what was before it if that diverged."""
-
-    kept: Bool[Tensor, " n"]
-    position: Float[Tensor, "n d"]
-    energy: Float[Tensor, " n"]
-    gradient: Float[Tensor, "n d"]
-
-
-def undo_divergence(
-    state: Any,
-    energy: Float[Tensor, " n"],
-    gradient: Float[Tensor, "n d"],
-    energy_error: Float[Tensor, " n"],
-) -> Kept:
-    """Return where a kernel that does not adjust goes on from.
-
-    Far out, where a diverged move ends, the dynamics is unstable and would not come back. ``state``
-    holds the last move's start, ``last_position``, with its energy and gradient.
-    """
-    kept = is_finite(energy, gradient) & ~(energy_error > DIVERGENCE_THRESHOLD)
-    return Kept(
-        kept,
-        choose(kept, state.position, state.last_position),
-        choose(kept, energy, state.last_energy),
-        choose(kept, gradient, state.last_gradient),
-    )
-
-
-def is_finite(energy: Float[Tensor, " n"], gradient: Float[Tensor, "n d"]) -> Bool[Tensor, " n"]:
-    """Return which rows have a finite energy and gradient."""
-    return energy.isfinite() & gradient.isfinite().all(-1)
-
-
-def metropolis(
-    energy: Float[Tensor, " n"],
-    energy_error: Float[Tensor, " n"],
-    uniform: Float[Tensor, " n"],
-    num_gradients: float,
-) -> Info:
-    """Accept with probability ``min(1, exp(-energy_error))``; never what is not finite.
-
-    ``energy`` is the potential energy before the step; the kernel fills in what it becomes.
-    """
-    worst = float("inf")
-    error = energy_error.nan_to_num(nan=worst, posinf=worst, neginf=worst)
-    rate = error.clamp(min=0.0).neg().exp()
-    return Info(
-        acceptance_rate=rate,
-        accepted=uniform < rate,
-        diverging=error > DIVERGENCE_THRESHOLD,
-        energy_error=energy_error,
-        potential_energy=energy,
-        num_gradients=num_gradients,
-    )

@@ -1,14 +1,15 @@
 """Gauss-Newton descent to the posterior mode: the paper's iterated ridge regression."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..noise.keyed import Generator
-from .base import Info, check_settings, check_start, choose, full_step_size, is_finite
+from .acceptance import choose, is_finite
+from .base import Info, check_settings, full_step_size
 from .riemannian import MetricPotential, natural_gradient
 
 
@@ -48,6 +49,9 @@ class GaussNewton:
 
     step_size: float = 1.0
 
+    state_type: ClassVar = GaussNewtonState
+    tuned: ClassVar = ("step_size",)
+
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance, largest=1.0)
 
@@ -59,7 +63,6 @@ class GaussNewton:
     def init(self, position: Tensor, potential: MetricPotential) -> GaussNewtonState:
         """Return the state at a position."""
         energy, gradient = potential(position)
-        check_start(energy, gradient)
         return GaussNewtonState(
             position, energy, gradient, full_step_size(self.step_size, position)
         )

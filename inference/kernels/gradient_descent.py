@@ -1,22 +1,15 @@
 """Gradient descent on the latents: the Langevin dynamics with its noise removed."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..noise.keyed import Generator
-from .base import (
-    EnergyAndGradient,
-    Info,
-    StepSize,
-    check_settings,
-    full_step_size,
-    is_finite,
-    undo_divergence,
-)
+from .acceptance import is_finite, undo_divergence
+from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
 
 
 class GradientDescentState(NamedTuple):
@@ -56,6 +49,9 @@ class GradientDescent:
     step_size: StepSize = "auto"
     target_acceptance: float = 0.9
 
+    state_type: ClassVar = GradientDescentState
+    tuned: ClassVar = ("step_size",)
+
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
 
@@ -74,15 +70,15 @@ class GradientDescent:
     ) -> tuple[GradientDescentState, Info]:
         """Return the next state; the move before it is undone if it has diverged."""
         energy, gradient = potential(state.position)
-        finite = is_finite(energy, gradient)
-        error = energy - state.last_energy
-        kept, position, energy, gradient = undo_divergence(state, energy, gradient, error)
-        lowered = torch.where(error.isnan() & finite, torch.nan, (error <= 0).to(error.dtype))
+        energy_error = energy - state.last_energy
+        diverged, position, energy, gradient, error = undo_divergence(
+            state, energy, gradient, energy_error, is_finite(energy, gradient)
+        )
         info = Info(
-            acceptance_rate=torch.where(finite, lowered, 0.0),
-            accepted=kept,
-            diverging=~kept,
-            energy_error=error,
+            acceptance_rate=torch.where(error.isnan(), torch.nan, (error <= 0).to(error.dtype)),
+            accepted=~diverged,
+            diverging=diverged,
+            energy_error=energy_error,
             potential_energy=energy,
             num_gradients=1,
         )

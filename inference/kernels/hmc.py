@@ -1,7 +1,7 @@
 """Hamiltonian Monte Carlo."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,16 +9,8 @@ from torch import Tensor
 
 from ..arguments import check_positive
 from ..noise.keyed import Generator, common_uniform, standard_normal, uniform
-from .base import (
-    EnergyAndGradient,
-    Info,
-    StepSize,
-    check_settings,
-    check_start,
-    choose,
-    full_step_size,
-    metropolis,
-)
+from .acceptance import choose, metropolis
+from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
 from .integrators import Phase, leapfrog
 from .scale import Mass, check_mass, unit_scale
 from .trajectories import leapfrog_each
@@ -93,6 +85,9 @@ class HMC:
     path_length: float | None = None
     max_leapfrog: int = 32
 
+    state_type: ClassVar = HMCState
+    tuned: ClassVar = ("step_size", "scale")
+
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
         check_mass(self.mass)
@@ -110,10 +105,14 @@ class HMC:
             if not 0 < self.path_length < float("inf"):
                 raise ValueError(f"path_length must be positive, got {self.path_length!r}")
 
+    @property
+    def gradients_per_step(self) -> int:
+        """Leapfrog steps where every trajectory has as many."""
+        return self.num_leapfrog or 1
+
     def init(self, position: Tensor, potential: EnergyAndGradient) -> HMCState:
         """Return the state at a position."""
         energy, gradient = potential(position)
-        check_start(energy, gradient)
         return HMCState(
             position,
             energy,
@@ -130,28 +129,8 @@ class HMC:
         momentum = standard_normal(generator, position)
         accept_below = uniform(generator, energy)
         start = Phase(position, momentum, energy, gradient)
-        if self.num_leapfrog is not None:
-            width = FIXED_LENGTH_JITTER if self.jitter is None else self.jitter
-            wiggle = _wiggle(generator, torch.full_like(energy, width)) if width else 1.0
-            end = leapfrog(start, step_size * wiggle, self.num_leapfrog, potential, scale)
-            num_gradients: float = self.num_leapfrog
-        else:
-            # A larger step size says that the scale is too small yet: then it leads.
-            mean_length = step_size.clamp(min=self.path_length or PATH_LENGTH)
-            length = 2 * common_uniform(generator, energy) * mean_length
-            wanted = (length / step_size).ceil()
-            count = wanted.clamp(1, self.max_leapfrog)
-            # At most the adapted step size, and such that the last one ends at the length.
-            step = torch.minimum(length / count, step_size)
-            if self.jitter is None:
-                # Those that are cut all have as many steps.
-                cut = wanted > self.max_leapfrog
-                step = step * _wiggle(generator, FIXED_LENGTH_JITTER * cut.to(step))
-            elif self.jitter > 0:
-                step = step * _wiggle(generator, torch.full_like(energy, self.jitter))
-            # Smaller steps are never fewer: once they are adapted, the order stays the same.
-            order = step_size.argsort(stable=True)
-            end, num_gradients = leapfrog_each(start, step, count.long(), potential, scale, order)
+        follow = self._of_length if self.num_leapfrog is None else self._of_steps
+        end, num_gradients = follow(start, step_size, scale, potential, generator)
         error = end.energy - energy + 0.5 * ((end.momentum**2).sum(1) - (momentum**2).sum(1))
         info = metropolis(energy, error, accept_below, num_gradients)
         chosen_energy = choose(info.accepted, end.energy, energy)
@@ -165,6 +144,47 @@ class HMC:
             ),
             info._replace(potential_energy=chosen_energy),
         )
+
+    def _of_steps(
+        self,
+        start: Phase,
+        step_size: Float[Tensor, " n"],
+        scale: Tensor,
+        potential: EnergyAndGradient,
+        generator: Generator,
+    ) -> tuple[Phase, float]:
+        """Follow ``num_leapfrog`` steps; return the end and the gradients of a row."""
+        assert self.num_leapfrog is not None
+        width = FIXED_LENGTH_JITTER if self.jitter is None else self.jitter
+        if width:
+            step_size = step_size * _wiggle(generator, torch.full_like(step_size, width))
+        return leapfrog(start, step_size, self.num_leapfrog, potential, scale), self.num_leapfrog
+
+    def _of_length(
+        self,
+        start: Phase,
+        step_size: Float[Tensor, " n"],
+        scale: Tensor,
+        potential: EnergyAndGradient,
+        generator: Generator,
+    ) -> tuple[Phase, float]:
+        """Follow a path of a length that all rows share; return the end and a row's gradients."""
+        # A larger step size says that the scale is too small yet: then it leads.
+        mean_length = step_size.clamp(min=self.path_length or PATH_LENGTH)
+        length = 2 * common_uniform(generator, step_size) * mean_length
+        wanted = (length / step_size).ceil()
+        count = wanted.clamp(1, self.max_leapfrog)
+        # At most the adapted step size, and such that the last one ends at the length.
+        step = torch.minimum(length / count, step_size)
+        if self.jitter is None:
+            # Those that are cut all have as many steps.
+            cut = wanted > self.max_leapfrog
+            step = step * _wiggle(generator, FIXED_LENGTH_JITTER * cut.to(step))
+        elif self.jitter > 0:
+            step = step * _wiggle(generator, torch.full_like(step, self.jitter))
+        # Smaller steps are never fewer: once they are adapted, the order stays the same.
+        order = step_size.argsort(stable=True)
+        return leapfrog_each(start, step, count.long(), potential, scale, order)
 
 
 def _wiggle(generator: Generator, width: Float[Tensor, " n"]) -> Float[Tensor, " n"]:

@@ -1,22 +1,15 @@
 """The Langevin dynamics of the paper, without a correction."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..noise.keyed import Generator, standard_normal
-from .base import (
-    EnergyAndGradient,
-    Info,
-    StepSize,
-    check_settings,
-    full_step_size,
-    is_finite,
-    undo_divergence,
-)
+from .acceptance import undo_divergence
+from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
 
 
 class LangevinState(NamedTuple):
@@ -62,6 +55,9 @@ class Langevin:
     step_size: StepSize = "auto"
     target_acceptance: float = 0.9
 
+    state_type: ClassVar = LangevinState
+    tuned: ClassVar = ("step_size",)
+
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
 
@@ -83,23 +79,28 @@ class Langevin:
         """Return the next state and what happened; a divergent move is undone."""
         s = state.step_size[:, None]
         energy, gradient = potential(state.position)
-        noise_back = state.last_noise - 0.5 * s * (state.last_gradient + gradient)
-        error = energy - state.last_energy
-        error = error + 0.5 * ((noise_back**2).sum(1) - (state.last_noise**2).sum(1))
-        finite = is_finite(energy, gradient)
-        kept, position, energy, gradient = undo_divergence(state, energy, gradient, error)
+        # The noise of the move back is w/2 - ξ with w = s (∇E + ∇E'). Folded for rounding, as in
+        # MALA: (|w/2 - ξ|² - |ξ|²) / 2 = -w'(ξ - w/4) / 2.
+        both = s * (state.last_gradient + gradient)
+        product = (both * torch.sub(state.last_noise, both, alpha=0.25)).sum(1)
+        energy_error = torch.sub(energy - state.last_energy, product, alpha=0.5)
+        # In the product a gradient that is not finite shows too.
+        finite = (energy + product).abs() < torch.inf
+        diverged, position, energy, gradient, error = undo_divergence(
+            state, energy, gradient, energy_error, finite
+        )
         noise = standard_normal(generator, position)
         info = Info(
-            acceptance_rate=torch.where(finite, (-error).clamp(max=0.0).exp(), 0.0),
-            accepted=kept,
-            diverging=~kept,
-            energy_error=error,
+            acceptance_rate=error.clamp(min=0.0).neg().exp(),
+            accepted=~diverged,
+            diverging=diverged,
+            energy_error=energy_error,
             potential_energy=energy,
             num_gradients=1,
         )
         return (
             LangevinState(
-                position - 0.5 * s**2 * gradient + s * noise,
+                torch.addcmul(position, s, torch.sub(noise, s * gradient, alpha=0.5)),
                 state.step_size,
                 position,
                 energy,

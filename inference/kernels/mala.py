@@ -1,22 +1,15 @@
 """The Metropolis-adjusted Langevin algorithm."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..noise.keyed import Generator, standard_normal, uniform
-from .base import (
-    EnergyAndGradient,
-    Info,
-    StepSize,
-    check_settings,
-    check_start,
-    full_step_size,
-    metropolis,
-)
+from .acceptance import metropolis
+from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
 from .scale import Mass, check_mass, per_row, scaled, scaled_back, unit_scale
 
 
@@ -63,6 +56,9 @@ class MALA:
     target_acceptance: float = 0.574
     mass: Mass = "identity"
 
+    state_type: ClassVar = MALAState
+    tuned: ClassVar = ("step_size", "scale")
+
     def __post_init__(self) -> None:
         check_settings(self.step_size, self.target_acceptance)
         check_mass(self.mass)
@@ -70,7 +66,6 @@ class MALA:
     def init(self, position: Tensor, potential: EnergyAndGradient) -> MALAState:
         """Return the state at a position."""
         energy, gradient = potential(position)
-        check_start(energy, gradient)
         return MALAState(
             position,
             energy,
@@ -86,14 +81,14 @@ class MALA:
         position, energy, gradient, step_size, scale = state
         scale_of_step = per_row(step_size, scale) * scale
         noise = standard_normal(generator, position)
-        drift = scaled_back(scale_of_step, gradient)
-        proposal = position + scaled(scale_of_step, torch.sub(noise, drift, alpha=0.5))
+        whitened = scaled_back(scale_of_step, gradient)
+        proposal = position + scaled(scale_of_step, torch.sub(noise, whitened, alpha=0.5))
         new_energy, new_gradient = potential(proposal)
-        # The noise that would bring the proposal back is the drifts' mean less the noise; in
-        # (|back|² - |noise|²) / 2 the noise's own square is left out before it is rounded.
-        drifts = scaled_back(scale_of_step, gradient + new_gradient)
-        squares = (drifts * torch.sub(noise, drifts, alpha=0.25)).sum(1)
-        error = torch.sub(new_energy - energy, squares, alpha=0.5)
+        # The noise of the move back is w/2 - ξ, w the sum of both whitened gradients. Folded for
+        # rounding: (|w/2 - ξ|² - |ξ|²) / 2 = -w'(ξ - w/4) / 2, where ξ'ξ has cancelled.
+        both = scaled_back(scale_of_step, gradient + new_gradient)
+        product = (both * torch.sub(noise, both, alpha=0.25)).sum(1)
+        error = torch.sub(new_energy - energy, product, alpha=0.5)
         info = metropolis(energy, error, uniform(generator, energy), num_gradients=1)
         chosen_energy = torch.where(info.accepted, new_energy, energy)
         moved = info.accepted[:, None]

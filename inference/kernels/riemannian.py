@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..noise.keyed import Generator, standard_normal, uniform
-from .base import Info, StepSize, check_settings, check_start, choose, full_step_size, metropolis
-from .scale import scaled_back
+from .acceptance import choose, metropolis
+from .base import Info, StepSize, check_settings, full_step_size
+from .scale import scaled, scaled_back
 
 
 class MetricPotential(Protocol):
@@ -30,6 +31,11 @@ class RiemannianMALAState(NamedTuple):
     step_size: Float[Tensor, " n"]
     factor: Float[Tensor, "n d d"]
     natural_gradient: Float[Tensor, "n d"]
+
+    @property
+    def gradient(self) -> Float[Tensor, "n d"]:
+        """∇E; NaN where the metric is not positive definite."""
+        return scaled(self.factor, scaled_back(self.factor, self.natural_gradient))
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,8 @@ class RiemannianMALA:
     step_size: StepSize = "auto"
     target_acceptance: float = 0.7
 
+    state_type: ClassVar = RiemannianMALAState
+    tuned: ClassVar = ("step_size",)
     max_step_size: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
@@ -76,9 +84,7 @@ class RiemannianMALA:
     def init(self, position: Tensor, potential: MetricPotential) -> RiemannianMALAState:
         """Return the state at a position."""
         energy, gradient = potential(position)
-        check_start(energy, gradient)
         factor, natural = natural_gradient(potential.metric(position), gradient)
-        check_start(energy, natural)
         return RiemannianMALAState(
             position, energy, full_step_size(self.step_size, position), factor, natural
         )

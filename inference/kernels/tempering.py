@@ -1,7 +1,7 @@
 """Parallel tempering: hot copies of each chain cross between modes and hand their finds down."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Int64
@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..noise.keyed import Generator, standard_normal, uniform
 from ..potentials.potential import Parts
-from .base import Info, StepSize, check_start, choose, full_step_size, metropolis
+from .acceptance import choose, metropolis
+from .base import Adapted, Info, StepSize, full_step_size
 from .hmc import HMC, HMCState
 from .integrators import Phase, leapfrog
 from .scale import Mass
@@ -66,6 +67,16 @@ class ParallelTemperingState(NamedTuple):
     acceptance_rate: Float[Tensor, "n K"]
     swap_rate: Float[Tensor, "n pairs"]
 
+    @property
+    def energy(self) -> Float[Tensor, " n"]:
+        """Of the cold replica, nats."""
+        return self.prior_energy[:, 0] + self.likelihood_energy[:, 0]
+
+    @property
+    def gradient(self) -> Float[Tensor, "n d"]:
+        """Of that energy."""
+        return self.prior_gradient[:, 0] + self.likelihood_gradient[:, 0]
+
 
 @dataclass(frozen=True)
 class ParallelTempering:
@@ -103,6 +114,9 @@ class ParallelTempering:
     target_acceptance: float = 0.8
     mass: Mass = "auto"
 
+    state_type: ClassVar = ParallelTemperingState
+    tuned: ClassVar = ("step_size", "replica_step_size", "replica_scale", "beta")
+
     def __post_init__(self) -> None:
         # Making it checks the settings that it shares.
         self.replica_kernel  # noqa: B018
@@ -122,13 +136,15 @@ class ParallelTempering:
             mass=self.mass,
         )
 
+    @property
+    def gradients_per_step(self) -> int:
+        """Leapfrog steps: the replicas make them in one batch."""
+        return self.num_leapfrog
+
     def init(self, position: Tensor, potential: TemperablePotential) -> ParallelTemperingState:
         """Return the state with every replica at the position."""
         (n, d), replicas = position.shape, self.num_replicas
         parts = potential.parts(position)
-        check_start(
-            parts.prior + parts.likelihood, parts.prior_gradient + parts.likelihood_gradient
-        )
         copies = [part[:, None].expand(n, replicas, *part.shape[1:]).clone() for part in parts]
         step_size = full_step_size(self.step_size, position)
         # A geometric ladder down to e^-5 and then the prior; warmup spaces it evenly.
@@ -156,28 +172,27 @@ class ParallelTempering:
     ) -> tuple[ParallelTemperingState, Info]:
         """Return the next state and what happened to the cold replica."""
         moved, info = self._move(state, potential, generator)
-        swapped = _swap(moved, generator)
+        swapped = swap_neighbours(moved, generator)
         return swapped._replace(
             position=swapped.replica_position[:, 0], step_size=swapped.replica_step_size[:, 0]
         ), info._replace(potential_energy=(swapped.prior_energy + swapped.likelihood_energy)[:, 0])
 
-    def adapted(self, state: ParallelTemperingState) -> tuple[HMC, HMCState]:
+    def adapted(self, state: ParallelTemperingState) -> Adapted:
         """Return what warmup adapts: each replica as if it were an example, (n K) rows."""
         parts = _parts(state)
-        return self.replica_kernel, HMCState(
+        rows = HMCState(
             state.replica_position.flatten(0, 1),
             parts.energy(state.beta).flatten(),
             parts.gradient(state.beta).flatten(0, 1),
             state.replica_step_size.flatten(),
             state.replica_scale.flatten(0, 1),
         )
+        return Adapted(self.replica_kernel, rows, state.acceptance_rate.flatten())
 
-    def with_adapted(
-        self, state: ParallelTemperingState, adapted: HMCState
-    ) -> ParallelTemperingState:
-        """Return the state with what warmup has adapted put in place."""
-        scale = adapted.scale.reshape(*state.beta.shape, *adapted.scale.shape[1:])
-        step_size = adapted.step_size.reshape(state.beta.shape)
+    def with_adapted(self, state: ParallelTemperingState, rows: HMCState) -> ParallelTemperingState:
+        """Return the state with what has been adapted in the rows put in place."""
+        scale = rows.scale.reshape(*state.beta.shape, *rows.scale.shape[1:])
+        step_size = rows.step_size.reshape(state.beta.shape)
         return state._replace(
             replica_step_size=step_size, step_size=step_size[:, 0], replica_scale=scale
         )
@@ -250,7 +265,7 @@ class _Tempered:
         return self.parts.energy(self._beta), self.parts.gradient(self._beta)
 
 
-def _swap(state: ParallelTemperingState, generator: Generator) -> ParallelTemperingState:
+def swap_neighbours(state: ParallelTemperingState, generator: Generator) -> ParallelTemperingState:
     """Swap neighbours: even pairs at even sweeps, odd pairs at odd ones."""
     beta, energy = state.beta, state.likelihood_energy
     pairs = torch.arange(beta.shape[1] - 1, device=beta.device)

@@ -1,17 +1,15 @@
 """The warm-started chains of all examples, found by example index."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..kernels.base import Kernel, full_step_size
-from ..noise.ahead import Request
 from ..noise.keyed import KeyedSource
 from ..potentials.data import ExampleData
 from ..potentials.initialization import InitStrategy, first_position
@@ -23,21 +21,6 @@ MOST_KEPT_KEYS = 100_000
 
 PLACED_AT_ONCE = 10_000
 """Examples whose chains are placed at once in a file."""
-
-
-class StepForm(NamedTuple):
-    """What a kernel's steps all have.
-
-    Attributes
-    ----------
-    state_type : type
-        The class of its states, a NamedTuple of tensors.
-    requests : sequence of Request
-        What a step asks its random source for.
-    """
-
-    state_type: type[Any]
-    requests: Sequence[Request]
 
 
 @dataclass
@@ -55,8 +38,6 @@ class Chains:
     curvature : Tensor, (n, d) or (n, 0)
         Running geometric mean of the squared gradient, whose inverse root is the scale of the next
         visit; empty for kernels without a mass.
-    step_form : StepForm, optional
-        Of the kernel, known after the first visit.
     file : Path, optional
         Where the positions lie, if not in memory.
     """
@@ -65,7 +46,6 @@ class Chains:
     step_size: Float[Tensor, " n"]
     num_steps: Int64[Tensor, " n"]
     curvature: Float[Tensor, "n k"]
-    step_form: StepForm | None = None
     file: Path | None = None
     _keys: tuple[int, Tensor] | None = field(default=None, init=False, repr=False)
 

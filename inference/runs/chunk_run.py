@@ -9,7 +9,9 @@ from torch import Tensor
 
 from ..diagnostics.convergence import split_rhat
 from ..diagnostics.moments import Moments, merge, moments_from_dict, moments_to_dict
-from ..kernels.base import Info, tuning_of
+from ..kernels.base import Info
+from ..kernels.capabilities import check_kernel, has_replicas, is_adjusted, tuning_of
+from ..kernels.starts import check_start
 from ..noise.ahead import NoiseAhead
 from ..noise.keyed import KeyedGenerator, KeyedSource
 from ..potentials.data import Identity
@@ -59,10 +61,13 @@ class ChunkRun:
         self._buffers = buffers
         self._source = KeyedSource.of_chains(seed, index, c)
         self._ahead: NoiseAhead | None = None
-        self.state: Any = kernel.init(start.transpose(0, 1).reshape(c * n, d), self._copies)
+        check_kernel(kernel)
+        self.state: Any = self._started(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._warmup = start_warmup(kernel, self.state, c)
-        # Kernels that accept or reject, and whose step size can follow the changing target.
-        follows = kernel.step_size == "auto" and hasattr(self.state, "energy")
+        # Kernels that accept or reject, and whose step size can follow the changing target; one
+        # with a ladder of its own needs no other.
+        adjusts = is_adjusted(kernel) and not has_replicas(kernel)
+        follows = kernel.step_size == "auto" and adjusts
         edges = mass_windows(plan.warmup_steps)
         self._num_annealed = edges[0] if plan.anneal and follows and edges else 0
         if plan.tuning is not None:
@@ -77,7 +82,7 @@ class ChunkRun:
 
     def _tune(self, tuning: Mapping[str, Tensor]) -> None:
         """Take over what an earlier warmup found: each tensor (n, ...), or (1, ...) for all."""
-        known = tuning_of(self.state)
+        known = tuning_of(self._kernel, self.state)
         for name in tuning:
             if name not in known:
                 raise ValueError(
@@ -122,7 +127,7 @@ class ChunkRun:
         return info
 
     def _moved(self, potential: Potential) -> tuple[Any, Info]:
-        kernel, state_type = self._kernel, type(self.state)
+        kernel, state_type = self._kernel, self._kernel.state_type
         task = Task(("step", Identity(kernel), state_type), self._step, num_steps=1)
         if potential.evaluator.fuses(task):
             # The noise is part of what is compiled.
@@ -158,8 +163,13 @@ class ChunkRun:
         return self._copies.tempered(torch.full_like(self.state.energy, beta))
 
     def _restart(self, potential: Potential) -> None:
-        tuning = tuning_of(self.state)
-        self.state = self._kernel.init(self.state.position, potential)._replace(**tuning)
+        tuning = tuning_of(self._kernel, self.state)
+        self.state = self._started(self.state.position, potential)._replace(**tuning)
+
+    def _started(self, position: Float[Tensor, "rows d"], potential: Potential) -> Any:
+        state = self._kernel.init(position, potential)
+        check_start(self._kernel, state)
+        return state
 
     def _keep(self, draw: int, info: Info) -> None:
         c, n = self.num_chains, self.num_examples
@@ -205,7 +215,10 @@ class ChunkRun:
 
     def outcome(self) -> Outcome:
         """Return what the chains leave behind beside their draws."""
-        tuning = {name: v[: self.num_examples] for name, v in tuning_of(self.state).items()}
+        tuning = {
+            name: value[: self.num_examples]
+            for name, value in tuning_of(self._kernel, self.state).items()
+        }
         return Outcome(
             self._state_by_chain(), tuning, self.moments, self.num_gradients, self.seconds
         )

@@ -8,19 +8,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from ..kernels.base import (
-    Info,
-    Kernel,
-    NonFiniteStartError,
-    largest_step_size,
-    starts_checked_later,
-)
+from ..kernels.base import Info, Kernel
+from ..kernels.capabilities import gradients_per_step, largest_step_size
+from ..kernels.starts import NonFiniteStartError, rows_not_finite, start_total
 from ..noise.ahead import NoiseAhead
 from ..potentials.data import Identity
 from ..potentials.evaluation import Task
 from ..potentials.potential import Potential
 from ..warmup.step_size import online_gain, online_step_size, pool_chains
-from .chains import Chains, StepForm
+from .chains import Chains
 
 
 class Visit(NamedTuple):
@@ -89,23 +85,18 @@ def visit(
     moved: Sequence[Tensor] = (position, step_size, curvature)
     tallies: list[_Tally] = []
     done = 0
-    for part in _parts(kernel, num_steps, potential.evaluator.compiles):
-        steps = _Steps(kernel, c, part, done == 0, curvature.shape[1] > 0, chains.step_form)
+    for part in part_sizes(kernel, num_steps, potential.evaluator.compiles):
+        steps = _Steps(kernel, c, part, done == 0, curvature.shape[1] > 0)
         given = (*moved, time + done, key)
-        if chains.step_form is None:
-            outputs = steps(potential, *given)
-            chains.step_form = steps.form
-        else:
-            task = Task(steps.name, steps, num_steps=part, tame=steps.tamed)
-            outputs = potential.evaluator(task, potential, *given)
+        task = Task(steps.name, steps, num_steps=part, tame=steps.tamed)
+        outputs = potential.evaluator(task, potential, *given)
         split = len(outputs) - len(_Tally._fields)
         moved, tally = outputs[:split], _Tally(*outputs[split:])
         if done == 0 and not math.isfinite(float(tally.start)):
-            _raise_for_examples(kernel, position, potential, index)
+            _check_start(kernel, position, potential, index)
         tallies.append(tally)
         done += part
-    assert chains.step_form is not None
-    state: Any = chains.step_form.state_type(*moved)
+    state: Any = kernel.state_type(*moved)
     step_size = state.step_size[:b]
     if curvature.shape[1] > 0:
         squares = _total([tally.squares for tally in tallies]) / num_steps
@@ -133,12 +124,11 @@ TAME = 1e-3
 """Factor on step sizes with which a kernel's moves are nearly all accepted, and lead not far."""
 
 
-def _parts(kernel: Kernel[Any], num_steps: int, compiles: bool) -> list[int]:
+def part_sizes(kernel: Kernel[Any], num_steps: int, compiles: bool) -> list[int]:
     """Return how many steps each graph makes: all, or about as many as may be compiled as one."""
     if not compiles:
         return [num_steps]
-    num_gradients: int = getattr(kernel, "num_leapfrog", None) or 1
-    most = max(1, MOST_EVALUATIONS // num_gradients)
+    most = max(1, MOST_EVALUATIONS // gradients_per_step(kernel))
     # Parts of one size where there is a good one: every other size is a graph more to compile.
     for size in range(min(most, num_steps), most // 2, -1):
         if num_steps % size == 0:
@@ -147,22 +137,21 @@ def _parts(kernel: Kernel[Any], num_steps: int, compiles: bool) -> list[int]:
     return [num_steps // num_parts + (p < num_steps % num_parts) for p in range(num_parts)]
 
 
-def _raise_for_examples(
+def _check_start(
     kernel: Kernel[Any], position: Tensor, potential: Potential, index: Int64[Tensor, " b"]
 ) -> None:
-    """Raise what the kernel raises at this start, with the numbers of the examples."""
+    """Raise NonFiniteStartError if an energy or gradient is not finite, with the examples."""
     b = index.shape[0]
-    try:
-        kernel.init(position, potential)
-    except NonFiniteStartError as error:
-        examples = sorted({int(index[row % b]) for row in error.rows})
+    rows = rows_not_finite(kernel, kernel.init(position, potential))
+    if rows:
+        examples = sorted({int(index[row % b]) for row in rows})
         raise NonFiniteStartError(
             f"the energy of example {examples[0]} is not finite ({len(examples)} of {b} examples "
             "of its batch): if this happens after some epochs, the parameters have diverged, "
             "lower the learning rate; if at once, look for values that the model cannot have "
             "produced",
-            error.rows,
-        ) from None
+            rows,
+        )
 
 
 class _Tally(NamedTuple):
@@ -209,10 +198,8 @@ class _Steps:
         num_steps: int,
         starts: bool,
         preconditioned: bool,
-        form: StepForm | None,
     ) -> None:
         self.name = ("visit", Identity(kernel), num_chains, num_steps, starts, preconditioned)
-        self.form = form
         self._kernel = kernel
         self._num_chains = num_chains
         self._num_steps = num_steps
@@ -223,28 +210,28 @@ class _Steps:
         *given, time, key = tensors
         c, b = self._num_chains, len(time)
         state, start = self._start(potential, given, time)
-        noise = NoiseAhead(key, None if self.form is None else self.form.requests)
+        noise = NoiseAhead(key)
         times = time + torch.arange(self._num_steps, device=time.device)[:, None]
-        gains = online_gain(times, state.step_size.dtype).unbind()
+        adapts = self._kernel.step_size == "auto"
+        gains = online_gain(times, state.step_size.dtype).unbind() if adapts else ()
         squares = state.step_size.new_zeros(b, 0)
         rates, diverging = [], []
-        for step, now in enumerate(times.repeat(1, c).unbind()):
+        for step, now in enumerate(_for_each_chain(times, c).unbind()):
             generator = noise.at(now, self._num_steps - step - 1)
             state, info = self._kernel.step(state, potential, generator)
-            if self._kernel.step_size == "auto":
+            if adapts:
                 state = state._replace(step_size=self._adapted(state, info, gains[step]))
             if self._preconditioned:
                 more = (state.gradient**2).reshape(c, b, -1).mean(0)
                 squares = more if step == 0 else squares + more
             rates.append(info.acceptance_rate)
             diverging.append(info.diverging)
-        self.form = StepForm(type(state), noise.requests)
         all_rates = torch.stack(rates)
         tally = _Tally(
             squares,
             info.potential_energy.mean(),
             all_rates.nansum(),
-            all_rates.isfinite().sum(),
+            (~all_rates.isnan()).sum(),
             torch.stack(diverging).sum(),
             start,
         )
@@ -252,24 +239,20 @@ class _Steps:
 
     def tamed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return arguments with steps so small that chains do not part by rounding."""
-        place = 1
-        if not self._starts:
-            assert self.form is not None
-            place = self.form.state_type._fields.index("step_size")
+        place = 1 if self._starts else self._kernel.state_type._fields.index("step_size")
         return [TAME * t if i == place else t for i, t in enumerate(tensors)]
 
     def _start(self, potential: Potential, given: list[Tensor], time: Tensor) -> tuple[Any, Tensor]:
         if not self._starts:
-            assert self.form is not None
-            return self.form.state_type(*given), time.new_zeros(())
+            return self._kernel.state_type(*given), time.new_zeros(())
         position, step_size, curvature = given
         c = self._num_chains
-        with starts_checked_later() as noted:
-            state = self._kernel.init(position, potential)
+        state = self._kernel.init(position, potential)
+        start = start_total(self._kernel, state)
         state = state._replace(step_size=_for_each_chain(step_size, c))
         if self._preconditioned:
             state = state._replace(scale=_scale(curvature, time, c).repeat(c, 1))
-        return state, sum(noted, step_size.new_zeros(()))
+        return state, start
 
     def _adapted(self, state: Any, info: Info, gain: Float[Tensor, " b"]) -> Float[Tensor, " rows"]:
         c = self._num_chains
@@ -286,8 +269,8 @@ class _Steps:
 
 
 def _for_each_chain(value: Tensor, num_chains: int) -> Tensor:
-    """Return values (b,) of examples for all their chains, (c b,)."""
-    return value if num_chains == 1 else value.repeat(num_chains)
+    """Return values (..., b) of examples for all their chains, (..., c b)."""
+    return value if num_chains == 1 else torch.cat([value] * num_chains, -1)
 
 
 def _learned(

@@ -6,9 +6,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..kernels.base import Info, Kernel, largest_step_size
+from ..kernels.base import Info, Kernel
+from ..kernels.capabilities import (
+    adapted,
+    is_tempered,
+    largest_step_size,
+    mass_of,
+    with_adapted,
+)
 from ..kernels.scale import Mass, resolved_mass
-from ..kernels.tempering import ParallelTempering, ParallelTemperingState
 from .ladder import LadderEstimate, respaced, start_ladder_estimate, update_ladder_estimate
 from .mass import MassEstimate, estimated_scale, start_mass_estimate, update_mass_estimate
 from .step_size import (
@@ -63,18 +69,19 @@ def mass_windows(num_steps: int) -> list[int]:
 
 def start_warmup(kernel: Kernel[Any], state: Any, num_chains: int) -> WarmupState:
     """Return the adaptation before the first step; ``state`` has chain-major rows."""
-    if isinstance(kernel, ParallelTempering):
-        n = state.position.shape[0] // num_chains
-        inner = start_warmup(*kernel.adapted(state), num_chains)
-        return inner._replace(ladder=start_ladder_estimate(state.beta[:n]))
-    n = state.position.shape[0] // num_chains
-    first = state.position[:n]
-    mass = adapted_mass(kernel, first.shape[1])
+    ladder = None
+    if is_tempered(kernel):
+        ladder = start_ladder_estimate(state.beta[: len(state.beta) // num_chains])
+    unknown = torch.full_like(state.step_size, torch.nan)
+    inner, rows, _ = adapted(kernel, state, unknown)
+    n = rows.position.shape[0] // num_chains
+    first = rows.position[:n]
+    mass = adapted_mass(inner, first.shape[1])
     return WarmupState(
-        start_dual_averaging(state.step_size[:n]),
-        torch.full_like(state.step_size, kernel.target_acceptance).reshape(num_chains, n),
+        start_dual_averaging(rows.step_size[:n]),
+        torch.full_like(rows.step_size, inner.target_acceptance).reshape(num_chains, n),
         None if mass == "identity" else start_mass_estimate(first, num_chains, mass),
-        None,
+        ladder,
     )
 
 
@@ -89,59 +96,61 @@ def adapt(
 ) -> tuple[Any, WarmupState]:
     """Return the state tuned by the warmup step that has just been made, and the adaptation.
 
-    ``state`` has chain-major rows, ``num_chains`` for each example. After the last of the
-    ``num_steps`` steps everything is frozen at its average.
+    ``state`` has chain-major rows, ``num_chains`` for each example; replicas adapt as if each were
+    an example of its own. After the last of the ``num_steps`` steps everything is frozen at its
+    average.
     """
-    if isinstance(kernel, ParallelTempering):
-        return _adapt_tempering(kernel, state, warmup, info, num_chains, step, num_steps)
+    if kernel.step_size != "auto":
+        return state, warmup
+    inner, rows, rate = adapted(kernel, state, info.acceptance_rate)
+    rows, warmup = _adapt_step_size(
+        inner, rows, warmup, rate, num_chains, last=step == num_steps - 1
+    )
     edges = mass_windows(num_steps)
-    last = step == num_steps - 1
-    if kernel.step_size == "auto":
-        rate = pool_fairly(info.acceptance_rate, warmup.chain_rate)
-        chain_rate = update_chain_rate(warmup.chain_rate, info.acceptance_rate)
-        averaging = update_dual_averaging(
-            warmup.step_size, rate, kernel.target_acceptance, largest_step_size(kernel)
-        )
-        log_step = averaging.log_average if last else averaging.log_step_size
-        state = state._replace(step_size=log_step.exp().repeat(num_chains))
-        warmup = warmup._replace(step_size=averaging, chain_rate=chain_rate)
-    if warmup.moments is not None and edges and edges[0] <= step < edges[-1]:
-        state, warmup = _adapt_mass(kernel, state, warmup, num_chains, edges, step)
+    within = bool(edges) and edges[0] <= step < edges[-1]
+    if within and warmup.moments is not None:
+        rows, warmup = _adapt_mass(inner, rows, warmup, num_chains, edges, step)
+    state = with_adapted(kernel, state, rows)
+    if within and warmup.ladder is not None:
+        state, ladder = _adapt_ladder(state, warmup.ladder, num_chains, ends=step + 1 in edges)
+        warmup = warmup._replace(ladder=ladder)
     return state, warmup
 
 
-def _adapt_tempering(
-    kernel: ParallelTempering,
-    state: ParallelTemperingState,
+def _adapt_step_size(
+    kernel: Kernel[Any],
+    state: Any,
     warmup: WarmupState,
-    info: Info,
+    acceptance_rate: Float[Tensor, " rows"],
     num_chains: int,
-    step: int,
-    num_steps: int,
-) -> tuple[ParallelTemperingState, WarmupState]:
-    """Adapt every replica as an example of its own, and the ladder at the ends of windows."""
-    inner, rows = kernel.adapted(state)
-    info = info._replace(acceptance_rate=state.acceptance_rate.flatten())
-    rows, warmup = adapt(inner, rows, warmup, info, num_chains, step, num_steps)
-    state = kernel.with_adapted(state, rows)
-    edges = mass_windows(num_steps)
-    if kernel.step_size != "auto" or not edges or not edges[0] <= step < edges[-1]:
-        return state, warmup
-    assert warmup.ladder is not None
-    ladder = update_ladder_estimate(warmup.ladder, _by_chain(state.swap_rate, num_chains))
-    if step + 1 in edges:
-        n = state.beta.shape[0] // num_chains
-        beta = respaced(state.beta[:n], ladder)
-        state = state._replace(beta=beta.repeat(num_chains, 1))
-        ladder = start_ladder_estimate(beta)
-    return state, warmup._replace(ladder=ladder)
+    last: bool,
+) -> tuple[Any, WarmupState]:
+    rate = pool_fairly(acceptance_rate, warmup.chain_rate)
+    averaging = update_dual_averaging(
+        warmup.step_size, rate, kernel.target_acceptance, largest_step_size(kernel)
+    )
+    log_step = averaging.log_average if last else averaging.log_step_size
+    return state._replace(step_size=log_step.exp().repeat(num_chains)), warmup._replace(
+        step_size=averaging, chain_rate=update_chain_rate(warmup.chain_rate, acceptance_rate)
+    )
+
+
+def _adapt_ladder(
+    state: Any, ladder: LadderEstimate, num_chains: int, ends: bool
+) -> tuple[Any, LadderEstimate]:
+    """Add the last swaps to the window; at its end space the ladder by them."""
+    ladder = update_ladder_estimate(ladder, _by_chain(state.swap_rate, num_chains))
+    if not ends:
+        return state, ladder
+    beta = respaced(state.beta[: len(state.beta) // num_chains], ladder)
+    return state._replace(beta=beta.repeat(num_chains, 1)), start_ladder_estimate(beta)
 
 
 def adapted_mass(kernel: Kernel[Any], latent_dim: int) -> Mass:
     """Return the mass that is adapted; with a fixed step size none."""
     if kernel.step_size != "auto":
         return "identity"
-    return resolved_mass(getattr(kernel, "mass", "identity"), latent_dim)
+    return resolved_mass(mass_of(kernel), latent_dim)
 
 
 def _adapt_mass(

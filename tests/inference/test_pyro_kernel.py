@@ -17,12 +17,20 @@ def test_mcmc_draws_the_exact_posterior(kernel: Any) -> None:
     linear = linear_gaussian(torch.randn(6, 2), scale=0.5)
     y = torch.where(torch.rand(200, 6) < 0.6, torch.randn(200, 6), torch.nan)
     pyro.set_rng_seed(0)
-    mcmc = MCMC(PyroKernel(linear.model, kernel), 400, 300, disable_progbar=True)
+    step_sizes: dict[str, list[Tensor]] = {"Warmup": [], "Sample": []}
+
+    def note(own: PyroKernel, params: object, stage: str, iteration: int) -> None:
+        step_sizes[stage].append(own.diagnostics()["step size"])
+
+    pyro_kernel = PyroKernel(linear.model, kernel)
+    mcmc = MCMC(pyro_kernel, 400, 300, hook_fn=note, disable_progbar=True)
     mcmc.run(y)
     z = mcmc.get_samples()["z"]
     # Frozen: an adaptation that went on would hit its target exactly and bias the draws.
-    frozen = mcmc.kernel._warmup.step_size.log_average.exp()
-    assert torch.equal(mcmc.kernel.diagnostics()["step size"], frozen)
+    *adapting, frozen = step_sizes["Warmup"]
+    assert not torch.equal(adapting[-1], adapting[-2])
+    assert len(step_sizes["Sample"]) == 400
+    assert all(torch.equal(step_size, frozen) for step_size in step_sizes["Sample"])
     assert z.shape == (400, 200, 2)
     mean, covariance = linear.posterior(y, ~y.isnan())
     precision = torch.linalg.cholesky(torch.linalg.inv(covariance))

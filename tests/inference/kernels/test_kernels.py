@@ -12,9 +12,10 @@ from explainaway.inference import (
     GradientDescent,
     KeyedSource,
     Langevin,
+    NonFiniteStartError,
 )
-from explainaway.inference.kernels.base import NonFiniteStartError
 from explainaway.inference.kernels.integrators import Phase, leapfrog
+from explainaway.inference.kernels.starts import check_start
 from explainaway.inference.kernels.trajectories import leapfrog_each
 
 KERNELS = [
@@ -83,8 +84,9 @@ def test_a_visit_costs_what_it_should(kernel: Any, evaluations: int) -> None:
 def test_a_start_that_is_not_finite_is_named(kernel: Any) -> None:
     start = torch.zeros(3, 2)
     start[1, 0] = torch.nan
+    state = kernel.init(start, Counted())
     with pytest.raises(NonFiniteStartError, match="row 1"):
-        kernel.init(start, Counted())
+        check_start(kernel, state)
 
 
 @pytest.mark.parametrize("kernel", [Langevin(1.0), GradientDescent(1.0), MALA(1.0), HMC(3, 1.0)])

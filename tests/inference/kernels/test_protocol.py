@@ -1,6 +1,7 @@
 """What holds for every kernel, on a model of ours with hidden cells."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import pyro
 import pytest
@@ -11,10 +12,12 @@ from torch import Tensor
 from explainaway.inference import (
     HMC,
     MALA,
+    AlternatingBackProp,
     GaussNewton,
     GradientDescent,
     KeyedSource,
     Langevin,
+    NonFiniteStartError,
     ParallelTempering,
     Potential,
     PyroKernel,
@@ -22,7 +25,19 @@ from explainaway.inference import (
     bind,
     sample_posterior,
 )
-from explainaway.inference.kernels.base import tuning_of
+from explainaway.inference.kernels.capabilities import (
+    adapted,
+    check_kernel,
+    gradients_per_step,
+    has_replicas,
+    is_adjusted,
+    is_tempered,
+    largest_step_size,
+    mass_of,
+    tuning_of,
+    with_adapted,
+)
+from explainaway.inference.kernels.starts import check_start
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 SAMPLERS = {
@@ -107,7 +122,7 @@ def test_batch_mates_and_their_order_do_not_matter(kernel: Any) -> None:
 @EVERY
 def test_what_was_tuned_is_taken_over(kernel: Any) -> None:
     state = _run(kernel, [0, 1, 2], steps=1)
-    tuning = {name: 0.5 * value for name, value in tuning_of(state).items()}
+    tuning = {name: 0.5 * value for name, value in tuning_of(kernel, state).items()}
     again = kernel.init(state.position, _potential().rows(torch.arange(3)))._replace(**tuning)
     for name, value in tuning.items():
         assert torch.equal(getattr(again, name), value)
@@ -151,3 +166,134 @@ def test_pyros_mcmc_runs_it(kernel: Any) -> None:
     mcmc = MCMC(PyroKernel(_model(), kernel), 6, 4, disable_progbar=True)
     mcmc.run(_data())
     assert mcmc.get_samples()["z"].shape == (6, 7, 2)
+
+
+@EVERY
+def test_a_kernel_names_its_states_and_what_is_tuned(kernel: Any) -> None:
+    check_kernel(kernel)
+    state = _run(kernel, [0, 1, 2], steps=2)
+    assert type(state) is kernel.state_type
+    assert type(kernel.init(state.position, _potential(3))) is kernel.state_type
+    assert "step_size" in kernel.tuned
+    assert set(kernel.tuned) <= set(state._fields)
+    assert list(tuning_of(kernel, state)) == list(kernel.tuned)
+
+
+@EVERY
+def test_what_a_state_says_of_its_place_is_so(kernel: Any) -> None:
+    """``energy`` and ``gradient``, carried or found from what is: those of the position."""
+    evaluates_nothing = isinstance(kernel, Langevin | GradientDescent)
+    assert is_adjusted(kernel) is not evaluates_nothing
+    if evaluates_nothing:
+        return
+    for steps in (0, 3):
+        state = _run(kernel, [0, 1, 2, 3], steps)
+        energy, gradient = _potential().rows(torch.arange(4))(state.position)
+        torch.testing.assert_close(state.energy, energy, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(state.gradient, gradient, rtol=1e-7, atol=1e-7)
+
+
+@EVERY
+def test_init_returns_and_its_caller_looks(kernel: Any) -> None:
+    potential, start = _potential(), torch.randn(7, 2).double()
+    check_start(kernel, kernel.init(start, potential))
+    start[4, 1] = torch.nan
+    state = kernel.init(start, potential)
+    if is_adjusted(kernel):
+        with pytest.raises(NonFiniteStartError, match=r"in row 4 \(1 of 7 rows; energy") as failure:
+            check_start(kernel, state)
+        assert failure.value.rows == [4]
+    else:
+        check_start(kernel, state)
+
+
+@EVERY
+def test_what_is_adapted_is_the_state_or_its_replicas(kernel: Any) -> None:
+    state = _run(kernel, [0, 1, 2])
+    rate = torch.rand(3).double()
+    inner, rows, rates = adapted(kernel, state, rate)
+    replicas = 3 if has_replicas(kernel) else 1
+    assert rows.position.shape == (3 * replicas, 2)
+    assert rates.shape == rows.step_size.shape == (3 * replicas,)
+    assert type(rows) is inner.state_type
+    assert is_tempered(kernel) is has_replicas(kernel) is isinstance(kernel, ParallelTempering)
+    again = with_adapted(kernel, state, rows)
+    for name, value in state._asdict().items():
+        torch.testing.assert_close(getattr(again, name), value, rtol=0, atol=0, equal_nan=True)
+    halved = with_adapted(kernel, state, rows._replace(step_size=0.5 * rows.step_size))
+    assert torch.equal(halved.step_size, 0.5 * state.step_size)
+
+
+def test_what_holds_of_a_kernel_that_says_nothing() -> None:
+    assert mass_of(Langevin()) == "identity"
+    assert largest_step_size(MALA()) == float("inf")
+    assert gradients_per_step(MALA()) == 1
+    assert mass_of(MALA(mass="dense")) == "dense"
+    assert largest_step_size(RiemannianMALA()) == 1.0
+    assert gradients_per_step(HMC(7)) == 7
+    assert gradients_per_step(HMC()) == 1
+    # Its replicas have a mass, it has none.
+    assert mass_of(ParallelTempering()) == "identity"
+
+
+class Still(NamedTuple):
+    position: Tensor
+    step_size: Tensor
+
+
+class Turned(NamedTuple):
+    step_size: Tensor
+    position: Tensor
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A kernel that stays where it is."""
+
+    step_size: float = 0.1
+    target_acceptance: float = 0.5
+
+    state_type: ClassVar = Still
+    tuned: ClassVar = ("step_size",)
+
+    def init(self, position: Tensor, potential: Potential) -> Still:
+        return Still(position, torch.full_like(position[:, 0], self.step_size))
+
+    def step(self, state: Still, potential: Potential, generator: Any) -> Any:
+        raise NotImplementedError
+
+
+def test_what_a_kernel_lacks_is_named_before_work_starts() -> None:
+    class Nameless(Rest):
+        tuned = ("step_size", "speed")
+
+    class Heavy(Rest):
+        mass = "diagonal"
+
+    class HeavyToo(Rest):
+        mass = "diagonal"
+        tuned = ("step_size", "scale")
+
+    class Untuned(Rest):
+        tuned = ()
+
+    class Backwards(Rest):
+        state_type = Turned
+
+    check_kernel(Rest())
+    for kernel, message in (
+        (MALA, "must be an object such as MALA"),
+        (object(), "must have 'state_type', which object does not have"),
+        (Nameless(), "states of Nameless must have 'speed', which Still does not have"),
+        (Untuned(), "adapts its 'step_size', so its tuned must name it, got Untuned"),
+        (Heavy(), "adapts its 'scale', so its tuned must name it"),
+        (HeavyToo(), "states of HeavyToo must have 'energy'"),
+        (Backwards(), "states of Backwards must begin with their position, got 'step_size'"),
+    ):
+        for call in (
+            lambda kernel=kernel: AlternatingBackProp(_model(), kernel),
+            lambda kernel=kernel: PyroKernel(_model(), kernel),
+            lambda kernel=kernel: sample_posterior(_model(), _data(), kernel=kernel),
+        ):
+            with pytest.raises(TypeError, match=message):
+                call()

@@ -14,7 +14,7 @@ from explainaway.inference import (
     bind,
     sample_posterior,
 )
-from explainaway.inference.kernels.tempering import _swap
+from explainaway.inference.kernels.tempering import swap_neighbours
 from explainaway.inference.warmup.ladder import LadderEstimate, respaced
 from explainaway.inference.warmup.windows import adapt, start_warmup
 
@@ -66,11 +66,11 @@ def test_every_rung_keeps_its_own_distribution() -> None:
     )
 
 
-def test_a_swap_has_the_weight_it_should() -> None:
+def test_aswap_neighbours_has_the_weight_it_should() -> None:
     potential = bind(_square, torch.full((1,), 1.5))
     state = ParallelTempering(num_replicas=2).init(torch.ones(1, 1), potential)
     for cold, hot, expected in ((1.0, 4.0, 1.0), (4.0, 1.0, 0.0498), (2.0, 2.0, 1.0)):
-        swapped = _swap(
+        swapped = swap_neighbours(
             state._replace(likelihood_energy=torch.tensor([[hot, cold]])), torch.Generator()
         )
         assert float(swapped.swap_rate) == pytest.approx(expected, abs=1e-4)
@@ -115,7 +115,7 @@ def test_a_respaced_ladder_rejects_evenly() -> None:
     )
 
 
-def test_warmup_evens_out_the_swaps() -> None:
+def test_warmup_evens_out_theswap_neighbourss() -> None:
     kernel, chains, steps = ParallelTempering(6, target_acceptance=0.9), 16, 300
     potential = bind(_square, torch.tensor([1.5, 0.2]).repeat(chains))
     source = KeyedSource.of_chains(0, torch.arange(2), chains)

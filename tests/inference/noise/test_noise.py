@@ -95,8 +95,7 @@ def test_no_counter_is_multiplied() -> None:
     def drawn(
         key: torch.Tensor, step: torch.Tensor, other: torch.Tensor
     ) -> tuple[torch.Tensor, ...]:
-        ahead = NoiseAhead(key, [("normal", 64, torch.float32), ("uniform", 1, torch.float32)])
-        generator = ahead.at(step, left=9)
+        generator = NoiseAhead(key).at(step, left=9)
         return generator.normal(64, torch.float32), generator.uniform(1, torch.float32)
 
     key, step = KeyedSource.of_chains(0, torch.arange(4), 1).key, torch.zeros(4, dtype=torch.int64)

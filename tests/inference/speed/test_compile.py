@@ -9,7 +9,7 @@ from torch import Tensor, fx
 
 from explainaway.inference import HMC, MALA, AlternatingBackProp, bind, sample_posterior
 from explainaway.inference.runs.chains import Chains
-from explainaway.inference.runs.visit import MOST_EVALUATIONS, _parts, visit
+from explainaway.inference.runs.visit import MOST_EVALUATIONS, part_sizes, visit
 from explainaway.inference.speed import CapturingEvaluator
 from explainaway.inference.speed.compilation import CompilationWarning
 from explainaway.inference.speed.compile_choice import (
@@ -58,7 +58,6 @@ def test_a_compiled_visit_goes_where_the_plain_one_goes(num_steps: int, num_grap
     moved = []
     for potential in (compiled, plain):
         chains = Chains.start(start.clone(), kernel)
-        chains.step_form = others.step_form
         moved.append((visit(chains, index, potential, kernel, num_steps, seed=7), chains.to_dict()))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
@@ -66,7 +65,6 @@ def test_a_compiled_visit_goes_where_the_plain_one_goes(num_steps: int, num_grap
     moved = []
     for potential in (compiled, plain):
         chains = Chains.start(start.clone(), kernel)
-        chains.step_form = others.step_form
         moved.append((visit(chains, index, potential, kernel, num_steps, seed=8), chains.to_dict()))
     torch.testing.assert_close(moved[0], moved[1], rtol=1e-3, atol=1e-4)
 
@@ -165,8 +163,8 @@ def test_compiled_draws_have_the_exact_mean_and_covariance(kernel: MALA | HMC) -
         (HMC(num_leapfrog=20), 3, [1, 1, 1]),
     ],
 )
-def test_a_long_visit_is_compiled_in_few_parts_of_equal_size(
+def test_a_long_visit_is_compiled_in_fewpart_sizes_of_equal_size(
     kernel: MALA | HMC, num_steps: int, parts: list[int]
 ) -> None:
-    assert _parts(kernel, num_steps, compiles=True) == parts
-    assert _parts(kernel, num_steps, compiles=False) == [num_steps]
+    assert part_sizes(kernel, num_steps, compiles=True) == parts
+    assert part_sizes(kernel, num_steps, compiles=False) == [num_steps]
