@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .arguments import check_positive
 from .kernels.base import Kernel
-from .kernels.capabilities import check_kernel, has_replicas
+from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
 from .potentials.checks import check_uncoupled
 from .potentials.data import ExampleData
@@ -415,6 +415,9 @@ class AlternatingBackProp:
             stop=stop,
             identity=identity,
         )
+        iterations = work.num_iterations
+        steps = self.inference_steps * gradients_per_step(self.kernel)
+        run.potential.evaluator.expect({"energy": iterations * (steps + 1), "loss": iterations})
         drive(work, path, checkpoint_seconds, progress)
         warn_of_divergences(run.progress.history)
         average = run.learner.average

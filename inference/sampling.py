@@ -11,6 +11,7 @@ from torch import Tensor
 from .arguments import check_positive
 from .binding import bound_to
 from .kernels.base import Kernel
+from .kernels.capabilities import check_kernel
 from .kernels.hmc import HMC
 from .posterior import Posterior
 from .potentials.initialization import InitStrategy, first_position
@@ -140,6 +141,7 @@ def sample_posterior(
     check_precision(precision)
     file = free_file(draws_file, path)
     kernel = HMC() if kernel is None else kernel
+    check_kernel(kernel)
     potential = bound_to(
         model,
         data,

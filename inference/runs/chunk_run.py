@@ -10,7 +10,7 @@ from torch import Tensor
 from ..diagnostics.convergence import split_rhat
 from ..diagnostics.moments import Moments, merge, moments_from_dict, moments_to_dict
 from ..kernels.base import Info
-from ..kernels.capabilities import check_kernel, has_replicas, is_adjusted, tuning_of
+from ..kernels.capabilities import has_replicas, is_adjusted, tuning_of
 from ..kernels.starts import check_start
 from ..noise.ahead import NoiseAhead
 from ..noise.keyed import KeyedGenerator, KeyedSource
@@ -61,7 +61,6 @@ class ChunkRun:
         self._buffers = buffers
         self._source = KeyedSource.of_chains(seed, index, c)
         self._ahead: NoiseAhead | None = None
-        check_kernel(kernel)
         self.state: Any = self._started(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._warmup = start_warmup(kernel, self.state, c)
         # Kernels that accept or reject, and whose step size can follow the changing target; one

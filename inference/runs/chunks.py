@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..kernels.base import Info
+from ..kernels.capabilities import gradients_per_step
 from ..potentials.trace import evaluation_mode
 from ..speed import CompileChoice
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -50,7 +51,12 @@ class Chunks:
         if checkpoint is not None and checkpoint.exists():
             self._resume(checkpoint)
         else:
+            self._expect()
             self._run = self._next()
+
+    def _expect(self) -> None:
+        number = self.num_iterations * gradients_per_step(self.plan.kernel)
+        self.plan.potential.evaluator.expect({"energy": number, "parts": number})
 
     def _next(self) -> ChunkRun:
         examples = self._chunks[len(self._finished)]
@@ -151,6 +157,7 @@ class Chunks:
         content = load_checkpoint(path, "a sampling run", self._identity, ENTRIES)
         potential = self.plan.chosen.resumed(content["choices"], self.plan.potential)
         self.plan = replace(self.plan, potential=potential)
+        self._expect()
         self._finished = [Outcome.from_dict(one) for one in content["finished"]]
         if content["run"] is not None:
             self._run = self._next()
