@@ -29,7 +29,7 @@ def rows(smoke: bool) -> list[Row]:
 
 def _rows(case: Case, smoke: bool) -> list[Row]:
     z = case.position()
-    graph = bind(case.model(), case.y)
+    graph = bind(case.model(), case.y, capture=True)
     y = case.y.nan_to_num()
     case.network.requires_grad_(False)
     observed = None if case.observed is None else case.observed.float()
@@ -58,7 +58,7 @@ def _rows(case: Case, smoke: bool) -> list[Row]:
     ]
     if case.y.dim() == 4:
         last = with_arithmetic(
-            bind(replace(case, network=copy.deepcopy(case.network)).model(), case.y),
+            bind(replace(case, network=copy.deepcopy(case.network)).model(), case.y, capture=True),
             Arithmetic(channels_last=True),
         )
         check_same(last(z), eager(z))

@@ -19,7 +19,9 @@ def rows(smoke: bool) -> list[Row]:
     """Compare the rate of operations with that of a large matrix product, the fastest there is."""
     case = deconvnet_case(2, 16, 8) if smoke else deconvnet_case(16, 64, 128)
     z = case.position()
-    potential = with_arithmetic(bind(case.model(), case.y), Arithmetic(channels_last=True))
+    potential = with_arithmetic(
+        bind(case.model(), case.y, capture=True), Arithmetic(channels_last=True)
+    )
     # Parameters do not require gradients here, so that the count is that of z's gradient.
     case.network.requires_grad_(False)
     with FlopCounterMode(display=False) as counter:
