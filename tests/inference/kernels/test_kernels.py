@@ -17,6 +17,7 @@ from explainaway.inference import (
 from explainaway.inference.kernels.integrators import Phase, leapfrog
 from explainaway.inference.kernels.starts import check_start
 from explainaway.inference.kernels.trajectories import leapfrog_each
+from explainaway.inference.potentials.evaluation import PLAIN
 
 KERNELS = [
     Langevin(0.1),
@@ -222,6 +223,8 @@ def test_trajectories_of_different_length_equal_those_run_alone() -> None:
 class Springs:
     """A potential of rows of different stiffness, which counts the rows that are evaluated."""
 
+    evaluator = PLAIN
+
     def __init__(self, stiffness: Tensor, evaluated: list[int]) -> None:
         self.stiffness = stiffness
         self.evaluated = evaluated
@@ -253,10 +256,12 @@ def test_rows_that_have_arrived_leave_the_batch(kind: str, told: str) -> None:
     potential.evaluated.clear()
     ends, num_gradients = leapfrog_each(start, step, lengths, potential, scale, order)
     assert num_gradients == sum(potential.evaluated) / n
-    # What rests in a batch is less than a sixteenth of all rows, or than half of its own.
+    # Each batch is the smallest of its sizes that holds the rows that still move.
+    sizes = [share * n for share in PLAIN.shares]
     for number, size in enumerate(potential.evaluated):
-        resting = size - int((lengths > number).sum())
-        assert 0 <= resting <= max(n / 16, size / 2)
+        moving = int((lengths > number).sum())
+        assert size == min(s for s in sizes if s >= moving)
+    assert len(set(potential.evaluated)) == len(sizes)
     for row, length in enumerate(lengths.tolist()):
         one = slice(row, row + 1)
         alone = leapfrog(

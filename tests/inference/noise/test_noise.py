@@ -5,6 +5,7 @@ import torch
 from explainaway.inference import KeyedSource
 from explainaway.inference.noise.ahead import NoiseAhead
 from explainaway.inference.noise.keyed import common_uniform
+from explainaway.inference.speed import Choices
 from explainaway.inference.speed.graph import capture
 
 
@@ -99,7 +100,7 @@ def test_no_counter_is_multiplied() -> None:
         return generator.normal(64, torch.float32), generator.uniform(1, torch.float32)
 
     key, step = KeyedSource.of_chains(0, torch.arange(4), 1).key, torch.zeros(4, dtype=torch.int64)
-    captured = capture(drawn, [key, step], [torch.zeros(1)])
+    captured = capture(drawn, [key, step], [torch.zeros(1)], Choices())
     nodes = [*captured.preparation.graph.nodes, *captured.module.graph.nodes]
     assert not [node for node in nodes if "arange" in str(node.target)]
     normal, uniform = captured.evaluate(
