@@ -4,7 +4,6 @@ import dataclasses
 import warnings
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -129,6 +128,7 @@ class CapturingEvaluator:
         self._num_captures: dict[Any, int] = {}
         self._is_off = False
         self._refused: set[Hashable] = set()
+        self._expected: dict[str, int] = {}
         self._states: list[_State] = []
         self._kept: WeakKeyDictionary[ExampleData, dict[str, Any]] = WeakKeyDictionary()
 
@@ -156,15 +156,15 @@ class CapturingEvaluator:
             self._must_look = True
 
     def expect(self, num_evaluations: Mapping[str, int]) -> None:
-        """Say how many evaluations will come, by the kind of task: few are not worth a graph."""
-        if self._compiles:
-            return
+        """Say how many evaluations will come, by the kind of task: few are not worth a graph.
+
+        Those of one run after the other add up, and what was found worth it once stays so.
+        """
         for kind, number in num_evaluations.items():
-            pays = number >= WORTH_CAPTURING
-            if not self.choices.choose(f"capture {kind}", partial(bool, pays)):
-                self._refused.add(kind)
-        if "energy" in self._refused:
-            self._is_off = True
+            total = self._expected[kind] = self._expected.get(kind, 0) + number
+            name = f"capture {kind}"
+            pays = self._compiles or total >= WORTH_CAPTURING
+            self.choices.made[name] = bool(self.choices.made.get(name)) or pays
 
     def look(self) -> None:
         """See at the next call whether the model is what it was.
@@ -204,19 +204,14 @@ class CapturingEvaluator:
 
     def __call__(self, task: Task, potential: Potential, *varying: Tensor) -> tuple[Tensor, ...]:
         """Return ``task.function(potential, *varying)``, by a graph where there is one."""
-        if not self._is_captured(task):
-            return task.function(potential, *varying)
         if self._looks or self._must_look:
             self._look()
-            if self._is_off:
-                return task.function(potential, *varying)
-        state = self._states[0]
         tensors = varying if potential.beta is None else (*varying, potential.beta)
         key = (task.name, potential.autocast, *map(_form, tensors))
-        bounds = state.bounds.get(potential.data)
+        bounds = self._states[0].bounds.get(potential.data) if self._states else None
         found = None if bounds is None else bounds.get(key)
         if found is None or (self._compiles and not found[0].is_compiled):
-            found = self._find(task, key, potential, tensors)
+            found = self._find(task, key, potential, tensors) if self._is_captured(task) else None
             if found is None:
                 # What is inside a step that will be captured whole need not be captured.
                 inside = task.num_steps > 0 and self._is_captured(task)
@@ -231,11 +226,17 @@ class CapturingEvaluator:
         """Return whether a task is, or may still be, captured."""
         if self._is_off or (task.num_steps > 0 and not self._compiles):
             return False
-        return task.name not in self._refused and _kind(task) not in self._refused
+        return task.name not in self._refused and self._is_worth_it(task)
+
+    def _is_worth_it(self, task: Task) -> bool:
+        kind = task.name[0] if isinstance(task.name, tuple) else task.name
+        return self.choices.made.get(f"capture {kind}", True) is not False
 
     def _look(self) -> None:
         """Put the state first whose contents are the model's, or begin a new one."""
         self._must_look = False
+        if self._is_off:
+            return
         for place, state in enumerate(self._states):
             if state.contents.unchanged():
                 if place > 0:
@@ -386,10 +387,6 @@ class CapturingEvaluator:
             CaptureWarning,
             stacklevel=2,
         )
-
-
-def _kind(task: Task) -> Hashable:
-    return task.name[0] if isinstance(task.name, tuple) else task.name
 
 
 def _form(tensor: Tensor) -> tuple[Any, ...]:

@@ -327,9 +327,11 @@ def test_what_a_capture_costs_is_weighed_against_what_it_saves(number: int, capt
     assert len(evaluator.graphs) == captured
 
 
-def test_a_resumed_run_keeps_what_was_weighed() -> None:
+def test_runs_that_follow_each_other_are_weighed_together() -> None:
     evaluator = CapturingEvaluator(_loop)
-    evaluator.expect({"energy": 10})
+    for number, captured in ((WORTH_CAPTURING // 2, False), (WORTH_CAPTURING // 2, True)):
+        evaluator.expect({"energy": number})
+        assert evaluator.choices.made == {"capture energy": captured}
     again = CapturingEvaluator(_loop, choices=evaluator.choices)
-    again.expect({"energy": 100_000})
-    assert again.choices.made == {"capture energy": False}
+    again.expect({"energy": 1})
+    assert again.choices.made == {"capture energy": True}
