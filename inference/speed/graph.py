@@ -97,7 +97,7 @@ def capture(
     _refuse_sizes_from_data(graph)
     held = _lift_constants(traced)
     if not exact:
-        _use_faster_arithmetic(graph, len(varying), choices)
+        use_faster_arithmetic(graph, len(varying), choices)
     if not any(_is_mutable(node) for node in graph.nodes):
         simplify(graph)
         move_factors(graph, list(graph.nodes)[: len(varying)])
@@ -149,7 +149,7 @@ def _refuse_sizes_from_data(graph: fx.Graph) -> None:
             )
 
 
-def _use_faster_arithmetic(graph: fx.Graph, num_varying: int, choices: Choices) -> None:
+def use_faster_arithmetic(graph: fx.Graph, num_varying: int, choices: Choices) -> None:
     """Rewrite what is the same function, in sums of another order."""
     graph.eliminate_dead_code()
     inputs = list(graph.nodes)[:num_varying]

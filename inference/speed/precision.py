@@ -66,11 +66,11 @@ def chosen_arithmetic(
     if precision != "auto":
         return Arithmetic(torch.bfloat16 if precision == "bfloat16" else None)
     layouts = [False, True] if _has_convolutions(potential.model) else [False]
-    dtypes = [None, torch.bfloat16] if _is_bfloat16_fast(position.device) else [None]
+    dtypes = [None, torch.bfloat16] if is_bfloat16_fast(position.device) else [None]
     some = torch.arange(min(TIMED_EXAMPLES, potential.num_examples), device=position.device)
     potential, position = potential.rows(some), position[some]
     times = {
-        form: _seconds(form, potential, position)
+        form: evaluation_seconds(form, potential, position)
         for form in (Arithmetic(dtype, last) for dtype in dtypes for last in layouts)
     }
     plain, fastest = Arithmetic(), min(times, key=times.__getitem__)
@@ -89,14 +89,15 @@ def _has_convolutions(model: Callable[..., Any]) -> bool:
     return isinstance(model, nn.Module) and any(isinstance(m, kinds) for m in model.modules())
 
 
-def _is_bfloat16_fast(device: torch.device) -> bool:
+def is_bfloat16_fast(device: torch.device) -> bool:
     """Multiply two matrices: without units for it, bfloat16 can be some hundred times slower."""
     a = torch.ones(256, 256, device=device)
     b = a.bfloat16()
     return _median_seconds(lambda: b @ b, device) < _median_seconds(lambda: a @ a, device)
 
 
-def _seconds(form: Arithmetic, potential: Potential, position: Tensor) -> float:
+def evaluation_seconds(form: Arithmetic, potential: Potential, position: Tensor) -> float:
+    """Return how long an evaluation takes in some form; the potential's model stays as it is."""
     model = copy.deepcopy(potential.model) if form.channels_last else potential.model
     # Graphs of the trial are not those of the run, whose choices a checkpoint may bring.
     if isinstance(potential.evaluator, CapturingEvaluator):

@@ -36,7 +36,7 @@ def onednn_is_faster(choices: Choices) -> bool:
 @functools.cache
 def measured_onednn_is_faster(num_threads: int) -> bool:
     """Return whether it is, by the clock, asked once for each number of threads."""
-    if torch.are_deterministic_algorithms_enabled() or _linear() is None:
+    if torch.are_deterministic_algorithms_enabled() or onednn_linear() is None:
         return False
     generator = torch.Generator().manual_seed(0)
     # Of the type that is asked for, whatever the default is.
@@ -50,7 +50,7 @@ def measured_onednn_is_faster(num_threads: int) -> bool:
     return close and times[1] < FASTER_BY * times[0]
 
 
-def _linear() -> Any:
+def onednn_linear() -> Any:
     """Return oneDNN's linear layer, None in a torch without it."""
     if not torch.backends.mkldnn.is_available():
         return None
@@ -59,13 +59,13 @@ def _linear() -> Any:
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """Return ``a @ b`` of float32 matrices on a CPU, by oneDNN."""
-    result: Tensor = _linear()(a, b.t(), None, "none", [], "")
+    result: Tensor = onednn_linear()(a, b.t(), None, "none", [], "")
     return result
 
 
 def use_onednn(graph: fx.Graph) -> None:
     """Give large float32 products of a graph on a CPU to oneDNN."""
-    linear = _linear().default
+    linear = onednn_linear().default
     for node in list(graph.nodes):
         if node.target is aten.addmm.default and not node.kwargs:
             bias, left, right = node.args
@@ -91,7 +91,7 @@ _OPERATORS.define("linear(Tensor input, Tensor weight, Tensor? bias) -> Tensor")
 
 @torch.library.impl(_OPERATORS, "linear", "CPU")
 def _linear_on_cpu(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    result: Tensor = _linear()(input, weight, bias, "none", [], "")
+    result: Tensor = onednn_linear()(input, weight, bias, "none", [], "")
     return result
 
 
@@ -104,7 +104,7 @@ def for_inductor(module: fx.GraphModule) -> fx.GraphModule:
     """Return a graph whose products TorchInductor leaves alone: it expects packed weights there."""
     graph = fx.Graph()
     graph.output(graph.graph_copy(module.graph, {}))
-    linear = getattr(_linear(), "default", None)
+    linear = getattr(onednn_linear(), "default", None)
     for node in graph.nodes:
         if node.op == "call_function" and node.target is linear:
             node.target = torch.ops.explainaway.linear.default

@@ -37,7 +37,7 @@ def _scaled(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
         scaled.meta["val"] = gate.meta["val"]
         gate.replace_all_uses_with(scaled, delete_user_cb=lambda user: user is not scaled)
 
-    monkeypatch.setattr(graph, "_use_faster_arithmetic", rewrite)
+    monkeypatch.setattr(graph, "use_faster_arithmetic", rewrite)
 
 
 @pytest.mark.parametrize(("factor", "kept"), [(1.002, True), (1.5, False)])

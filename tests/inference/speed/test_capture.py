@@ -22,7 +22,7 @@ from explainaway.inference.speed.evaluator import (
     RECAPTURED_FROM,
     CapturingEvaluator,
 )
-from explainaway.inference.speed.products import _linear
+from explainaway.inference.speed.products import onednn_linear
 from explainaway.models import (
     Bernoulli,
     Gaussian,
@@ -371,7 +371,7 @@ def test_learning_is_the_same_bits_with_and_without_capture(
 
 def test_products_by_onednn_are_those_of_the_blas(monkeypatch: pytest.MonkeyPatch) -> None:
     """Large products go to whichever library is faster; here to oneDNN in any case."""
-    if _linear() is None:
+    if onednn_linear() is None:
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr("explainaway.inference.speed.graph.onednn_is_faster", lambda threads: True)
     model = GeneratorModel(Normal(128), mlp(128, (128,), hidden=(128,)), Gaussian(0.3))

@@ -57,8 +57,8 @@ def test_auto_takes_what_is_clearly_fastest(
         timed.append(form)
         return seconds_of_it if form == fastest else 1.0
 
-    monkeypatch.setattr(precision_module, "_seconds", seconds)
-    monkeypatch.setattr(precision_module, "_is_bfloat16_fast", lambda device: True)
+    monkeypatch.setattr(precision_module, "evaluation_seconds", seconds)
+    monkeypatch.setattr(precision_module, "is_bfloat16_fast", lambda device: True)
     found = chosen_arithmetic("auto", bind(model, y), z)
     assert len(timed) == 4
     assert found == (fastest if chosen else Arithmetic())
@@ -66,14 +66,14 @@ def test_auto_takes_what_is_clearly_fastest(
 
 def test_bfloat16_is_not_tried_where_it_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
     model = GeneratorModel(Normal(3), mlp(3, (6,)), Gaussian(0.3))
-    monkeypatch.setattr(precision_module, "_is_bfloat16_fast", lambda device: False)
+    monkeypatch.setattr(precision_module, "is_bfloat16_fast", lambda device: False)
     tried: list[Arithmetic] = []
 
     def seconds(form: Arithmetic, *_: object) -> float:
         tried.append(form)
         return 1.0
 
-    monkeypatch.setattr(precision_module, "_seconds", seconds)
+    monkeypatch.setattr(precision_module, "evaluation_seconds", seconds)
     assert chosen_arithmetic("auto", bind(model, torch.rand(4, 6)), torch.randn(4, 3))[0] is None
     assert tried == [Arithmetic()]
 
@@ -86,9 +86,9 @@ def test_a_checkpoint_keeps_what_was_chosen(
     def fit(epochs: int, faster: bool) -> AlternatingBackProp:
         torch.manual_seed(0)
         model = GeneratorModel(Normal(3), mlp(3, (6,)), Gaussian(0.3))
-        monkeypatch.setattr(precision_module, "_is_bfloat16_fast", lambda device: faster)
+        monkeypatch.setattr(precision_module, "is_bfloat16_fast", lambda device: faster)
         monkeypatch.setattr(
-            precision_module, "_seconds", lambda form, *_: 1.0 if form.autocast else 2.0
+            precision_module, "evaluation_seconds", lambda form, *_: 1.0 if form.autocast else 2.0
         )
         abp = AlternatingBackProp(model, MALA(), batch_size=5, precision="auto")
         abp.fit(y, epochs=epochs, checkpoint=tmp_path / "fit.pt", progress=False)
