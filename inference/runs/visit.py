@@ -1,4 +1,4 @@
-"""A visit to the chains of a minibatch: some steps, what they adapt, and their tally."""
+"""A visit to the chains of a minibatch: some steps, what they adapt, and their totals."""
 
 import math
 from collections.abc import Sequence
@@ -83,23 +83,23 @@ def visit(
     )
     key = chains.keys(seed, index)
     moved: Sequence[Tensor] = (position, step_size, curvature)
-    tallies: list[_Tally] = []
+    totals: list[_Totals] = []
     done = 0
     for part in part_sizes(kernel, num_steps, potential.evaluator.compiles):
         steps = _Steps(kernel, c, part, done == 0, curvature.shape[1] > 0)
         given = (*moved, time + done, key)
         task = Task(steps.name, steps, num_steps=part, tame=steps.tamed)
         outputs = potential.evaluator(task, potential, *given)
-        split = len(outputs) - len(_Tally._fields)
-        moved, tally = outputs[:split], _Tally(*outputs[split:])
-        if done == 0 and not math.isfinite(float(tally.start)):
+        split = len(outputs) - len(_Totals._fields)
+        moved, of_part = outputs[:split], _Totals(*outputs[split:])
+        if done == 0 and not math.isfinite(float(of_part.start)):
             _check_start(kernel, position, potential, index)
-        tallies.append(tally)
+        totals.append(of_part)
         done += part
     state: Any = kernel.state_type(*moved)
     step_size = state.step_size[:b]
     if curvature.shape[1] > 0:
-        squares = _total([tally.squares for tally in tallies]) / num_steps
+        squares = _summed([part.squares for part in totals]) / num_steps
         learned = _learned(curvature, squares, time, c * num_steps)
         chains.curvature[index] = learned
         # The same steps as before in the typical direction: what changes is their proportions.
@@ -107,12 +107,12 @@ def visit(
     chains.position[index] = state.position.reshape(c, b, -1).transpose(0, 1)
     chains.step_size[index] = step_size
     chains.num_steps[index] = time + num_steps
-    num_rates = _total([tally.num_rates for tally in tallies])
+    num_rates = _summed([part.num_rates for part in totals])
     return Visit(
         state.position,
-        tallies[-1].energy,
-        _total([tally.rate_sum for tally in tallies]) / num_rates,
-        _total([tally.num_diverging for tally in tallies]),
+        totals[-1].energy,
+        _summed([part.rate_sum for part in totals]) / num_rates,
+        _summed([part.num_diverging for part in totals]),
     )
 
 
@@ -154,7 +154,7 @@ def _check_start(
         )
 
 
-class _Tally(NamedTuple):
+class _Totals(NamedTuple):
     """What is known after some steps beside the state.
 
     Attributes
@@ -179,7 +179,7 @@ class _Tally(NamedTuple):
     start: Tensor
 
 
-def _total(parts: list[Tensor]) -> Tensor:
+def _summed(parts: list[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.stack(parts).sum(0)
 
 
@@ -187,8 +187,8 @@ class _Steps:
     """Steps of a kernel with their noise and their adaptation, as one function of tensors.
 
     From ``(position, step size, curvature, time, key)``, or from ``(*state, time, key)`` where they
-    go on from other steps, to ``(*state, *tally)``. Step size, curvature and time are those of each
-    example, key that of each chain.
+    go on from other steps, to ``(*state, *totals)``. Step size, curvature and time are those of
+    each example, key that of each chain.
     """
 
     def __init__(
@@ -227,7 +227,7 @@ class _Steps:
             rates.append(info.acceptance_rate)
             diverging.append(info.diverging)
         all_rates = torch.stack(rates)
-        tally = _Tally(
+        totals = _Totals(
             squares,
             info.potential_energy.mean(),
             all_rates.nansum(),
@@ -235,7 +235,7 @@ class _Steps:
             torch.stack(diverging).sum(),
             start,
         )
-        return *state, *tally
+        return *state, *totals
 
     def tamed(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return arguments with steps so small that chains do not part by rounding."""

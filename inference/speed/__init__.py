@@ -2,7 +2,7 @@
 
 ``Potential(..., evaluator=CapturingEvaluator(model))`` evaluates by graphs that ``tracing`` makes
 and checks: ``graph`` runs the model once under torch's tracer and splits what it did, ``simplify``,
-``layers``, ``products``, ``columns`` and ``deconvolution`` rewrite it, ``compilation`` compiles it,
+``layers``, ``products``, ``im2col`` and ``deconvolution`` rewrite it, ``compilation`` compiles it,
 ``choices`` keeps what a clock has decided. With ``PlainEvaluator`` the model itself is run, and the
 numbers are the same.
 """

@@ -84,7 +84,7 @@ def use_subpixels(graph: fx.Graph, varying: set[fx.Node], choices: Choices) -> N
             value.is_contiguous(),
             torch.get_num_threads(),
         )
-        if not choices.choose(f"subpixels {question}", lambda q=question: is_faster(*q)):  # type: ignore[misc]
+        if not choices.choose(f"subpixels {question}", lambda q=question: subpixels_are_faster(*q)):  # type: ignore[misc]
             continue
         with graph.inserting_before(node):
             arranged = graph.call_function(
@@ -164,7 +164,7 @@ def trial(
 
 
 @functools.cache
-def is_faster(
+def subpixels_are_faster(
     form: Form, shape: tuple[int, ...], channels: int, contiguous: bool, num_threads: int
 ) -> bool:
     """Return whether the sub-pixel form of a deconvolution is clearly faster, measured once.

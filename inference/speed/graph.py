@@ -16,8 +16,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 from .choices import Choices
-from .columns import use_columns
 from .deconvolution import use_subpixels
+from .im2col import use_im2col
 from .layers import FoldedNormalisation
 from .products import onednn_is_faster, use_onednn
 from .simplify import is_random, move_factors, simplify, varying_nodes
@@ -156,7 +156,7 @@ def use_faster_arithmetic(graph: fx.Graph, num_varying: int, choices: Choices) -
     if onednn_is_faster(choices):
         use_onednn(graph)
     varying = varying_nodes(graph, inputs)
-    use_columns(graph, varying, choices)
+    use_im2col(graph, varying, choices)
     use_subpixels(graph, varying, choices)
 
 

@@ -45,7 +45,7 @@ def test_a_captured_network_in_sub_pixel_form_gives_the_same_energies_and_gradie
         asked.append(form)
         return True
 
-    monkeypatch.setattr(deconvolution, "is_faster", always)
+    monkeypatch.setattr(deconvolution, "subpixels_are_faster", always)
     monkeypatch.setattr(deconvolution, "WORTH_A_TRIAL", 0)
     network = deconvnet(3, (3, 16, 16), width=4, batch_norm=batch_norm).eval()
     model = GeneratorModel(Normal(3), network, Gaussian(0.3, torch.tanh))
@@ -62,7 +62,7 @@ def test_a_captured_network_in_sub_pixel_form_gives_the_same_energies_and_gradie
 
 
 def test_weights_changed_in_place_are_rearranged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deconvolution, "is_faster", lambda *_: True)
+    monkeypatch.setattr(deconvolution, "subpixels_are_faster", lambda *_: True)
     monkeypatch.setattr(deconvolution, "WORTH_A_TRIAL", 0)
     network = deconvnet(3, (1, 8, 8), width=4, batch_norm=False)
     model = GeneratorModel(Normal(3), network, Gaussian(0.3))
@@ -82,7 +82,7 @@ def test_weights_changed_in_place_are_rearranged_anew(monkeypatch: pytest.Monkey
 def test_other_deconvolutions_stay_as_they_are(
     changed: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deconvolution, "is_faster", lambda *_: True)
+    monkeypatch.setattr(deconvolution, "subpixels_are_faster", lambda *_: True)
     monkeypatch.setattr(deconvolution, "WORTH_A_TRIAL", 0)
     given = {"stride": 2, "padding": 2, "output_padding": 1} | changed
     layer = torch.nn.ConvTranspose2d(2, 2, 5, **given)
@@ -96,7 +96,7 @@ def test_other_deconvolutions_stay_as_they_are(
 
 
 def test_small_ones_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deconvolution, "is_faster", lambda *_: True)
+    monkeypatch.setattr(deconvolution, "subpixels_are_faster", lambda *_: True)
     model = GeneratorModel(Normal(3), deconvnet(3, (1, 8, 8), width=4), Gaussian(0.3)).eval()
     potential, z = bind(model, torch.rand(4, 1, 8, 8), capture=True), torch.randn(4, 3)
     assert torch.equal(potential(z)[1], potential.plain()(z)[1])
@@ -105,7 +105,7 @@ def test_small_ones_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter([0.9, 1.0, 0.7, 1.0])
     monkeypatch.setattr(deconvolution, "least_seconds", lambda work, num_calls: next(seconds))
-    deconvolution.is_faster.cache_clear()
-    assert not deconvolution.is_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, 1)
-    assert deconvolution.is_faster(Form(5, 2, 2), (1, 2, 4, 4), 4, True, 1)
-    deconvolution.is_faster.cache_clear()
+    deconvolution.subpixels_are_faster.cache_clear()
+    assert not deconvolution.subpixels_are_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, 1)
+    assert deconvolution.subpixels_are_faster(Form(5, 2, 2), (1, 2, 4, 4), 4, True, 1)
+    deconvolution.subpixels_are_faster.cache_clear()

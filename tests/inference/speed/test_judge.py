@@ -1,10 +1,12 @@
 """The model is the judge of its graphs: what nobody can see from outside is found by comparing."""
 
+import math
 import random
 import sys
 import types
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +16,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from explainaway.inference import AlternatingBackProp, CaptureWarning, bind
+from explainaway.inference import (
+    MALA,
+    AlternatingBackProp,
+    CaptureWarning,
+    bind,
+    sample_posterior,
+)
 from explainaway.inference.potentials.potential import Potential
 from explainaway.inference.speed import CapturingEvaluator
 from explainaway.inference.speed.evaluator import COMPARED_EVERY, WORTH_CAPTURING
-from explainaway.models import GeneratorModel, Normal, Observation, factorised, mlp
+from explainaway.models import Gaussian, GeneratorModel, Normal, Observation, factorised, mlp
 
 SIGMA = 1.0
 OTHER = types.ModuleType("another_module")
@@ -239,6 +247,10 @@ def _selects(y: Tensor) -> None:
         pyro.factor("y", cells.sum(1))
 
 
+def _learns_selected(y: Tensor) -> None:
+    _selects(y - pyro.param("level", torch.zeros(5)))
+
+
 def _counts(y: Tensor) -> None:
     seen = ~y.isnan()
     with pyro.plate("examples", len(y)):
@@ -288,6 +300,38 @@ def test_capturing_uses_up_no_random_number() -> None:
     assert torch.equal(captured[0], again[0])
     nothing = states_after(lambda: None)
     assert captured[1:] == nothing[1:]
+
+
+def test_a_fit_with_dropout_goes_on_with_the_same_draws(tmp_path: Path) -> None:
+    """Case 27: 4 epochs against 2 and 2 by a checkpoint differed by 1.9 in the latents."""
+    y = torch.randn(200, 5)
+
+    def fit(epochs: int, file: Path | None) -> Tensor:
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.3), nn.Linear(8, 5))
+        model = GeneratorModel(Normal(2), network, Gaussian(0.5))
+        abp = AlternatingBackProp(model, inference_steps=50)
+        latents: Tensor = abp.fit(y, epochs=epochs, checkpoint=file, progress=False).latents
+        return latents
+
+    whole = fit(4, None)
+    fit(2, tmp_path / "fit.pt")
+    assert torch.equal(fit(4, tmp_path / "fit.pt"), whole)
+
+
+def test_what_a_mask_selects_is_learned_from_and_sampled() -> None:
+    """Case 25: a RuntimeError in ``fit`` and ``sample_posterior``, in batches of 10."""
+    y = torch.randn(60, 5)
+    y[torch.rand(60, 5) < 0.4] = torch.nan
+    with pytest.warns(CaptureWarning, match="the size of a tensor depends on the data"):
+        posterior = sample_posterior(
+            _selects, y[:4], kernel=MALA(), warmup_steps=300, num_samples=10, progress=False
+        )
+    assert bool(posterior.position.isfinite().all())
+    learner = AlternatingBackProp(_learns_selected, inference_steps=5, batch_size=10)
+    with pytest.warns(CaptureWarning, match="the size of a tensor depends on the data"):
+        fit = learner.fit(y, epochs=10, progress=False)
+    assert all(map(math.isfinite, fit.history["loss"]))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

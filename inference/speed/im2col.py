@@ -42,7 +42,7 @@ TIMED_EXAMPLES = 16
 TIMED_CALLS = 2
 
 
-def use_columns(graph: fx.Graph, varying: set[fx.Node], choices: Choices) -> None:
+def use_im2col(graph: fx.Graph, varying: set[fx.Node], choices: Choices) -> None:
     """Replace the deconvolutions, and their gradients in the input, that are faster as products.
 
     Parameters
@@ -73,7 +73,7 @@ def use_columns(graph: fx.Graph, varying: set[fx.Node], choices: Choices) -> Non
             onednn,
             torch.get_num_threads(),
         )
-        if choices.choose(f"columns {question}", lambda q=question: is_faster(*q)):  # type: ignore[misc]
+        if choices.choose(f"im2col {question}", lambda q=question: im2col_is_faster(*q)):  # type: ignore[misc]
             replace = _replace_gradient if backward else _replace
             replace(graph, node, form, onednn)
     graph.eliminate_dead_code()
@@ -85,7 +85,7 @@ def _replace(graph: fx.Graph, node: fx.Node, form: Form, onednn: bool) -> None:
     with graph.inserting_before(node):
         matrix = _matrix(graph, weight)
         result = graph.call_function(
-            torch.ops.explainaway.deconvolution_by_columns.default,
+            torch.ops.explainaway.deconvolution_by_im2col.default,
             (
                 image,
                 matrix,
@@ -109,7 +109,7 @@ def _replace_gradient(graph: fx.Graph, node: fx.Node, form: Form, onednn: bool) 
     (first,) = node.users
     with graph.inserting_before(node):
         result = graph.call_function(
-            torch.ops.explainaway.convolution_by_columns.default,
+            torch.ops.explainaway.convolution_by_im2col.default,
             (
                 gradient,
                 _matrix(graph, weight),
@@ -132,7 +132,7 @@ def _matrix(graph: fx.Graph, weight: fx.Node) -> fx.Node:
 
 
 @functools.cache
-def is_faster(
+def im2col_is_faster(
     form: Form,
     shape: tuple[int, ...],
     channels: int,
@@ -172,10 +172,10 @@ def is_faster(
         matrix = weight.permute(0, 2, 3, 1).reshape(above, -1)
         options = (matrix, form.size, form.stride, form.padding, last, onednn)
         if backward:
-            ours = functools.partial(convolution_by_columns, image, *options)
+            ours = functools.partial(convolution_by_im2col, image, *options)
             others = [lambda: torch.conv2d(image, weight, stride=form.stride, padding=form.padding)]
         else:
-            ours = functools.partial(deconvolution_by_columns, image, *options)
+            ours = functools.partial(deconvolution_by_im2col, image, *options)
             arranged = subpixel_filters(weight, form.stride, form.padding)
             others = [
                 lambda: deconvolved(image, weight, form),
@@ -190,7 +190,7 @@ def is_faster(
         )
 
 
-def deconvolution_by_columns(
+def deconvolution_by_im2col(
     image: Tensor, matrix: Tensor, size: int, stride: int, padding: int, last: bool, onednn: bool
 ) -> Tensor:
     """Return a transposed convolution that multiplies sides by its stride.
@@ -222,10 +222,10 @@ def deconvolution_by_columns(
     return _stored(result, last)
 
 
-def convolution_by_columns(
+def convolution_by_im2col(
     image: Tensor, matrix: Tensor, size: int, stride: int, padding: int, last: bool, onednn: bool
 ) -> Tensor:
-    """Return the transpose of :func:`deconvolution_by_columns`: an ordinary convolution.
+    """Return the transpose of :func:`deconvolution_by_im2col`: an ordinary convolution.
 
     Parameters
     ----------
@@ -274,7 +274,7 @@ def _stored(pixels: Tensor, last: bool) -> Tensor:
 
 
 _OPERATORS = torch.library.Library("explainaway", "FRAGMENT")
-for _function in (deconvolution_by_columns, convolution_by_columns):
+for _function in (deconvolution_by_im2col, convolution_by_im2col):
     _OPERATORS.define(
         f"{_function.__name__}"
         "(Tensor image, Tensor matrix, int size, int stride, int padding, bool last, bool onednn)"

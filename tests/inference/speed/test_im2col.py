@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from explainaway.inference import bind
-from explainaway.inference.speed import columns
-from explainaway.inference.speed.columns import convolution_by_columns, deconvolution_by_columns
+from explainaway.inference.speed import im2col
 from explainaway.inference.speed.deconvolution import Form, deconvolved
+from explainaway.inference.speed.im2col import convolution_by_im2col, deconvolution_by_im2col
 from explainaway.models import Gaussian, GeneratorModel, Normal, deconvnet
 
 from ...conftest import assert_as_plain
@@ -23,11 +23,11 @@ def test_the_product_is_the_deconvolution_and_its_transpose(
     weight = torch.randn(3, 6, form.size, form.size, dtype=torch.double)
     matrix = weight.permute(0, 2, 3, 1).reshape(3, -1)
     expected = deconvolved(image, weight, form)
-    got = deconvolution_by_columns(image, matrix, *form, last, onednn)
+    got = deconvolution_by_im2col(image, matrix, *form, last, onednn)
     torch.testing.assert_close(got, expected)
     assert got.is_contiguous() != last
     below = torch.randn_like(expected)
-    turned = convolution_by_columns(below, matrix, *form, last, onednn)
+    turned = convolution_by_im2col(below, matrix, *form, last, onednn)
     torch.testing.assert_close((turned * image).sum(), (below * expected).sum())
     torch.testing.assert_close(
         turned, torch.conv2d(below, weight, stride=form.stride, padding=form.padding)
@@ -43,8 +43,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[object, ...]]:
         asked.append(arguments)
         return True
 
-    monkeypatch.setattr(columns, "is_faster", always)
-    monkeypatch.setattr(columns, "WORTH_A_TRIAL", 0)
+    monkeypatch.setattr(im2col, "im2col_is_faster", always)
+    monkeypatch.setattr(im2col, "WORTH_A_TRIAL", 0)
     return asked
 
 
@@ -66,8 +66,8 @@ def test_a_captured_network_by_products_gives_the_same_energies_and_gradients(
         for node in graph.module.graph.nodes
         if node.op == "call_function" and "." in str(node.target)
     ]
-    assert kinds.count("deconvolution_by_columns") == 2
-    assert kinds.count("convolution_by_columns") == 2
+    assert kinds.count("deconvolution_by_im2col") == 2
+    assert kinds.count("convolution_by_im2col") == 2
     assert not {"convolution", "convolution_backward"} & set(kinds)
     assert {arguments[4] for arguments in asked} == {False, True}
     assert_as_plain(potential, z, list(model.parameters()))
@@ -100,9 +100,9 @@ def test_gradients_in_the_filters_stay_convolutions(asked: list[tuple[object, ..
 def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(seconds: list[float], backward: bool) -> bool:
         taken = iter(seconds)
-        monkeypatch.setattr(columns, "least_seconds", lambda work, num_calls: next(taken))
-        columns.is_faster.cache_clear()
-        return columns.is_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, backward, False, 1)
+        monkeypatch.setattr(im2col, "least_seconds", lambda work, num_calls: next(taken))
+        im2col.im2col_is_faster.cache_clear()
+        return im2col.im2col_is_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, backward, False, 1)
 
     assert chosen([0.7, 1.0, 1.0], backward=False)
     assert not chosen([0.7, 1.0, 0.8], backward=False)
@@ -110,4 +110,4 @@ def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert chosen([0.7, 1.0], backward=True)
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     assert not chosen([0.1, 1.0], backward=True)
-    columns.is_faster.cache_clear()
+    im2col.im2col_is_faster.cache_clear()
