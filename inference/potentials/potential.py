@@ -10,13 +10,13 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from .curvature import curvature, positive_part
-from .data import ExampleData
+from .data import ExampleData, Identity
 from .evaluation import PLAIN, Evaluator, Task
 from .trace import Layout, LogDensity, Model, Record, Substitute, run, seeded
 
 
 class Parts(NamedTuple):
-    """Energies of the prior and of the likelihood, nats, with their gradients.
+    """Energies of the prior and of the (tempered) likelihood, nats, with their gradients.
 
     Shapes are (...) for energies and (..., d) for gradients.
     """
@@ -35,7 +35,7 @@ class Parts(NamedTuple):
         return self.prior_gradient + beta[..., None] * self.likelihood_gradient
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Potential:
     """``E(z) = -log p(z) - β log p(y | z)`` of each example, in nats, in unconstrained space.
 
@@ -64,7 +64,7 @@ class Potential:
     layout: Layout
     beta: Tensor | None = None
     autocast: torch.dtype | None = None
-    evaluator: Evaluator = field(default=PLAIN, repr=False, compare=False)
+    evaluator: Evaluator = field(default=PLAIN, repr=False)
 
     @property
     def num_examples(self) -> int:
@@ -90,7 +90,8 @@ class Potential:
 
     def parts(self, position: Float[Tensor, "n d"]) -> Parts:
         """Return the energies of the prior and of the likelihood and their gradients, detached."""
-        return Parts(*self.evaluator(PARTS, self, position))
+        prior, likelihood, *gradients = self.evaluator(PARTS, self, position)
+        return Parts(prior, gradients[0], likelihood, gradients[1])
 
     def loss(self, position: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean of ``-log p(y, z)`` over examples, differentiable in θ.
@@ -119,7 +120,7 @@ class Potential:
                 gradients = torch.autograd.grad(loss, parameters)
             return loss.detach(), *gradients
 
-        task = Task(("loss", *map(id, parameters)), function, _loss)
+        task = Task(("loss", *map(Identity, parameters)), function, _loss)
         loss, *gradients = self.evaluator(task, self, position)
         return loss, gradients
 
@@ -212,7 +213,10 @@ class Potential:
         return positive_part(prior) + fisher
 
     def metric_diag(self, position: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-        """Return the diagonal of the metric, the prior's part cut off at zero entry by entry."""
+        """Return the diagonals of both parts of the metric, the prior's cut off at zero.
+
+        Where the prior's curvature has no negative eigenvalue that is the metric's diagonal.
+        """
         prior, fisher = curvature(self, position)
         return (prior.diagonal(dim1=1, dim2=2).clamp(min=0.0)) + fisher.diagonal(dim1=1, dim2=2)
 
@@ -231,7 +235,11 @@ class Potential:
         return torch.cat([part.reshape(self.num_examples, -1) for part in parts], 1)
 
     def unflatten(self, position: Float[Tensor, "n d"]) -> dict[str, Tensor]:
-        """Return the constrained latents by site name, (n, ...)."""
+        """Return the constrained latents by site name, (n, ...).
+
+        Where every latent is real they are views of the position, which then may have any number
+        of rows.
+        """
         if all(site.is_real for site in self.layout.sites):
             return {
                 site.name: position[:, site.start : site.stop].reshape(-1, *site.shape)
@@ -249,13 +257,13 @@ class Potential:
 
     def draw_prior(self, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return one draw of the latents from the prior and of the observed sites given it."""
-        record = Substitute({}, predict=True)
-        latents = Record()
-        with torch.no_grad(), seeded(seed), latents:
-            run(self.model, self.data, record)
+        observed = Substitute({}, predict=True)
+        record = Record()
+        with torch.no_grad(), seeded(seed), record:
+            run(self.model, self.data, observed)
         names = {site.name for site in self.layout.sites}
-        drawn = {site["name"]: site["value"] for site in latents.sites if site["name"] in names}
-        return drawn, record.predicted
+        drawn = {site["name"]: site["value"] for site in record.sites if site["name"] in names}
+        return drawn, observed.predicted
 
 
 def _energy_and_gradient(potential: Potential, position: Tensor) -> tuple[Tensor, ...]:
@@ -274,31 +282,32 @@ def _loss(potential: Potential, position: Tensor) -> tuple[Tensor, ...]:
     return (potential.loss(position),)
 
 
+def _part_energies(potential: Potential, position: Tensor) -> tuple[Tensor, ...]:
+    density = potential.density(position)
+    likelihood = density.likelihood
+    return -density.prior, -(likelihood if potential.beta is None else potential.beta * likelihood)
+
+
 def _parts(potential: Potential, position: Tensor) -> tuple[Tensor, ...]:
     position = position.detach().requires_grad_()
     with torch.enable_grad():
-        density = potential.density(position)
-        likelihood = density.likelihood
-        if potential.beta is not None:
-            likelihood = potential.beta * likelihood
-        energies = -density.prior, -likelihood
-        gradients = [
-            torch.autograd.grad(energy.sum(), position, retain_graph=True, materialize_grads=True)[
-                0
-            ]
-            if energy.requires_grad
-            else torch.zeros_like(position)
-            for energy in energies
-        ]
-    prior, likelihood = (energy.detach() for energy in energies)
-    return prior, gradients[0], likelihood, gradients[1]
+        energies = _part_energies(potential, position)
+        gradients = []
+        for energy in energies:
+            gradient = torch.zeros_like(position)
+            if energy.requires_grad:
+                (gradient,) = torch.autograd.grad(
+                    energy.sum(), position, retain_graph=True, materialize_grads=True
+                )
+            gradients.append(gradient)
+    return *(energy.detach() for energy in energies), *gradients
 
 
 ENERGY = Task("energy", _energy_and_gradient, _energy)
 """Energies and their gradients."""
 
-PARTS = Task("parts", _parts)
-"""The :class:`Parts` of a potential."""
+PARTS = Task("parts", _parts, _part_energies)
+"""The energies of :class:`Parts`, then their gradients."""
 
 
 def validate(model: Model, data: ExampleData) -> None:

@@ -14,7 +14,6 @@ from ..potentials.data import ExampleData
 from ..potentials.evaluation import SHARES, Task
 from ..potentials.potential import ENERGY, Potential
 from ..potentials.trace import Model, seeded
-from .agreement import OTHER_ARITHMETIC
 from .bound import Bound, versions_of
 from .choices import Choices
 from .compilation import CompilationWarning, compiled
@@ -59,13 +58,14 @@ class CaptureWarning(UserWarning):
 
 @dataclass
 class _Entry:
-    """A graph in use.
+    """A graph in use, and as it was captured where it has been compiled since.
 
     ``uses`` counts its evaluations, ``compared_at`` is the count at which the model is asked next,
     ``doubts`` the number of the last doubt that has been settled.
     """
 
     captured: Captured
+    graph: Graph
     doubts: int
     uses: int = 0
     compared_at: int = COMPARED_EVERY
@@ -87,9 +87,12 @@ class _State:
 class CapturingEvaluator:
     """Evaluates one model's potentials by captured graphs.
 
-    A graph is compared with the model itself when it is made, when :meth:`doubt` has been called,
-    and every 256 evaluations. Where they differ it is made anew, and a ``CaptureWarning`` says so;
-    where they differ again, the model is run from then on.
+    The life of a graph: a task is run as it is until a graph is worth it (``expect``, and a count
+    where nobody says what will come); it is captured and checked (``tracing``), kept for one form
+    of data (:class:`_Entry`) and bound to each data set of that form (``bound``); compiled after
+    some more evaluations, if at all; compared with the model when :meth:`doubt` has been called and
+    every 256 evaluations. Where they differ all graphs are made anew, and a ``CaptureWarning`` says
+    so; where they differ again, and where a model cannot be captured, it is run from then on.
 
     Parameters
     ----------
@@ -146,7 +149,7 @@ class CapturingEvaluator:
     def graphs(self) -> list[Graph]:
         """The graphs that are in use."""
         entries = self._states[0].entries.values() if self._states else ()
-        return [entry.captured.graph for entry in entries]
+        return [entry.graph for entry in entries]
 
     def compile(self, compiles: bool) -> None:
         """Compile graphs from now on, or do not."""
@@ -163,7 +166,7 @@ class CapturingEvaluator:
         for kind, number in num_evaluations.items():
             total = self._expected[kind] = self._expected.get(kind, 0) + number
             name = f"capture {kind}"
-            pays = self._compiles or total >= WORTH_CAPTURING
+            pays = self._compiles or self._trusted or total >= WORTH_CAPTURING
             self.choices.made[name] = bool(self.choices.made.get(name)) or pays
 
     def look(self) -> None:
@@ -258,26 +261,36 @@ class CapturingEvaluator:
         self, task: Task, key: Any, potential: Potential, tensors: Sequence[Tensor]
     ) -> tuple[_Entry, Bound] | None:
         """Return the graph of a task bound to its data, None while it is to be run as it is."""
-        state = self._states[0]
-        form = (*key, potential.data.signature())
-        calls = state.calls[form] = state.calls.get(form, 0) + max(task.num_steps, 1)
-        entry = state.entries.get(form)
+        entry = self._entry(task, key, potential, tensors)
         if entry is None:
-            if calls < self._captured_from(task, form):
+            return None
+        bounds = self._states[0].bounds.setdefault(potential.data, {})
+        if key not in bounds:
+            bounds[key] = entry, Bound(entry.graph, potential.data.tensors())
+        return bounds[key]
+
+    def _entry(
+        self, task: Task, key: Any, potential: Potential, tensors: Sequence[Tensor]
+    ) -> _Entry | None:
+        """Return the graph of a task for data of this form, made and compiled when it is time."""
+        state, form = self._states[0], (*key, potential.data.signature())
+        calls = state.calls[form] = state.calls.get(form, 0) + max(task.num_steps, 1)
+        if form not in state.entries:
+            if calls < self._captured_from(task, form) or (
+                task.num_steps > 0 and not self._energy_is_the_models(potential, tensors[0])
+            ):
                 return None
-            entry = self._captured(task, potential, tensors)
+            entry = self._new_entry(task, potential, tensors)
             if entry is None:
                 return None
             state.entries[form] = entry
             self._num_captures[form] = self._num_captures.get(form, 0) + 1
             self._num_states = 0
-        given = potential.data.tensors()
+        entry = state.entries[form]
         if self._compiles and not entry.is_compiled and calls >= _compiled_from(task):
-            self._compile(entry, tensors, given)
-        bounds = state.bounds.setdefault(potential.data, {})
-        if key not in bounds:
-            bounds[key] = entry, Bound(entry.captured.graph, given)
-        return bounds[key]
+            self._compile(entry, tensors, potential.data.tensors())
+            state.bounds.clear()
+        return entry
 
     def _captured_from(self, task: Task, form: Any) -> int:
         """Return from how many evaluations on a task is captured."""
@@ -287,40 +300,35 @@ class CapturingEvaluator:
         # Who changes a model again and again waits longer each time.
         return first + RECAPTURED_FROM * self._num_captures.get(form, 0)
 
-    def _captured(
+    def _new_entry(
         self, task: Task, potential: Potential, tensors: Sequence[Tensor]
     ) -> _Entry | None:
-        split = len(tensors) - (potential.beta is not None)
+        num_varying = len(tensors) if potential.beta is None else len(tensors) - 1
 
         def function(*arguments: Tensor) -> tuple[Tensor, ...]:
             given = arguments[len(tensors) :]
             plain = dataclasses.replace(
                 potential.plain(),
                 data=potential.data.with_tensors(given),
-                beta=None if potential.beta is None else arguments[split],
+                beta=None if potential.beta is None else arguments[num_varying],
             )
-            return task.function(plain, *arguments[:split])
+            return task.function(plain, *arguments[:num_varying])
 
-        given = potential.data.tensors()
         varying = [t.detach() for t in (task.tame(tensors) if task.tame else tensors)]
         try:
-            if task.num_steps > 0:
-                # Its graph is as true as that of the energy, made of the same model: with that
-                # one the model will be compared.
-                self(ENERGY, potential, tensors[0])
-            return _Entry(captured(function, varying, given, self.choices), self._doubts)
+            found = captured(function, varying, potential.data.tensors(), self.choices)
         except NotCapturedError as error:
             self._refused.add(task.name)
             # Steps are captured only to be compiled: that they cannot be is no news.
             if task.num_steps == 0:
                 self._turn_off(str(error))
             return None
+        return _Entry(found, found.graph, self._doubts)
 
     def _compile(self, entry: _Entry, varying: Sequence[Tensor], given: Sequence[Tensor]) -> None:
         try:
-            graph = compiled(entry.captured.graph, varying, [*given, *entry.captured.graph.held])
-            entry.captured, entry.is_compiled = Captured(graph, OTHER_ARITHMETIC), True
-            self._states[0].bounds.clear()
+            entry.graph = compiled(entry.graph, varying, [*given, *entry.graph.held])
+            entry.is_compiled = True
         except RuntimeError as error:
             self._compiles = False
             warnings.warn(
@@ -339,35 +347,46 @@ class CapturingEvaluator:
     ) -> tuple[Tensor, ...]:
         """Compare a graph with the model; return the result of the one that is right."""
         entry.compared_at, entry.doubts = entry.uses + COMPARED_EVERY, self._doubts
-        tensors = varying if potential.beta is None else (*varying, potential.beta)
         if task.num_steps > 0:
-            differences = self._num_differences
-            self(ENERGY, potential, varying[0])
-            if self._num_differences == differences:
-                return bound(*tensors)
-            return task.function(potential, *varying)
+            # A graph of steps is as true as that of the energy, which was made of the same model.
+            right = self._energy_is_the_models(potential, varying[0])
+        else:
+            right = self._is_the_models(task, entry, potential, varying)
+        if not right:
+            return task.function(potential.plain(), *varying)
+        return bound(*varying) if potential.beta is None else bound(*varying, potential.beta)
+
+    def _energy_is_the_models(self, potential: Potential, position: Tensor) -> bool:
+        """Return whether the energy's graph gives what the model gives now; made if need be."""
+        tensors = (position,) if potential.beta is None else (position, potential.beta)
+        key = ("judge", potential.autocast, *map(_form, tensors))
+        entry = self._entry(ENERGY, key, potential, tensors)
+        return entry is not None and self._is_the_models(ENERGY, entry, potential, (position,))
+
+    def _is_the_models(
+        self, task: Task, entry: _Entry, potential: Potential, varying: tuple[Any, ...]
+    ) -> bool:
         value = task.value or task.function
         buffers = Buffers()
         with torch.no_grad(), random_states_kept(), buffers.noted():
             expected = value(potential.plain(), *varying)
-        if entry.captured.graph.is_pure:
-            outputs = got = bound(*tensors)
-        else:
-            with seeded(0), buffers.restored():
-                got = bound(*tensors)
-            outputs = ()
-        if entry.captured.agrees(got[: len(expected)], expected):
-            return outputs or bound(*tensors)
-        self._notice_difference(got[0], expected[0])
-        return task.function(potential.plain(), *varying)
+        tensors = varying if potential.beta is None else (*varying, potential.beta)
+        with seeded(0), buffers.restored():
+            # As it was captured: compiled, it has other roundings.
+            got = Bound(entry.captured.graph, potential.data.tensors())(*tensors)
+        values = got[: len(expected)]
+        if entry.captured.has_values(values, expected):
+            return True
+        self._notice_difference(values[0], expected[0])
+        return False
 
     def _notice_difference(self, got: Tensor, expected: Tensor) -> None:
         self._num_differences += 1
         apart = (got - expected).abs().flatten()
         what = (
             "the model has changed since it was captured as a graph, in something that cannot be "
-            "seen from outside, such as a global variable, a class attribute or an array: its "
-            f"energies differ by up to {float(apart.max()):.3g} nats (row {int(apart.argmax())}). "
+            "seen from outside, such as a global variable, a class attribute or an array: what it "
+            f"gives differs by up to {float(apart.max()):.3g} nats (row {int(apart.argmax())}). "
             f"Up to {COMPARED_EVERY} evaluations before this one may have been of the model as it "
             "was"
         )

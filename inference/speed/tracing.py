@@ -12,7 +12,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.overrides import TorchFunctionMode
 
 from ..potentials.trace import seeded
-from .agreement import OTHER_ARITHMETIC, agree, mostly_agree
+from .agreement import OTHER_ARITHMETIC, ROUNDING, agree, mostly_agree
 from .bound import Bound
 from .choices import Choices
 from .graph import Graph, capture
@@ -29,11 +29,12 @@ class Captured(NamedTuple):
     graph: Graph
     tolerance: float | None
 
-    def agrees(self, got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
-        """Return whether results are the function's, as far as this graph can give them."""
-        if agree(got, expected):
-            return True
-        return self.tolerance is not None and mostly_agree(got, expected, self.tolerance)
+    def has_values(self, got: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+        """Return whether results are the function's, as far as this graph can give them.
+
+        Of values, not of gradients: no row may be off.
+        """
+        return agree(got, expected, ROUNDING if self.tolerance is None else self.tolerance)
 
 
 class NotCapturedError(Exception):

@@ -175,7 +175,8 @@ def _adapt_mass(
         scale = estimated_scale(moments)
         step_size = warmup.step_size.log_average.exp()
         if step + 1 == edges[1]:
-            step_size = torch.full_like(step_size, STEP_SIZE_AFTER_MASS)
+            first = min(STEP_SIZE_AFTER_MASS, largest_step_size(kernel))
+            step_size = torch.full_like(step_size, first)
         state = state._replace(
             scale=scale.repeat(num_chains, *[1] * (scale.dim() - 1)),
             step_size=step_size.repeat(num_chains),

@@ -27,6 +27,16 @@ def test_one_row_may_be_far_off_and_two_may_not() -> None:
     assert not mostly_agree([b], [a], 1e-2)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (15,)])
+def test_none_of_few_rows_may_be_far_off(shape: tuple[int, ...]) -> None:
+    a = torch.ones(shape)
+    assert mostly_agree([1.001 * a], [a], 1e-2)
+    assert not mostly_agree([torch.full(shape, torch.nan)], [a], 1e-2)
+    b = a.clone().reshape(-1)
+    b[0] = 100.0
+    assert not mostly_agree([b.reshape(shape)], [a], 1e-2)
+
+
 def _scaled(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let other arithmetic multiply each ReLU's gradient by a factor."""
 

@@ -23,8 +23,10 @@ from explainaway.inference import (
     bind,
     sample_posterior,
 )
+from explainaway.inference.potentials.evaluation import Task
 from explainaway.inference.potentials.potential import Potential
 from explainaway.inference.speed import CapturingEvaluator
+from explainaway.inference.speed import evaluator as evaluator_module
 from explainaway.inference.speed.evaluator import COMPARED_EVERY, WORTH_CAPTURING
 from explainaway.models import Gaussian, GeneratorModel, Normal, Observation, factorised, mlp
 
@@ -203,6 +205,24 @@ def test_without_a_doubt_the_model_is_asked_now_and_then() -> None:
     with pytest.warns(CaptureWarning, match="cannot be seen from outside"):
         energies = [_energy(potential) for _ in range(COMPARED_EVERY)]
     assert energies[-1] == pytest.approx(AFTER, abs=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_steps_that_are_compiled_are_compared_as_often(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of steps is judged by the energy, which must not wait for its own turn."""
+    monkeypatch.setattr(evaluator_module, "compiled", lambda graph, *_: graph)
+    potential = bind(UNSEEN["class attribute"][0](), torch.ones(rows), compile=True)
+    task = Task("two energies", lambda p, z: (p(z)[0], p(z + 1)[0]), num_steps=1)
+    z = torch.full((rows, 1), 0.3)
+    for _ in range(20):
+        got = potential.evaluator(task, potential, z)
+    assert len(potential.evaluator.graphs) == 2  # type: ignore[attr-defined]
+    Holder.sigma = 3.0
+    with pytest.warns(CaptureWarning, match="captured anew"):
+        got = [potential.evaluator(task, potential, z) for _ in range(COMPARED_EVERY)][-1]
+    torch.testing.assert_close(got[0], torch.full((rows,), AFTER), rtol=1e-5, atol=1e-5)
 
 
 def test_the_second_difference_ends_the_use_of_graphs() -> None:

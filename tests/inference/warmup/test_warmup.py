@@ -1,7 +1,8 @@
 """Warmup by what it must find: masses, step sizes and path lengths with a known right value."""
 
 import itertools
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from explainaway.inference import (
     HMC,
     MALA,
+    AlternatingBackProp,
     KeyedSource,
     Langevin,
     RiemannianMALA,
@@ -176,3 +178,24 @@ def test_auto_serves_from_a_fine_noise_to_a_coarse_one(kernel: Any, scale: float
     assert float(inside.float().mean()) > 0.9
     assert posterior.summary().frozen == []
     assert posterior.sample_stats["lp"].isfinite().all()
+
+
+@dataclass(frozen=True)
+class Short(MALA):
+    """MALA that takes no large step."""
+
+    max_step_size: ClassVar[float] = 0.3
+
+
+def test_no_adaptation_goes_beyond_the_largest_step() -> None:
+    """Neither a new mass in warmup nor one that changes from visit to visit."""
+    model = GeneratorModel(Normal(2), mlp(2, (4,), hidden=()), Gaussian(5.0))
+    y, kernel = torch.randn(6, 4), Short(mass="auto")
+    posterior = sample_posterior(
+        model, y, kernel=kernel, warmup_steps=60, num_samples=5, progress=False
+    )
+    assert float(posterior.tuning["step_size"].max()) <= 0.3 + 1e-6
+    abp = AlternatingBackProp(model, kernel, inference_steps=5)
+    abp.fit(y, epochs=20, progress=False)
+    assert abp.chains is not None
+    assert 0.2 < float(abp.chains.step_size.max()) <= 0.3 + 1e-6
