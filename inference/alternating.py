@@ -401,6 +401,8 @@ class AlternatingBackProp:
         def tell(record: dict[str, float]) -> None:
             for callback in callbacks:
                 callback(self, record)
+                # It had the model in hands.
+                run.potential.evaluator.doubt()
 
         work = Epochs(
             run=run,

@@ -110,7 +110,6 @@ class Epochs:
             for name, value in record.items():
                 progress.history.setdefault(name, []).append(value)
             self.tell(record)
-            self.run.potential.evaluator.doubt()
             progress.stopped = self.stop is not None and self.stop(progress.history)
 
     def _end_of_epoch(self) -> dict[str, float]:
