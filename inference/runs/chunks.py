@@ -14,6 +14,7 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .chunk_run import ChunkRun
 from .draw_store import DrawStore, allocate, fill_samples
 from .driver import drive
+from .files import settle
 from .outcome import Outcome
 from .plan import Plan
 
@@ -152,6 +153,8 @@ class Chunks:
                 "choices": self.plan.chosen.to_dict(),
             },
         )
+        if self.store.path is not None:
+            settle(self.store.path)
 
     def _resume(self, path: Path) -> None:
         content = load_checkpoint(path, "a sampling run", self._identity, ENTRIES)
@@ -201,7 +204,12 @@ def sample(
     with evaluation_mode(plan.potential.model):
         one = plan.potential.rows(torch.arange(1, device=plan.start.device))
         store = allocate(
-            plan.potential, one.unflatten(plan.start[:1, 0]), c, plan.num_samples, draws_file
+            plan.potential,
+            one.unflatten(plan.start[:1, 0]),
+            c,
+            plan.num_samples,
+            draws_file,
+            unfinished=checkpoint is not None,
         )
         work = Chunks(plan, store, checkpoint)
         drive(work, checkpoint, checkpoint_seconds, progress)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ..potentials.potential import dtype_and_device
 from .checkpoint import load_checkpoint, save_checkpoint
+from .files import settle
 from .fit_record import Progress
 from .fit_run import FitRun
 from .snapshot import drop_snapshots, restore_snapshot, save_snapshot
@@ -50,7 +51,9 @@ def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
         },
     )
     if snapshot is not None:
-        drop_snapshots(path, but=snapshot)
+        assert run.chains.file is not None
+        settle(run.chains.file)
+        drop_snapshots(path, but=snapshot["name"])
 
 
 def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
