@@ -137,7 +137,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         _sample(path)
     with pytest.raises(ValueError, match="must be a checkpoint of a posterior, it is one of a fit"):
         Posterior.load(path)
-    with pytest.raises(ValueError, match="there is no file .*nothing"):
+    with pytest.raises(ValueError, match=r"there is no file .*nothing"):
         Posterior.load(tmp_path / "nothing")
 
 
