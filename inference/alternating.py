@@ -28,6 +28,7 @@ from .runs.fit_run import FitRun
 from .runs.held_out import HeldOut
 from .runs.last_draws import last_draws
 from .runs.learner import Learner, OptimizerLike, SchedulerLike
+from .runs.probes import settings_of
 from .runs.visit import visit
 from .speed import Chosen, Compile, Precision, check_compile, check_precision, evaluator_for
 
@@ -246,7 +247,8 @@ class AlternatingBackProp:
         watched = None
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
-        return FitRun(potential, chains, learner, chosen, seed, watched)
+        settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
+        return FitRun(potential, chains, learner, chosen, seed, watched, settings=settings)
 
     def _placed(
         self,

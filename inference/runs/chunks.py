@@ -1,6 +1,7 @@
 """The way of a sampling run: chunk after chunk, and what its checkpoint holds."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -17,8 +18,9 @@ from .driver import drive
 from .files import settle
 from .outcome import Outcome
 from .plan import Plan
+from .probes import NUM_ROWS, Probes, check_probes, check_settings, settings_of
 
-ENTRIES = ("finished", "run", "draws", "choices")
+ENTRIES = ("finished", "run", "draws", "choices", "settings", "probes")
 
 
 class Chunks:
@@ -49,11 +51,16 @@ class Chunks:
         self._run: ChunkRun | None = None
         self._info: Info | None = None
         self._identity = {} if checkpoint is None else plan.identity()
+        self._settings = {} if checkpoint is None else settings_of(plan.potential.model, {})
         if checkpoint is not None and checkpoint.exists():
             self._resume(checkpoint)
         else:
             self._expect()
             self._run = self._next()
+
+    @cached_property
+    def _probes(self) -> Probes:
+        return Probes.of(self.plan.potential, self.plan.start[:NUM_ROWS, 0])
 
     def _expect(self) -> None:
         number = self.num_iterations * gradients_per_step(self.plan.kernel)
@@ -151,6 +158,8 @@ class Chunks:
                 "run": None if run is None else run.to_dict(),
                 "draws": draws,
                 "choices": self.plan.chosen.to_dict(),
+                "settings": self._settings,
+                "probes": self._probes._asdict(),
             },
         )
         if self.store.path is not None:
@@ -158,6 +167,8 @@ class Chunks:
 
     def _resume(self, path: Path) -> None:
         content = load_checkpoint(path, "a sampling run", self._identity, ENTRIES)
+        check_settings(path, content["settings"], {}, self._settings)
+        check_probes(path, content["probes"], self.plan.potential)
         potential = self.plan.chosen.resumed(content["choices"], self.plan.potential)
         self.plan = replace(self.plan, potential=potential)
         self._expect()
