@@ -8,6 +8,7 @@ from .alternating import AlternatingBackProp
 from .binding import bind
 from .diagnostics.convergence import nested_rhat
 from .diagnostics.summary import Summary, summarise
+from .diagnostics.verdict import SamplingWarning
 from .kernels.base import Info, Kernel
 from .kernels.gauss_newton import GaussNewton
 from .kernels.gradient_descent import GradientDescent
@@ -23,7 +24,7 @@ from .potentials.potential import Potential
 from .pyro_kernel import PyroKernel
 from .runs.fit_record import Fit, StepRecord
 from .runs.stopping import NoProgress
-from .sampling import SamplingWarning, sample_posterior
+from .sampling import sample_posterior
 from .speed import CaptureWarning, CompilationWarning
 
 __all__ = [

@@ -28,6 +28,7 @@ from .runs.fit_run import FitRun
 from .runs.held_out import HeldOut
 from .runs.last_draws import last_draws
 from .runs.learner import Learner, OptimizerLike, SchedulerLike
+from .runs.probes import settings_of
 from .runs.visit import visit
 from .speed import Chosen, Compile, Precision, check_compile, check_precision, evaluator_for
 
@@ -221,6 +222,7 @@ class AlternatingBackProp:
         seed: int,
         resumes: bool,
         held_out: ExampleData | None = None,
+        has_checkpoint: bool = False,
     ) -> FitRun:
         if self._run is not None:
             self._run.chosen.release(self._run.potential)
@@ -233,7 +235,7 @@ class AlternatingBackProp:
         parameters = parameters_of(self.model, head)
         if self.chains_file is not None:
             check_new_file(self.chains_file, "chains_file", resumes)
-        chains = self._placed(potential, examples, seed, self.chains_file)
+        chains = self._placed(potential, examples, seed, self.chains_file, has_checkpoint)
         position = chains.position[first, 0]
         check_uncoupled(potential, position)
         with evaluation_mode(self.model):
@@ -245,14 +247,19 @@ class AlternatingBackProp:
         watched = None
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
-        return FitRun(potential, chains, learner, chosen, seed, watched)
+        settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
+        return FitRun(potential, chains, learner, chosen, seed, watched, settings=settings)
 
     def _placed(
-        self, potential: Potential, examples: ExampleData, seed: int, file: Path | None
+        self,
+        potential: Potential,
+        examples: ExampleData,
+        seed: int,
+        file: Path | None,
+        unfinished: bool = False,
     ) -> Chains:
-        return Chains.placed(
-            potential, examples, self.num_chains, self.kernel, seed, self.init_strategy, file
-        )
+        c, kernel, strategy = self.num_chains, self.kernel, self.init_strategy
+        return Chains.placed(potential, examples, c, kernel, seed, strategy, file, unfinished)
 
     def step(self, batch: Batch, index: Tensor) -> StepRecord:
         """Infer and learn once: the body of the loop, for people who write their own.
@@ -392,7 +399,7 @@ class AlternatingBackProp:
             held_out = self._examples(_as_call(validation))
             validate(self.model, held_out)
         resumes = path is not None and path.exists()
-        self._run = run = self._started(examples, seed, resumes, held_out)
+        self._run = run = self._started(examples, seed, resumes, held_out, path is not None)
         identity = {} if path is None else self._identity(run, examples)
         if path is not None and resumes:
             resume_fit(run, path, identity)

@@ -15,6 +15,7 @@ from .arguments import check_positive
 from .diagnostics import arviz as _arviz
 from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
 from .diagnostics.summary import Summary, summarise
+from .diagnostics.verdict import stopped_chains, warn_of_problems
 from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
@@ -124,7 +125,13 @@ class Posterior:
         Raises
         ------
         ValueError
-            If the posterior was loaded without its potential and kernel, or θ has changed.
+            If the posterior was loaded without its potential and kernel, or θ has changed, or
+            the energies of the last draws are not what they were: model or data have changed.
+
+        Warns
+        -----
+        SamplingWarning
+            Of all draws, as the first run does, and of chains that have stopped moving.
         """
         check_positive("num_samples", num_samples)
         plan = self.continuation
@@ -138,12 +145,13 @@ class Posterior:
                 "the model's parameters have changed since these draws were made, so further "
                 "draws would be of another posterior: sample afresh"
             )
+        plan.check_energies()
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         plan = replace(plan, num_samples=num_samples)
         further = Posterior.of(
             *sample(plan, free_file(draws_file, path), path, checkpoint_seconds, progress)
         )
-        return Posterior(
+        whole = Posterior(
             samples={k: torch.cat([v, further.samples[k]], 1) for k, v in self.samples.items()},
             sample_stats={
                 name: value
@@ -161,6 +169,15 @@ class Posterior:
             potential=further.potential,
             continuation=further.continuation,
         )
+        rate = self.sample_stats["acceptance_rate"]
+        whole.warn(stopped_chains(self.position, further.position, rate))
+        return whole
+
+    def warn(self, more: tuple[str, ...] = ()) -> None:
+        """Warn of what the draws show to be wrong, once, with more that is known to be."""
+        if self.position.shape[1] >= 4:
+            step_size = self.sample_stats["step_size"]
+            warn_of_problems(self.summary(), step_size, more, stacklevel=4)
 
     def typical_tuning(self) -> dict[str, Tensor]:
         """Return a tuning for other examples, (1, ...): hand it to ``sample_posterior(tuning=)``.

@@ -1,11 +1,9 @@
 """Sampling the posterior of many examples, every chain of each in one batch."""
 
 import os
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from .arguments import check_positive
@@ -169,7 +167,7 @@ def sample_posterior(
         tuning=tuning,
     )
     posterior = Posterior.of(*sample(plan, file, path, checkpoint_seconds, progress))
-    _warn_of_problems(posterior)
+    posterior.warn()
     return posterior
 
 
@@ -180,26 +178,3 @@ def _check_tuning(tuning: Mapping[str, Tensor] | None, num_examples: int) -> Non
                 f"tuning[{name!r}] must lead with the {num_examples} examples, or with 1 for all "
                 f"of them (posterior.typical_tuning()), got shape {tuple(value.shape)}"
             )
-
-
-class SamplingWarning(UserWarning):
-    """Draws that should not be trusted as they are; the message names what is wrong."""
-
-
-def _warn_of_problems(posterior: Posterior) -> None:
-    if posterior.position.shape[1] < 4:
-        return
-    problems = posterior.summary().problems()
-    collapsed = posterior.sample_stats["step_size"] < 1e-5
-    if bool(collapsed.any()):
-        problems.append(
-            f"the step size fell below 1e-5 in {int(collapsed.sum())} examples (first: "
-            f"{int(torch.nonzero(collapsed)[0])}): a latent's scale is far from 1, or the "
-            "likelihood has a kink or a wall there; rescale the data or the prior"
-        )
-    if problems:
-        warnings.warn(
-            "the draws cannot be trusted yet:\n- " + "\n- ".join(problems),
-            SamplingWarning,
-            stacklevel=3,
-        )

@@ -9,6 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+LARGEST_COPIED = 2**28
+"""Bytes of a mapped file up to which it is copied, as everything else is."""
+
 
 @dataclass(frozen=True, eq=False)
 class ExampleData:
@@ -32,7 +35,8 @@ class ExampleData:
         """Return data made from what a user gave: tensors, NumPy arrays, a data set or a loader.
 
         Floating-point arrays take the model's ``dtype``, others keep theirs; all move to
-        ``device``.
+        ``device``. What is not converted is copied, so that it stays what it was when its
+        owner changes it, unless it is large and mapped from a file.
 
         Raises
         ------
@@ -42,10 +46,12 @@ class ExampleData:
         args = _unload(args)
 
         def convert(value: Any) -> Any:
+            is_mapped = _is_mapped(value)
             if isinstance(value, np.ndarray):
                 value = torch.from_numpy(np.ascontiguousarray(value))
             if isinstance(value, Tensor):
-                return value.to(device, dtype if value.is_floating_point() else None)
+                to = dtype if value.is_floating_point() else None
+                return value.to(device, to, copy=not is_mapped)
             return value
 
         args = _map_tree(convert, args)
@@ -150,6 +156,15 @@ class Identity:
 
     def __hash__(self) -> int:
         return id(self._value)
+
+
+def _is_mapped(value: Any) -> bool:
+    """Return whether this is a file in memory that is too large to be copied."""
+    if isinstance(value, Tensor):
+        is_file = value.device.type == "cpu" and value.untyped_storage().filename is not None
+    else:
+        is_file = isinstance(value, np.memmap)
+    return is_file and value.nbytes >= LARGEST_COPIED
 
 
 def _unload(args: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from ..potentials.data import ExampleData
 from ..potentials.initialization import InitStrategy, first_position
 from ..potentials.potential import Potential
 from ..warmup.windows import adapted_mass
+from .files import make_room, new_file
 
 MOST_KEPT_KEYS = 100_000
 """Chains up to which all keys are kept, which saves a visit some thirty small operations."""
@@ -60,14 +61,24 @@ class Chains:
         )
 
     @staticmethod
-    def mapped(file: Path, shape: tuple[int, int, int], kernel: Kernel[Any]) -> "Chains":
+    def mapped(
+        file: Path, shape: tuple[int, int, int], kernel: Kernel[Any], unfinished: bool = False
+    ) -> "Chains":
         """Return chains whose positions lie in a file that is mapped into memory.
 
         A visit reads and writes the pages of its own examples; the others stay on disk. A file that
-        is there already is taken as it is.
+        is there already is taken as it is; a new one takes all its blocks from the disk at once.
+
+        Raises
+        ------
+        OSError
+            If there is no room for it.
         """
         size = math.prod(shape)
         dtype = torch.get_default_dtype()
+        if not file.exists():
+            num_bytes = size * dtype.itemsize
+            new_file(file, lambda new: make_room(new, num_bytes, "chains_file", file), unfinished)
         position = torch.from_file(str(file), shared=True, size=size, dtype=dtype).reshape(shape)
         step_size = full_step_size(kernel.step_size, torch.empty(shape[0], 1))
         curvature = torch.ones(shape[0], _num_curvatures(kernel, shape[2]))
@@ -83,13 +94,14 @@ class Chains:
         seed: int,
         strategy: InitStrategy | None,
         file: Path | None,
+        unfinished: bool = False,
     ) -> "Chains":
         """Return the chains of examples where they start, in memory or in a file."""
         if file is None:
             position = first_position(potential.on(examples), num_chains, seed, strategy)
             return Chains.start(position, kernel)
         n = examples.num_examples
-        chains = Chains.mapped(file, (n, num_chains, potential.latent_dim), kernel)
+        chains = Chains.mapped(file, (n, num_chains, potential.latent_dim), kernel, unfinished)
         for index in torch.arange(n).split(PLACED_AT_ONCE):
             some = potential.on(examples.select(index))
             chains.position[index] = first_position(some, num_chains, seed, strategy, index)

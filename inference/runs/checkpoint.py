@@ -1,9 +1,8 @@
-"""Checkpoints: plain dicts of tensors and numbers, written atomically."""
+"""Checkpoints: plain dicts of tensors and numbers, written atomically, with a checksum."""
 
 import hashlib
 import os
-import pickle
-import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FORMAT = 2
+from .files import delete_unfinished, is_whole, write_whole
+
+FORMAT = 3
 """Of what checkpoints hold; a file of another is refused, there is no conversion."""
 
 
@@ -29,6 +30,8 @@ def check_folder(path: str | os.PathLike[str], argument: str) -> Path:
 def check_new_file(path: str | os.PathLike[str], argument: str, resumes: bool) -> Path:
     """Return the path of a file to be made, or raise if it is there already and nothing resumes.
 
+    What a run has left there that was killed before its first checkpoint is deleted.
+
     Raises
     ------
     FileNotFoundError
@@ -37,7 +40,7 @@ def check_new_file(path: str | os.PathLike[str], argument: str, resumes: bool) -
         If the file exists.
     """
     path = check_folder(path, argument)
-    if path.exists() and not resumes:
+    if path.exists() and not resumes and not delete_unfinished(path):
         raise ValueError(
             f"{argument} {str(path)!r} exists already: give another file, or delete it"
         )
@@ -45,17 +48,14 @@ def check_new_file(path: str | os.PathLike[str], argument: str, resumes: bool) -
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint beside its place and move it there, so that none is ever half written."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save({"format": FORMAT, **content}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    """Write a checkpoint beside its place and move it there, so that none is ever half written.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the one before is as it was.
+    """
+    write_whole(path, lambda file: torch.save({"format": FORMAT, **content}, file))
 
 
 def load_checkpoint(
@@ -77,22 +77,12 @@ def load_checkpoint(
     Raises
     ------
     ValueError
-        If the file is truncated, of another kind or of other work, or lacks an entry.
+        If the file is damaged, truncated, of another kind or of other work, or lacks an entry.
     """
-    try:
-        content = torch.load(path, weights_only=True)
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    content = _read(path)
+    if content.get("kind") != kind:
         raise ValueError(
-            f"checkpoint {str(path)!r} cannot be read, it is truncated or not a checkpoint "
-            f"({type(error).__name__}): delete it to start afresh"
-        ) from error
-    if not isinstance(content, dict) or content.get("kind") != kind:
-        raise ValueError(f"checkpoint {str(path)!r} is not one of {kind}")
-    if content.get("format") != FORMAT:
-        raise ValueError(
-            f"checkpoint {str(path)!r} has format {content.get('format')}, this version of "
-            f"explainaway reads format {FORMAT}: go on with the version that wrote it, or delete "
-            "it to start afresh"
+            f"{str(path)!r} must be a checkpoint of {kind}, it is one of {content.get('kind')}"
         )
     lacking = [name for name in ("identity", *required) if name not in content]
     if lacking:
@@ -105,6 +95,54 @@ def load_checkpoint(
                 "delete this one to start afresh"
             )
     return dict(content)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a file of ours holds.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be read or is something else; the message says which.
+    """
+    try:
+        whole, content = is_whole(path), None
+        if whole is not False:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                content = torch.load(path, weights_only=True)
+    except FileNotFoundError as error:
+        raise ValueError(f"there is no file {str(path)!r}") from error
+    except OSError as error:
+        raise ValueError(f"checkpoint {str(path)!r} cannot be read: {error}") from error
+    # What torch raises at a file of another program is of any kind.
+    except Exception as error:
+        raise ValueError(
+            f"checkpoint {str(path)!r} cannot be read, it is truncated or not a checkpoint "
+            f"({type(error).__name__}): delete it to start afresh"
+        ) from error
+    if whole is False:
+        raise ValueError(
+            f"checkpoint {str(path)!r} is damaged: its checksum is not that of its content; take "
+            "an older copy of it, or delete it to start afresh"
+        )
+    if not isinstance(content, dict) or not {"format", "kind"} <= content.keys():
+        raise ValueError(
+            f"{str(path)!r} is not a checkpoint of explainaway, it holds "
+            f"{type(content).__name__}: give another file"
+        )
+    if content["format"] != FORMAT:
+        raise ValueError(
+            f"checkpoint {str(path)!r} has format {content['format']}, this version of "
+            f"explainaway reads format {FORMAT}: go on with the version that wrote it, or delete "
+            "it to start afresh"
+        )
+    if whole is None:
+        raise ValueError(
+            f"checkpoint {str(path)!r} is damaged or was written by something else: its checksum "
+            "is missing; take an older copy of it, or delete it to start afresh"
+        )
+    return content
 
 
 def fingerprint(tensors: list[Tensor]) -> str:

@@ -1,6 +1,7 @@
 """The way of a sampling run: chunk after chunk, and what its checkpoint holds."""
 
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -14,10 +15,12 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .chunk_run import ChunkRun
 from .draw_store import DrawStore, allocate, fill_samples
 from .driver import drive
+from .files import settle
 from .outcome import Outcome
 from .plan import Plan
+from .probes import NUM_ROWS, Probes, check_probes, check_settings, settings_of
 
-ENTRIES = ("finished", "run", "draws", "choices")
+ENTRIES = ("finished", "run", "draws", "choices", "settings", "probes")
 
 
 class Chunks:
@@ -48,11 +51,16 @@ class Chunks:
         self._run: ChunkRun | None = None
         self._info: Info | None = None
         self._identity = {} if checkpoint is None else plan.identity()
+        self._settings = {} if checkpoint is None else settings_of(plan.potential.model, {})
         if checkpoint is not None and checkpoint.exists():
             self._resume(checkpoint)
         else:
             self._expect()
             self._run = self._next()
+
+    @cached_property
+    def _probes(self) -> Probes:
+        return Probes.of(self.plan.potential, self.plan.start[:NUM_ROWS, 0])
 
     def _expect(self) -> None:
         number = self.num_iterations * gradients_per_step(self.plan.kernel)
@@ -150,11 +158,17 @@ class Chunks:
                 "run": None if run is None else run.to_dict(),
                 "draws": draws,
                 "choices": self.plan.chosen.to_dict(),
+                "settings": self._settings,
+                "probes": self._probes._asdict(),
             },
         )
+        if self.store.path is not None:
+            settle(self.store.path)
 
     def _resume(self, path: Path) -> None:
         content = load_checkpoint(path, "a sampling run", self._identity, ENTRIES)
+        check_settings(path, content["settings"], {}, self._settings)
+        check_probes(path, content["probes"], self.plan.potential)
         potential = self.plan.chosen.resumed(content["choices"], self.plan.potential)
         self.plan = replace(self.plan, potential=potential)
         self._expect()
@@ -201,7 +215,12 @@ def sample(
     with evaluation_mode(plan.potential.model):
         one = plan.potential.rows(torch.arange(1, device=plan.start.device))
         store = allocate(
-            plan.potential, one.unflatten(plan.start[:1, 0]), c, plan.num_samples, draws_file
+            plan.potential,
+            one.unflatten(plan.start[:1, 0]),
+            c,
+            plan.num_samples,
+            draws_file,
+            unfinished=checkpoint is not None,
         )
         work = Chunks(plan, store, checkpoint)
         drive(work, checkpoint, checkpoint_seconds, progress)

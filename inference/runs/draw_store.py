@@ -1,5 +1,6 @@
 """Where draws are kept: in memory, or in a NetCDF file that is mapped into memory."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +14,13 @@ from torch import Tensor
 from ..potentials.potential import Potential
 from .checkpoint import check_new_file
 from .chunk_run import STATS
+from .files import make_room, new_file
 
 _DTYPES = {torch.float32: np.float32, torch.float64: np.float64, torch.uint8: np.uint8}
+
+
+_OVERHEAD = 2**16
+"""Bytes that the names and dimensions of a NetCDF file take, and some more."""
 
 
 class DrawStore(NamedTuple):
@@ -65,6 +71,7 @@ def allocate(
     num_chains: int,
     num_draws: int,
     path: Path | None,
+    unfinished: bool = False,
 ) -> DrawStore:
     """Make room for draws.
 
@@ -79,11 +86,15 @@ def allocate(
     path : Path, optional
         A NetCDF file to keep them in, made anew unless it has just these variables already. ArviZ
         and xarray open it; while it is being filled, what has not been drawn yet is 0.
+    unfinished : bool, default False
+        Whether a checkpoint will tell of a new file, which is worth nothing before.
 
     Raises
     ------
     ValueError
         If the file exists and holds something else.
+    OSError
+        If there is no room for it.
     """
     n, d = potential.num_examples, potential.latent_dim
     shape = (num_chains, num_draws, n)
@@ -106,7 +117,7 @@ def allocate(
             if in_place or not (views and name.startswith("posterior/"))
         }
     else:
-        held = _map(path, variables)
+        held = _map(path, variables, unfinished)
     name = f"posterior/{sites[0].name}" if in_place else "unconstrained_posterior/position"
     position = held[name].reshape(*shape, d)
     samples = {
@@ -135,15 +146,20 @@ def fill_samples(store: DrawStore, potential: Potential, chunks: Sequence[slice]
 
 
 def _map(
-    path: Path, variables: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+    path: Path, variables: Mapping[str, tuple[tuple[int, ...], torch.dtype]], unfinished: bool
 ) -> dict[str, Tensor]:
     """Return the variables of a NetCDF file as tensors that share its bytes."""
     if not path.exists():
-        with h5netcdf.File(path, "w") as file:
-            for name, (shape, dtype) in variables.items():
-                _create(file, name, shape, dtype)
+        new_file(path, lambda new: _make(new, path, variables), unfinished)
     places = {}
-    with h5netcdf.File(path, "r") as file:
+    try:
+        opened = h5netcdf.File(path, "r")
+    except OSError as error:
+        raise ValueError(
+            f"draws_file {str(path)!r} is not a NetCDF file, or it is damaged: give another file, "
+            "or delete it and the checkpoint to start afresh"
+        ) from error
+    with opened as file:
         for name, (shape, dtype) in variables.items():
             variable = _find(file, name)
             kind = _DTYPES[dtype]
@@ -160,6 +176,19 @@ def _map(
         )
         for name, (shape, dtype) in variables.items()
     }
+
+
+def _make(
+    new: Path, path: Path, variables: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
+) -> None:
+    """Make a file that will lie at a path, all its blocks taken from the disk."""
+    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in variables.values())
+    # Before HDF5 writes, which does not survive a full disk, and again when it has laid all out.
+    make_room(new, size + _OVERHEAD, "draws_file", path)
+    with h5netcdf.File(new, "w") as file:
+        for name, (shape, dtype) in variables.items():
+            _create(file, name, shape, dtype)
+    make_room(new, new.stat().st_size, "draws_file", path)
 
 
 def _find(file: h5netcdf.File, name: str) -> h5netcdf.Variable | None:

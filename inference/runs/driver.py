@@ -75,6 +75,8 @@ def drive(
     ------
     KeyboardInterrupt
         After Ctrl-C, between two iterations, when all is saved; the message says how to go on.
+    OSError
+        If the checkpoint cannot be written; the message says how far the work had come.
     """
     bar = tqdm(
         total=work.num_iterations,
@@ -99,7 +101,18 @@ def drive(
                 shown_at = now
             due = now - saved_at >= checkpoint_seconds
             if checkpoint is not None and (due or interrupt.requested or work.is_over):
-                work.save(checkpoint)
+                _save(work, checkpoint)
                 saved_at = now
             if interrupt.requested and not work.is_over:
                 raise KeyboardInterrupt(work.how_to_go_on(checkpoint))
+
+
+def _save(work: Work, checkpoint: Path) -> None:
+    try:
+        work.save(checkpoint)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"the work came to {work.unit} {work.num_made} of {work.num_iterations}, and then its "
+            f"checkpoint could not be written: {error.strerror}",
+        ) from error

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from ..potentials.potential import dtype_and_device
 from .checkpoint import load_checkpoint, save_checkpoint
+from .files import settle
 from .fit_record import Progress
 from .fit_run import FitRun
+from .probes import NUM_ROWS, Probes, check_probes, check_settings
 from .snapshot import drop_snapshots, restore_snapshot, save_snapshot
 
 ENTRIES = (
@@ -23,6 +25,8 @@ ENTRIES = (
     "average",
     "validation_chains",
     "choices",
+    "settings",
+    "probes",
 )
 
 
@@ -47,10 +51,14 @@ def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
             "average": vars(learner.average),
             "validation_chains": None if run.held_out is None else run.held_out.chains.to_dict(),
             "choices": run.chosen.to_dict(),
+            "settings": run.settings,
+            "probes": Probes.of(run.potential, run.chains.position[:NUM_ROWS, 0])._asdict(),
         },
     )
     if snapshot is not None:
-        drop_snapshots(path, but=snapshot)
+        assert run.chains.file is not None
+        settle(run.chains.file)
+        drop_snapshots(path, but=snapshot["name"])
 
 
 def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
@@ -64,9 +72,15 @@ def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
     content = load_checkpoint(path, "a fit", identity, ENTRIES)
     learner = run.learner
     device = dtype_and_device(run.potential.model)[1]
-    with torch.no_grad():
-        for name, value in _tensors(run).items():
-            value.copy_(content["model"][name])
+    check_settings(path, content["settings"], content["model"], run.settings)
+    run.settings = content["settings"]
+    given = {name: value.clone() for name, value in _tensors(run).items()}
+    _put(run, content["model"])
+    try:
+        check_probes(path, content["probes"], run.potential)
+    except ValueError:
+        _put(run, given)
+        raise
     learner.optimizer.load_state_dict(content["optimizer"])
     if learner.scheduler is not None:
         learner.scheduler.load_state_dict(content["scheduler"])
@@ -82,6 +96,12 @@ def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
     learner.average.count = content["average"]["count"]
     run.progress = Progress(**content["progress"])
     run.potential = run.chosen.resumed(content["choices"], run.potential)
+
+
+def _put(run: FitRun, values: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in _tensors(run).items():
+            value.copy_(values[name])
 
 
 def _tensors(run: FitRun) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from ..potentials.potential import Potential
 from ..speed import Chosen
 from .chains import Chains
@@ -30,6 +32,8 @@ class FitRun:
         Examples that are only looked at.
     progress : Progress
         How far it has come.
+    settings : dict of Tensor
+        What the model holds beside what is learned, as it was at the start.
     """
 
     potential: Potential
@@ -39,6 +43,7 @@ class FitRun:
     seed: int
     held_out: HeldOut | None = None
     progress: Progress = field(default_factory=Progress)
+    settings: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def seed_of_learning(self) -> int:

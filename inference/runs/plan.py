@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ..diagnostics.moments import Moments
 from ..kernels.base import Kernel
 from ..potentials.potential import Potential
-from ..potentials.trace import parameters_of
+from ..potentials.trace import evaluation_mode, parameters_of
 from ..speed import Chosen
 from .checkpoint import fingerprint
 from .outcome import Outcome
@@ -111,6 +112,37 @@ class Plan:
             moments=outcome.moments,
             parameters=parameters_fingerprint(self.potential),
         )
+
+    def check_energies(self) -> None:
+        """Evaluate the energies that chains go on from once more.
+
+        Raises
+        ------
+        ValueError
+            If they are not what was kept: the model or the data have changed.
+        """
+        state = self.state or {}
+        place = "last_" if "last_energy" in state else ""
+        kept = state.get(f"{place}energy")
+        if kept is None and "prior_energy" in state:
+            kept = (state["prior_energy"] + state["likelihood_energy"])[..., 0]
+        if kept is None or kept.shape != state["position"].shape[:2]:
+            return
+        self.potential.evaluator.doubt()
+        roughly = 1e-4 if self.potential.autocast is None else 3e-2
+        with evaluation_mode(self.potential.model):
+            for chain, position in enumerate(state[f"{place}position"]):
+                now, _ = self.potential.plain()(position)
+                scale = roughly * (1 + now[now.isfinite()].abs().max())
+                apart = ~torch.isclose(now, kept[chain], rtol=roughly, atol=float(scale))
+                if bool((apart & ~kept[chain].isnan()).any()):
+                    i = int(torch.nonzero(apart)[0])
+                    raise ValueError(
+                        f"the model or the data are not what these draws were made with: the energy"
+                        f" of the last draw of chain {chain}, example {i}, was "
+                        f"{float(kept[chain, i]):.6g} nats and is {float(now[i]):.6g}. Put them "
+                        "back as they were, or sample afresh"
+                    )
 
 
 def parameters_fingerprint(potential: Potential) -> str:

@@ -135,6 +135,16 @@ class CapturingEvaluator:
         self._states: list[_State] = []
         self._kept: WeakKeyDictionary[ExampleData, dict[str, Any]] = WeakKeyDictionary()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings and choices: a copy makes graphs of its own, of its own model."""
+        fresh = {"_must_look": True, "_num_captures": {}, "_refused": set(), "_states": []}
+        return {**vars(self), **fresh, "_kept": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Begin with those and without graphs."""
+        vars(self).update(state)
+        self._kept = WeakKeyDictionary()
+
     @property
     def compiles(self) -> bool:
         """Whether graphs and steps are compiled."""

@@ -1,0 +1,58 @@
+"""The one warning about draws that should not be trusted."""
+
+import warnings
+
+import torch
+from torch import Tensor
+
+from .summary import Summary
+
+CHANCE = 1e-6
+"""Of standing still by rejections alone, below which chains are said to have stopped."""
+
+
+class SamplingWarning(UserWarning):
+    """Draws that should not be trusted as they are; the message names what is wrong."""
+
+
+def warn_of_problems(
+    summary: Summary, step_size: Tensor, more: tuple[str, ...] = (), stacklevel: int = 3
+) -> None:
+    """Warn once of all that is wrong with draws, if anything is."""
+    problems = [*more, *summary.problems()]
+    collapsed = step_size < 1e-5
+    if bool(collapsed.any()):
+        problems.append(
+            f"the step size fell below 1e-5 in {int(collapsed.sum())} examples (first: "
+            f"{int(torch.nonzero(collapsed)[0])}): a latent's scale is far from 1, or the "
+            "likelihood has a kink or a wall there; rescale the data or the prior"
+        )
+    if problems:
+        warnings.warn(
+            "the draws cannot be trusted yet:\n- " + "\n- ".join(problems),
+            SamplingWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def stopped_chains(before: Tensor, further: Tensor, rate: Tensor) -> tuple[str, ...]:
+    """Return a sentence about chains that moved before and stand still in further draws.
+
+    Parameters
+    ----------
+    before, further : Tensor, (chains, draws, n, d)
+        Draws.
+    rate : Tensor, (chains, draws, n)
+        Acceptance rates of those before.
+    """
+    moved = (before != before[:, :1]).flatten(3).any(3).any(1)
+    still = (further == before[:, -1:]).flatten(3).all(3).all(1)
+    chance = (1 - rate.mean(1).clamp(0.05, 0.95)) ** further.shape[1]
+    found = torch.nonzero((moved & still & (chance < CHANCE)).T).tolist()
+    if not found:
+        return ()
+    pairs = [(example, chain) for example, chain in found[:5]]
+    return (
+        f"{len(found)} chains stopped moving in the further draws, (example, chain) {pairs}: "
+        "look at their examples' data and step sizes, and whether the model has changed",
+    )
