@@ -7,13 +7,18 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .data_checks import as_floating, check_cells, check_examples, check_shapes
+from .arguments import check_count, seeded_draws
+from .data_checks import as_floating, check_cells, check_examples, check_no_nan, check_shapes
 from .networks.modes import evaluating
 from .observations.base import Observation
 from .observations.callables import as_observation
+from .observations.hidden_cells import with_hidden_drawn
 from .pieces import Context
 from .priors.base import Prior
 from .priors.fixed import as_prior
+
+DRAWN_AT_ONCE = 4096
+"""Examples whose hidden cells are drawn at once."""
 
 
 class GeneratorModel(nn.Module):
@@ -82,7 +87,8 @@ class GeneratorModel(nn.Module):
         Returns
         -------
         Tensor
-            y as observed (missing cells filled) or as sampled, (n, ...).
+            y as observed, its missing cells drawn given z and the observed ones, or as sampled,
+            (n, ...). What is drawn there does not change the density.
 
         Raises
         ------
@@ -100,6 +106,8 @@ class GeneratorModel(nn.Module):
             made = self.observation.distribution(output, mask=observed_cells, context=context)
             if y is not None:
                 check_shapes(made, y)
+                if observed_cells is not None:
+                    y = self._with_hidden_drawn(output, y, observed_cells, context)
             sampled: Tensor = pyro.sample("y", made, obs=y)
         return sampled
 
@@ -198,14 +206,74 @@ class GeneratorModel(nn.Module):
         if observed is None:
             estimate = self.observation.reconstruct(output, context)
         else:
-            filled, known = self.observation.prepare(as_floating(observed), mask)
-            estimate = self.observation.complete(
-                output,
-                _repeat(filled, len(rows)),
-                None if known is None else _repeat(known, len(rows)),
-                context,
-            )
+            filled, known = self._prepared("observed", observed, mask, leading, rows)
+            estimate = self.observation.complete(output, filled, known, context)
         return estimate.reshape(*leading, *estimate.shape[1:])
+
+    @torch.no_grad()
+    def impute(
+        self,
+        y: Tensor,
+        latents: Tensor,
+        num_draws: int = 1,
+        seed: int = 0,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return draws of y's hidden cells given z *and* the observed cells.
+
+        With posterior draws of the latents they are draws of ``p(hidden cells | observed cells)``,
+        whose spread holds the uncertainty of z and the observation's noise;
+        :meth:`reconstruct` gives means given z, whose spread leaves the noise out.
+
+        Parameters
+        ----------
+        y : Tensor
+            Data (n, ...), NaN where missing.
+        latents : Tensor
+            (n, d), or with more leading dimensions, such as (chains, draws, n, d).
+        num_draws : int, default 1
+            Draws of y for each draw of the latents.
+        seed : int, default 0
+            Reproduces them; the global random state is left as it was.
+        mask, context
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        Tensor
+            (num_draws * leading draws, n, ...), all leading dimensions of the latents as one: first
+            a draw for each of them in their order, then the next. Observed cells are those of y,
+            bit for bit; cells known by a limit (:class:`Censored`) are drawn within it.
+
+        Raises
+        ------
+        ValueError
+            If y has NaN but the observation no missing cells, or y and the latents do not fit.
+        TypeError
+            If the observation's cells depend on each other, and it does not say how to draw some
+            given others.
+        """
+        check_count("num_draws", num_draws)
+        latents = self._as_own(latents)
+        rows, leading = self._flattened(latents)
+        filled, known = self._prepared("y", y, mask, leading, rows)
+        context = _repeated(context, len(rows))
+        output = self._output(rows, context)
+        check_shapes(self.observation.distribution(output, context=context), filled)
+        at_once = min(num_draws, max(1, DRAWN_AT_ONCE // len(rows)))
+        times = [at_once] * (num_draws // at_once) + [num_draws % at_once]
+        with seeded_draws(seed, rows):
+            draws = [
+                self.observation.impute(
+                    _repeat(output, count * len(rows)),
+                    _repeat(filled, count * len(rows)),
+                    None if known is None else _repeat(known, count * len(rows)),
+                    _repeated(context, count * len(rows)),
+                )
+                for count in filter(None, times)
+            ]
+        return torch.cat(draws).reshape(-1, leading[-1], *filled.shape[1:]).to(filled.dtype)
 
     @torch.no_grad()
     def generate(
@@ -300,6 +368,44 @@ class GeneratorModel(nn.Module):
         if self.observation.has_closed_form:
             y, known = self.observation.prepare(as_floating(y), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)
+
+    def _with_hidden_drawn(
+        self, output: Tensor, y: Tensor, observed: Tensor, context: Context | None
+    ) -> Tensor:
+        def draw() -> Tensor:
+            if bool(observed.all()):
+                return y
+            with torch.no_grad():
+                drawn = self.observation.impute(output.detach(), y, observed, context)
+                return torch.where(observed, y, drawn).to(y.dtype)
+
+        drawn: Tensor = with_hidden_drawn(y, draw)
+        return drawn
+
+    def _prepared(
+        self, name: str, y: Tensor, mask: Tensor | None, leading: torch.Size, rows: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return data as the observation prepares them, repeated for each row of the latents."""
+        y = as_floating(torch.as_tensor(y)).to(rows)
+        if y.shape[:1] != leading[-1:]:
+            raise ValueError(
+                f"{name} must have an example for each of the {leading[-1]} of the latents, got "
+                f"shape {tuple(y.shape)}"
+            )
+        mask = None if mask is None else torch.as_tensor(mask, device=rows.device)
+        filled, known = self.observation.prepare(y, mask)
+        if known is None:
+            check_no_nan(self.observation, y)
+        repeated = None if known is None else _repeat(known, len(rows))
+        return _repeat(filled, len(rows)), repeated
+
+    def _as_own(self, latents: Tensor) -> Tensor:
+        """Return latents where the model is and in what it computes in."""
+        latents = torch.as_tensor(latents)
+        for parameter in self.parameters():
+            if parameter.is_floating_point():
+                return latents.to(parameter.device, parameter.dtype)
+        return latents
 
     def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
