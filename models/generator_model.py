@@ -160,19 +160,23 @@ class GeneratorModel(nn.Module):
         Parameters
         ----------
         latents : Tensor
-            (n, d), or with more leading dimensions, (chains, n, d).
+            (n, d), or with more leading dimensions, (chains, n, d); an array does too. They are
+            moved to the model's device and dtype.
         context : mapping of Tensor, optional
             As in :meth:`forward`, for priors and observations that read it.
 
         Returns
         -------
         Tensor
-            The same leading dimensions, then the shape of one example's signal.
+            The same leading dimensions, then the shape of one example's signal. Detached, unless
+            the latents require a gradient.
         """
-        rows, leading = self._flattened(latents)
-        context = _repeated(context, len(rows))
-        signal = self.observation.signal(self._output(rows, context), context)
-        return signal.reshape(*leading, *signal.shape[1:])
+        latents = self._as_own(latents)
+        with _gradients_of(latents):
+            rows, leading = self._flattened(latents)
+            context = self._context_of(rows, context)
+            signal = self.observation.signal(self._output(rows, context), context)
+            return signal.reshape(*leading, *signal.shape[1:])
 
     def reconstruct(
         self,
@@ -186,29 +190,32 @@ class GeneratorModel(nn.Module):
         Parameters
         ----------
         latents : Tensor
-            (n, d), or with more leading dimensions, (chains, n, d).
+            As in :meth:`decode`.
         observed : Tensor, optional
             Data (n, ...) with NaN where missing (or a ``mask``): observed cells are kept, hidden
-            ones predicted from z and from them.
+            ones predicted from z and from them. Moved to the model's device and dtype.
         mask, context
             As in :meth:`forward`.
 
         Returns
         -------
         Tensor
-            The same leading dimensions, then the shape of one example's data.
+            The same leading dimensions, then the shape of one example's data. Detached, unless the
+            latents require a gradient.
         """
         if observed is None and mask is not None:
             raise ValueError("mask says what is observed of data, but observed, the data, is None")
-        rows, leading = self._flattened(latents)
-        context = _repeated(context, len(rows))
-        output = self._output(rows, context)
-        if observed is None:
-            estimate = self.observation.reconstruct(output, context)
-        else:
-            filled, known = self._prepared("observed", observed, mask, leading, rows)
-            estimate = self.observation.complete(output, filled, known, context)
-        return estimate.reshape(*leading, *estimate.shape[1:])
+        latents = self._as_own(latents)
+        with _gradients_of(latents):
+            rows, leading = self._flattened(latents)
+            context = self._context_of(rows, context)
+            output = self._output(rows, context)
+            if observed is None:
+                estimate = self.observation.reconstruct(output, context)
+            else:
+                filled, known = self._prepared("observed", observed, mask, leading, rows)
+                estimate = self.observation.complete(output, filled, known, context)
+            return estimate.reshape(*leading, *estimate.shape[1:])
 
     @torch.no_grad()
     def impute(
@@ -258,7 +265,7 @@ class GeneratorModel(nn.Module):
         latents = self._as_own(latents)
         rows, leading = self._flattened(latents)
         filled, known = self._prepared("y", y, mask, leading, rows)
-        context = _repeated(context, len(rows))
+        context = self._context_of(rows, context)
         output = self._output(rows, context)
         check_shapes(self.observation.distribution(output, context=context), filled)
         at_once = min(num_draws, max(1, DRAWN_AT_ONCE // len(rows)))
@@ -407,6 +414,16 @@ class GeneratorModel(nn.Module):
                 return latents.to(parameter.device, parameter.dtype)
         return latents
 
+    def _context_of(self, rows: Tensor, context: Context | None) -> Context | None:
+        """Return a context for rows of latents, where they are and in their dtype."""
+        if context is None:
+            return None
+        moved = {
+            name: value.to(rows.device, rows.dtype if value.is_floating_point() else None)
+            for name, value in context.items()
+        }
+        return _repeated(moved, len(rows))
+
     def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
         leading = latents.shape[: latents.dim() - len(event)]
@@ -416,6 +433,11 @@ class GeneratorModel(nn.Module):
                 f"leading dimensions, got {tuple(latents.shape)}"
             )
         return latents.reshape(-1, *event), leading
+
+
+def _gradients_of(latents: Tensor) -> torch.set_grad_enabled:
+    """Record gradients if they were asked for: if the latents require one."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad)
 
 
 def _repeat(value: Tensor, num_rows: int) -> Tensor:

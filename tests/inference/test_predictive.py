@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from explainaway.inference import HMC, Posterior, sample_posterior
+from explainaway.inference.diagnostics.moments import merge
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal
 
 Y = torch.tensor([[math.nan, 1.0], [5.0, math.nan], [2.0, 3.0]])
@@ -92,3 +93,12 @@ def test_several_sites_are_a_dict_and_a_model_of_ones_own_cannot_impute() -> Non
     assert {name: value.shape for name, value in drawn.items()} == {"a": (8, 4), "b": (8, 4)}
     with pytest.raises(ValueError, match=r"the model has no method impute\(y, latents"):
         posterior.impute()
+
+
+def test_accumulated_moments_are_detached_whatever_the_function_gives() -> None:
+    scale = torch.ones(1, requires_grad=True)
+    with torch.enable_grad():
+        moments = merge(None, scale * torch.randn(3, 2))
+        moments = merge(moments, scale * torch.randn(3, 2))
+    assert not moments.mean.requires_grad
+    assert not moments.variance.requires_grad
