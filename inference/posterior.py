@@ -19,6 +19,7 @@ from .diagnostics.verdict import stopped_chains, warn_of_problems
 from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
+from .predictive import imputed, predicted, spread_evenly
 from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
@@ -205,6 +206,67 @@ class Posterior:
         if group_by_chain:
             return dict(self.samples)
         return {name: value.flatten(0, 1) for name, value in self.samples.items()}
+
+    def predict(self, num_draws: int | None = None, seed: int = 0) -> Any:
+        """Return draws of the data given the latents, every cell, hidden and observed.
+
+        Parameters
+        ----------
+        num_draws : int, optional
+            How many, each from another draw of the latents, spread evenly over chains and draws; by
+            default one from each.
+        seed : int, default 0
+            Reproduces them.
+
+        Returns
+        -------
+        Tensor or dict of Tensor
+            (num_draws, n, ...), in the order of :meth:`get_samples`; a dict by site name where the
+            model has several observed sites.
+
+        Raises
+        ------
+        ValueError
+            If the posterior was loaded without its potential, or ``num_draws`` is more than there
+            are.
+        """
+        potential, chosen = self._drawing("predict", num_draws)
+        found = predicted(potential, self.position.flatten(0, 1)[chosen], seed)
+        return next(iter(found.values())) if len(found) == 1 else found
+
+    def impute(self, num_draws: int | None = None, seed: int = 0) -> Tensor:
+        """Return draws of the data's hidden cells given the observed ones.
+
+        Their spread holds the uncertainty of the latents and the observation's noise.
+
+        Parameters
+        ----------
+        num_draws, seed
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        Tensor
+            (num_draws, n, ...): observed cells as they were given, bit for bit.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`predict`, and if the model has no method ``impute``, as
+            :class:`~explainaway.models.GeneratorModel` has.
+        """
+        potential, chosen = self._drawing("impute", num_draws)
+        samples = {name: value[chosen] for name, value in self.get_samples().items()}
+        return imputed(potential, samples, seed)
+
+    def _drawing(self, name: str, num_draws: int | None) -> tuple[Potential, Tensor]:
+        if self.potential is None:
+            raise ValueError(
+                f"{name}() needs the model, but this posterior was loaded without it: call "
+                "Posterior.load(path, potential=bind(model, y))"
+            )
+        chains, draws = self.position.shape[:2]
+        return self.potential, spread_evenly(chains * draws, num_draws)
 
     def summary(self) -> Summary:
         """Return r-hat and ESS of each example and component; frozen, copied, NaN chains apart."""

@@ -1,5 +1,8 @@
 """Checks of arguments: the name, what was given, where, and what was expected."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor
 
@@ -13,6 +16,18 @@ def check_count(name: str, value: int) -> None:
     """Raise ValueError unless an argument is a positive integer."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
+
+
+@contextmanager
+def seeded_draws(seed: int, like: Tensor) -> Iterator[None]:
+    """Run torch's global random state from a seed, and put it back afterwards.
+
+    Of the CPU and of the device where ``like`` lies.
+    """
+    devices = [like.device] if like.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
 
 
 def check_sizes(**sizes: tuple[int, ...]) -> None:

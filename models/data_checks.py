@@ -69,6 +69,16 @@ def as_floating(y: Tensor) -> Tensor:
     return y if y.is_floating_point() else y.to(torch.get_default_dtype())
 
 
+def check_no_nan(observation: Observation, y: Tensor, start: int = 0) -> None:
+    """Raise ValueError for NaN in the data of an observation without missing cells."""
+    if bool(y.isnan().any()):
+        name = type(observation).__name__
+        raise ValueError(
+            f"y{_place(y.isnan(), start)} is NaN, but the observation {name} has no missing "
+            f"cells: write Masked({name}(...)) to treat NaN as not observed"
+        )
+
+
 def check_shapes(made: dist.TorchDistribution, y: Tensor) -> None:
     """Raise ValueError unless the distribution of y is one of examples of y's shape."""
     expected = made.batch_shape + made.event_shape
@@ -84,15 +94,10 @@ def _check_part(
     observation: Observation, y: Tensor, mask: Tensor | None, start: int
 ) -> tuple[Tensor, Tensor]:
     """Return y without NaN and what is observed, after checking both."""
-    name = type(observation).__name__
     y = as_floating(y)
     filled, observed = observation.prepare(y, mask)
     if observed is None:
-        if bool(y.isnan().any()):
-            raise ValueError(
-                f"y{_place(y.isnan(), start)} is NaN, but the observation {name} has no "
-                f"missing cells: write Masked({name}(...)) to treat NaN as not observed"
-            )
+        check_no_nan(observation, y, start)
         observed = torch.ones_like(y, dtype=torch.bool)
     infinite = filled.isinf() & observed
     if bool(infinite.any()):

@@ -7,13 +7,18 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .data_checks import as_floating, check_cells, check_examples, check_shapes
+from .arguments import check_count, seeded_draws
+from .data_checks import as_floating, check_cells, check_examples, check_no_nan, check_shapes
 from .networks.modes import evaluating
 from .observations.base import Observation
 from .observations.callables import as_observation
+from .observations.hidden_cells import with_hidden_drawn
 from .pieces import Context
 from .priors.base import Prior
 from .priors.fixed import as_prior
+
+DRAWN_AT_ONCE = 4096
+"""Examples whose hidden cells are drawn at once."""
 
 
 class GeneratorModel(nn.Module):
@@ -82,7 +87,8 @@ class GeneratorModel(nn.Module):
         Returns
         -------
         Tensor
-            y as observed (missing cells filled) or as sampled, (n, ...).
+            y as observed, its missing cells drawn given z and the observed ones, or as sampled,
+            (n, ...). What is drawn there does not change the density.
 
         Raises
         ------
@@ -100,6 +106,8 @@ class GeneratorModel(nn.Module):
             made = self.observation.distribution(output, mask=observed_cells, context=context)
             if y is not None:
                 check_shapes(made, y)
+                if observed_cells is not None:
+                    y = self._with_hidden_drawn(output, y, observed_cells, context)
             sampled: Tensor = pyro.sample("y", made, obs=y)
         return sampled
 
@@ -152,19 +160,23 @@ class GeneratorModel(nn.Module):
         Parameters
         ----------
         latents : Tensor
-            (n, d), or with more leading dimensions, (chains, n, d).
+            (n, d), or with more leading dimensions, (chains, n, d); an array does too. They are
+            moved to the model's device and dtype.
         context : mapping of Tensor, optional
             As in :meth:`forward`, for priors and observations that read it.
 
         Returns
         -------
         Tensor
-            The same leading dimensions, then the shape of one example's signal.
+            The same leading dimensions, then the shape of one example's signal. Detached, unless
+            the latents require a gradient.
         """
-        rows, leading = self._flattened(latents)
-        context = _repeated(context, len(rows))
-        signal = self.observation.signal(self._output(rows, context), context)
-        return signal.reshape(*leading, *signal.shape[1:])
+        latents = self._as_own(latents)
+        with _gradients_of(latents):
+            rows, leading = self._flattened(latents)
+            context = self._context_of(rows, context)
+            signal = self.observation.signal(self._output(rows, context), context)
+            return signal.reshape(*leading, *signal.shape[1:])
 
     def reconstruct(
         self,
@@ -178,34 +190,97 @@ class GeneratorModel(nn.Module):
         Parameters
         ----------
         latents : Tensor
-            (n, d), or with more leading dimensions, (chains, n, d).
+            As in :meth:`decode`.
         observed : Tensor, optional
             Data (n, ...) with NaN where missing (or a ``mask``): observed cells are kept, hidden
-            ones predicted from z and from them.
+            ones predicted from z and from them. Moved to the model's device and dtype.
         mask, context
             As in :meth:`forward`.
 
         Returns
         -------
         Tensor
-            The same leading dimensions, then the shape of one example's data.
+            The same leading dimensions, then the shape of one example's data. Detached, unless the
+            latents require a gradient.
         """
         if observed is None and mask is not None:
             raise ValueError("mask says what is observed of data, but observed, the data, is None")
+        latents = self._as_own(latents)
+        with _gradients_of(latents):
+            rows, leading = self._flattened(latents)
+            context = self._context_of(rows, context)
+            output = self._output(rows, context)
+            if observed is None:
+                estimate = self.observation.reconstruct(output, context)
+            else:
+                filled, known = self._prepared("observed", observed, mask, leading, rows)
+                estimate = self.observation.complete(output, filled, known, context)
+            return estimate.reshape(*leading, *estimate.shape[1:])
+
+    @torch.no_grad()
+    def impute(
+        self,
+        y: Tensor,
+        latents: Tensor,
+        num_draws: int = 1,
+        seed: int = 0,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return draws of y's hidden cells given z *and* the observed cells.
+
+        With posterior draws of the latents they are draws of ``p(hidden cells | observed cells)``,
+        whose spread holds the uncertainty of z and the observation's noise;
+        :meth:`reconstruct` gives means given z, whose spread leaves the noise out.
+
+        Parameters
+        ----------
+        y : Tensor
+            Data (n, ...), NaN where missing.
+        latents : Tensor
+            (n, d), or with more leading dimensions, such as (chains, draws, n, d).
+        num_draws : int, default 1
+            Draws of y for each draw of the latents.
+        seed : int, default 0
+            Reproduces them; the global random state is left as it was.
+        mask, context
+            As in :meth:`forward`.
+
+        Returns
+        -------
+        Tensor
+            (num_draws * leading draws, n, ...), all leading dimensions of the latents as one: first
+            a draw for each of them in their order, then the next. Observed cells are those of y,
+            bit for bit; cells known by a limit (:class:`Censored`) are drawn within it.
+
+        Raises
+        ------
+        ValueError
+            If y has NaN but the observation no missing cells, or y and the latents do not fit.
+        TypeError
+            If the observation's cells depend on each other, and it does not say how to draw some
+            given others.
+        """
+        check_count("num_draws", num_draws)
+        latents = self._as_own(latents)
         rows, leading = self._flattened(latents)
-        context = _repeated(context, len(rows))
+        filled, known = self._prepared("y", y, mask, leading, rows)
+        context = self._context_of(rows, context)
         output = self._output(rows, context)
-        if observed is None:
-            estimate = self.observation.reconstruct(output, context)
-        else:
-            filled, known = self.observation.prepare(as_floating(observed), mask)
-            estimate = self.observation.complete(
-                output,
-                _repeat(filled, len(rows)),
-                None if known is None else _repeat(known, len(rows)),
-                context,
-            )
-        return estimate.reshape(*leading, *estimate.shape[1:])
+        check_shapes(self.observation.distribution(output, context=context), filled)
+        at_once = min(num_draws, max(1, DRAWN_AT_ONCE // len(rows)))
+        times = [at_once] * (num_draws // at_once) + [num_draws % at_once]
+        with seeded_draws(seed, rows):
+            draws = [
+                self.observation.impute(
+                    _repeat(output, count * len(rows)),
+                    _repeat(filled, count * len(rows)),
+                    None if known is None else _repeat(known, count * len(rows)),
+                    _repeated(context, count * len(rows)),
+                )
+                for count in filter(None, times)
+            ]
+        return torch.cat(draws).reshape(-1, leading[-1], *filled.shape[1:]).to(filled.dtype)
 
     @torch.no_grad()
     def generate(
@@ -301,6 +376,54 @@ class GeneratorModel(nn.Module):
             y, known = self.observation.prepare(as_floating(y), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)
 
+    def _with_hidden_drawn(
+        self, output: Tensor, y: Tensor, observed: Tensor, context: Context | None
+    ) -> Tensor:
+        def draw() -> Tensor:
+            if bool(observed.all()):
+                return y
+            with torch.no_grad():
+                drawn = self.observation.impute(output.detach(), y, observed, context)
+                return torch.where(observed, y, drawn).to(y.dtype)
+
+        drawn: Tensor = with_hidden_drawn(y, draw)
+        return drawn
+
+    def _prepared(
+        self, name: str, y: Tensor, mask: Tensor | None, leading: torch.Size, rows: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return data as the observation prepares them, repeated for each row of the latents."""
+        y = as_floating(torch.as_tensor(y)).to(rows)
+        if y.shape[:1] != leading[-1:]:
+            raise ValueError(
+                f"{name} must have an example for each of the {leading[-1]} of the latents, got "
+                f"shape {tuple(y.shape)}"
+            )
+        mask = None if mask is None else torch.as_tensor(mask, device=rows.device)
+        filled, known = self.observation.prepare(y, mask)
+        if known is None:
+            check_no_nan(self.observation, y)
+        repeated = None if known is None else _repeat(known, len(rows))
+        return _repeat(filled, len(rows)), repeated
+
+    def _as_own(self, latents: Tensor) -> Tensor:
+        """Return latents where the model is and in what it computes in."""
+        latents = torch.as_tensor(latents)
+        for parameter in self.parameters():
+            if parameter.is_floating_point():
+                return latents.to(parameter.device, parameter.dtype)
+        return latents
+
+    def _context_of(self, rows: Tensor, context: Context | None) -> Context | None:
+        """Return a context for rows of latents, where they are and in their dtype."""
+        if context is None:
+            return None
+        moved = {
+            name: value.to(rows.device, rows.dtype if value.is_floating_point() else None)
+            for name, value in context.items()
+        }
+        return _repeated(moved, len(rows))
+
     def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
         leading = latents.shape[: latents.dim() - len(event)]
@@ -310,6 +433,11 @@ class GeneratorModel(nn.Module):
                 f"leading dimensions, got {tuple(latents.shape)}"
             )
         return latents.reshape(-1, *event), leading
+
+
+def _gradients_of(latents: Tensor) -> torch.set_grad_enabled:
+    """Record gradients if they were asked for: if the latents require one."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad)
 
 
 def _repeat(value: Tensor, num_rows: int) -> Tensor:

@@ -23,7 +23,7 @@ MODELS: dict[str, set[str]] = {
     "priors": {"arguments", "pieces", "distributions"},
     "observations": {"arguments", "pieces", "distributions", "operators"},
     "data_checks": {"arguments", "pieces", "distributions", "observations"},
-    "generator_model": {"pieces", "data_checks", "networks", "observations", "priors"},
+    "generator_model": {"arguments", "pieces", "data_checks", "networks", "observations", "priors"},
     "factor_analysis": {"generator_model", "networks", "observations", "priors"},
     "dynamics": {"arguments", "pieces", "generator_model", "distributions", "priors"},
 }
@@ -37,9 +37,18 @@ INFERENCE: dict[str, set[str]] = {
     "kernels": {"arguments", "noise", "potentials"},
     "warmup": {"kernels"},
     "speed": {"potentials"},
+    "predictive": {"arguments", "potentials"},
     "binding": {"potentials", "speed"},
     "runs": {"arguments", "diagnostics", "kernels", "noise", "potentials", "speed", "warmup"},
-    "posterior": {"arguments", "diagnostics", "kernels", "potentials", "runs", "speed"},
+    "posterior": {
+        "arguments",
+        "diagnostics",
+        "kernels",
+        "potentials",
+        "predictive",
+        "runs",
+        "speed",
+    },
     "sampling": {
         "arguments",
         "binding",

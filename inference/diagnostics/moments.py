@@ -50,6 +50,7 @@ def merge(moments: Moments | None, values: Tensor) -> Moments:
     Chan, Golub & LeVeque, "Updating formulae and a pairwise algorithm for computing sample
     variances" (1979): stable where a sum of squares cancels.
     """
+    values = values.detach()
     count = values.shape[0]
     mean = values.mean(0)
     squares = ((values - mean) ** 2).sum(0)

@@ -94,6 +94,9 @@ class Record(Messenger):
         super().__init__()
         self.sites: list[dict[str, Any]] = []
 
+    def _pyro_hidden_cells(self, msg: Any) -> None:
+        msg["value"], msg["done"] = msg["args"][0], True
+
     def _pyro_post_sample(self, msg: Any) -> None:
         if not isinstance(msg["fn"], _Subsample):
             self.sites.append(dict(msg))
@@ -248,6 +251,10 @@ class LogDensity(Messenger):
         self._position = position
         self._latents = {site.name: site for site in layout.sites}
 
+    def _pyro_hidden_cells(self, msg: Any) -> None:
+        # What stands in a hidden cell does not matter to a density: nothing is drawn for it.
+        msg["value"], msg["done"] = msg["args"][0], True
+
     def _pyro_sample(self, msg: Any) -> None:
         site = self._latents.get(msg["name"])
         if site is None:
@@ -295,6 +302,9 @@ class Substitute(Messenger):
         self.predicted: dict[str, Tensor] = {}
         self._values = values
         self._predict = predict
+
+    def _pyro_hidden_cells(self, msg: Any) -> None:
+        msg["value"], msg["done"] = msg["args"][0], True
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] in self._values:

@@ -9,6 +9,7 @@ from torch.distributions import constraints
 
 from .supports import OrBeyond, elementwise, expanded
 from .tails import Tails, tails_of
+from .truncated_cells import TruncatedCells
 
 
 class CensoredCells(dist.TorchDistribution):
@@ -121,6 +122,21 @@ class CensoredCells(dist.TorchDistribution):
 
     def complete(self, value: Tensor) -> Tensor:
         """Return exact values as they are, others as the conditional mean within their limits."""
+        low, high = self._known_limits(value)
+        limited = _has_limit(low, high)
+        mean = self.tails.mean_between(low, torch.where(limited, high, 1.0))
+        return torch.where(limited, mean, value)
+
+    def draw_given(self, value: Tensor) -> Tensor:
+        """Return exact values as they are, others drawn within their limits."""
+        low, high = self._known_limits(value)
+        limited = _has_limit(low, high)
+        # Cells without a limit need one that does no harm.
+        within = TruncatedCells(self.cells, low, torch.where(limited, high, 1.0))
+        return torch.where(limited, within.sample(), value)
+
+    def _known_limits(self, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Return between which limits each cell is known to lie, infinite where by none."""
         low, high = torch.full_like(value, -torch.inf), torch.full_like(value, torch.inf)
         if self.lower is not None:
             high = torch.where(value <= self.lower, self.lower, high)
@@ -130,9 +146,7 @@ class CensoredCells(dist.TorchDistribution):
             known = self.has_interval
             low = torch.where(known, self.interval[0], low)
             high = torch.where(known, self.interval[1], high)
-        limited = _has_limit(low, high)
-        mean = self.tails.mean_between(low, torch.where(limited, high, 1.0))
-        return torch.where(limited, mean, value)
+        return low, high
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Return values as they would be recorded."""

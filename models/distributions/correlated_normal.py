@@ -68,6 +68,15 @@ class CorrelatedNormal(dist.TorchDistribution):
         """Return the mean of every cell given the observed ones."""
         return self.loc + self.covariance.predict(value - self.loc)
 
+    def draw_given(self, value: Tensor) -> Tensor:
+        """Return draws of every cell given the observed ones, exact in the hidden cells.
+
+        Noise is drawn in every cell, and corrected by what the difference between the observed
+        residual and it predicts (Matheron's rule).
+        """
+        noise = self.covariance.draw(value.shape)
+        return self.loc + noise + self.covariance.predict(value - self.loc - noise)
+
     def fisher(self) -> list[tuple[Tensor, Tensor]]:
         """Return the whitened means with the information about each, which is 1."""
         whitened = self.covariance.whiten(self.loc)

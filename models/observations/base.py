@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..pieces import Context as Context
 from ..pieces import Entry
+from .hidden_cells import draw_hidden
 
 
 class Observation(nn.Module, ABC):
@@ -90,6 +91,31 @@ class Observation(nn.Module, ABC):
             As in :meth:`distribution`.
         """
         return y if mask is None else torch.where(mask, y, self.reconstruct(output, context))
+
+    def impute(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return y with its hidden cells drawn given the output *and* the observed cells.
+
+        By default from :meth:`distribution`: cell by cell, or by its ``draw_given(y)`` if it has
+        that. Random numbers are torch's.
+
+        Parameters
+        ----------
+        output, y, mask, context
+            As in :meth:`complete`.
+
+        Raises
+        ------
+        TypeError
+            If the cells are not independent and the distribution has no ``draw_given``.
+        """
+        made = self.distribution(output, mask=mask, context=context)
+        return draw_hidden(made, y, mask, type(self).__name__)
 
     def prepare(self, y: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Return y without NaN, and the mask of what is observed (None: everything)."""

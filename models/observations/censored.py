@@ -10,6 +10,7 @@ from ..arguments import first_place
 from ..distributions.censored_cells import CensoredCells
 from ..pieces import Entry
 from .base import Context, Observation, factorised
+from .hidden_cells import draw_hidden
 from .limits import as_limit, cells_of, check_base, check_broadcasts, check_order
 from .wrapper import Wrapper
 
@@ -121,6 +122,24 @@ class Censored(Wrapper):
         if mask is None:
             return known
         return torch.where(mask | made.has_interval, known, self.reconstruct(output, context))
+
+    def impute(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return y, limited cells drawn within their limits, hidden ones from the base.
+
+        What is drawn is what was to be measured: values beyond the instrument's limits too.
+        """
+        made = self._cells(output, context)
+        known = made.draw_given(y)
+        if mask is None:
+            return known
+        seen = mask | made.has_interval
+        return draw_hidden(factorised(made.cells, None), known, seen, type(self).__name__)
 
     def check(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
         """Raise ValueError for limits that do not fit y or each other."""

@@ -162,6 +162,22 @@ class Columns(Observation):
             1,
         )
 
+    def impute(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return y with its hidden cells drawn column by column."""
+        return torch.cat(
+            [
+                kind.impute(group.of(output), *self._data(group, y, mask, context))
+                for group, kind in self._grouped(output)
+            ],
+            1,
+        )
+
     def validate(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
         """Raise ValueError, with the column's name, for a table that does not fit."""
         if y.dim() != 2 or y.shape[1] != len(self.names):

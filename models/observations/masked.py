@@ -78,6 +78,16 @@ class Masked(Wrapper):
         """Return y with its hidden cells as the base estimates them."""
         return self.base.complete(output, y, mask, context)
 
+    def impute(
+        self,
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None = None,
+        context: Context | None = None,
+    ) -> Tensor:
+        """Return y with its hidden cells drawn as the base draws them."""
+        return self.base.impute(output, y, mask, context)
+
     def closed_form_step(
         self,
         output: Tensor,

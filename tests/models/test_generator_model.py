@@ -138,3 +138,38 @@ def test_data_are_checked_in_parts_and_errors_name_the_example_among_all(
     y[:, 2] = torch.nan
     y[0, 2] = 0.5
     masked.validate_data(y)
+
+
+def test_numbers_are_detached_unless_the_latents_require_a_gradient() -> None:
+    model, y = _model(), torch.full((5, 3, 4), torch.nan)
+    z = torch.randn(5, 2)
+    assert not model.decode(z).requires_grad
+    assert not model.reconstruct(z).requires_grad
+    assert not model.reconstruct(z, observed=y).requires_grad
+    assert not model.generate(2, seed=0).requires_grad
+    leaf = z.clone().requires_grad_()
+    for result in (model.decode(leaf), model.reconstruct(leaf), model.reconstruct(leaf, y)):
+        gradients = torch.autograd.grad(result.sum(), [leaf, *model.network.parameters()])
+        assert all(bool(gradient.isfinite().all()) for gradient in gradients)
+    with torch.no_grad():
+        assert not model.decode(leaf).requires_grad
+
+
+def test_data_and_latents_take_the_models_dtype_and_device() -> None:
+    """Case 40: on another device torch says "Expected all tensors to be on the same device"."""
+    model, z = _model(), torch.randn(5, 2, dtype=torch.float64)
+    y = torch.where(torch.rand(5, 3, 4) < 0.5, torch.rand(5, 3, 4), torch.nan).double()
+    for result in (
+        model.decode(z),
+        model.decode(z.numpy()),
+        model.reconstruct(z, observed=y),
+        model.reconstruct(z.numpy(), observed=y.numpy()),
+        model.impute(y, z.numpy()),
+        model.impute(y.numpy(), z, mask=~y.isnan().numpy()),
+    ):
+        assert result.dtype == torch.float32
+    elsewhere = _model().to("meta")
+    with pyro.validation_enabled(False):  # it looks at numbers, of which there are none
+        assert elsewhere.decode(z).device.type == "meta"
+        assert elsewhere.reconstruct(z, observed=y).shape == y.shape
+        assert elsewhere.reconstruct(z, observed=y, mask=~y.isnan()).device.type == "meta"

@@ -1,0 +1,102 @@
+"""Draws of the data from posterior draws of the latents."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from .arguments import check_positive
+from .potentials.potential import Potential
+from .potentials.trace import evaluation_mode
+
+T = TypeVar("T")
+
+DRAWN_AT_ONCE = 4096
+"""Examples whose data are drawn at once."""
+
+
+def spread_evenly(total: int, num_draws: int | None) -> Tensor:
+    """Return which of ``total`` draws to take, in order and at equal distances; by default all.
+
+    Raises
+    ------
+    ValueError
+        If ``num_draws`` is not a positive integer, or more than there are.
+    """
+    if num_draws is None:
+        return torch.arange(total)
+    check_positive("num_draws", num_draws)
+    if num_draws > total:
+        raise ValueError(
+            f"num_draws must be at most the {total} draws of the latents (chains times draws), got "
+            f"{num_draws}"
+        )
+    return torch.arange(num_draws) * total // num_draws
+
+
+def predicted(potential: Potential, position: Tensor, seed: int) -> dict[str, Tensor]:
+    """Return a draw of each observed site, all cells, at positions (draws, n, d): (draws, n, ...).
+
+    Parameters
+    ----------
+    potential : Potential
+        Of the n examples.
+    position : Tensor
+        Unconstrained latents.
+    seed : int
+        Reproduces the draws.
+    """
+
+    def draw(some: Tensor, block_seed: int) -> dict[str, Tensor]:
+        copies = potential.on(potential.data.repeat(len(some)))
+        found = copies.predict(some.flatten(0, 1), block_seed)
+        return {name: value.unflatten(0, some.shape[:2]) for name, value in found.items()}
+
+    with evaluation_mode(potential.model):
+        blocks = _in_blocks(draw, position, seed)
+    return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+
+
+def imputed(potential: Potential, samples: Mapping[str, Tensor], seed: int) -> Tensor:
+    """Return draws of the data's hidden cells, (draws, n, ...), observed cells as they are.
+
+    By the model's method ``impute(y, latents, seed=, mask=, context=)``.
+
+    Parameters
+    ----------
+    potential : Potential
+        Of the n examples; the first of its data is y.
+    samples : mapping of Tensor
+        Constrained latents by site name, (draws, n, ...).
+    seed : int
+        Reproduces the draws.
+
+    Raises
+    ------
+    ValueError
+        If the model has no such method, or not one latent site.
+    """
+    model: Any = potential.model
+    if not callable(getattr(model, "impute", None)) or len(samples) != 1:
+        raise ValueError(
+            "the model has no method impute(y, latents, seed=, mask=, context=) that draws hidden "
+            "cells given the latents of one site and the observed cells: predict() draws all cells "
+            "given the latents, which is the same where an example's cells are independent given "
+            "them"
+        )
+    data = potential.data
+    given = dict(zip(("y", "mask", "context"), data.args, strict=False)) | dict(data.kwargs)
+    (latents,) = samples.values()
+
+    def draw(some: Tensor, block_seed: int) -> Tensor:
+        drawn: Tensor = model.impute(latents=some, seed=block_seed, **given)
+        return drawn
+
+    return torch.cat(_in_blocks(draw, latents, seed))
+
+
+def _in_blocks(draw: Callable[[Tensor, int], T], draws: Tensor, seed: int) -> list[T]:
+    size = max(1, DRAWN_AT_ONCE // draws.shape[1])
+    # Seeds of different runs that lie side by side have no block in common.
+    return [draw(some, seed * 1_000_003 + number) for number, some in enumerate(draws.split(size))]
