@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, default_collate
+
+from .containers import PAD, as_tensor, numbers_in
+
+LISTS_ARE_ARRAYS = {"mask", "context"}
+"""Keyword arguments in which lists of numbers are data; elsewhere they are handed on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,27 +33,31 @@ class ExampleData:
         dtype: torch.dtype,
         device: torch.device,
     ) -> "ExampleData":
-        """Return data made from what a user gave: tensors, NumPy arrays, a data set or a loader.
+        """Return data made from what a user gave: tensors, arrays, tables, a data set or a loader.
 
         Floating-point arrays take the model's ``dtype``, others keep theirs; all move to
-        ``device``.
+        ``device``. Hidden values of masked arrays and missing ones of pandas become NaN. Lists of
+        numbers are arrays as the first argument, as ``mask`` and in ``context``; elsewhere they
+        are handed on.
 
         Raises
         ------
         ValueError
             If there is no tensor, no example, or the first dimensions differ.
+        TypeError
+            If something holds no numbers, or is sparse.
         """
         args = _unload(args)
 
-        def convert(value: Any) -> Any:
-            if isinstance(value, np.ndarray):
-                value = torch.from_numpy(np.ascontiguousarray(value))
-            if isinstance(value, Tensor):
-                return value.to(device, dtype if value.is_floating_point() else None)
-            return value
+        def convert(path: str, value: Any) -> Any:
+            return as_tensor(path, value, dtype, device)
 
-        args = _map_tree(convert, args)
-        kwargs = _map_tree(convert, {k: v for k, v in kwargs.items() if v is not None})
+        given = {k: v for k, v in kwargs.items() if v is not None}
+        args = tuple(numbers_in("data[0]", v) if i == 0 else v for i, v in enumerate(args))
+        for name in LISTS_ARE_ARRAYS & given.keys():
+            given[name] = _lists_as_arrays(name, given[name])
+        args = tuple(_map_named(convert, f"data[{i}]", value) for i, value in enumerate(args))
+        kwargs = {name: _map_named(convert, name, value) for name, value in given.items()}
         counts: dict[str, int] = {}
 
         def count(path: str, value: Any) -> None:
@@ -75,9 +83,11 @@ class ExampleData:
             raise ValueError(f"{path} must hold at least one example, got none")
         for other, size in counts.items():
             if size != num_examples:
+                listed = path.count("[") > 1 and path.rpartition("[")[0] == other.rpartition("[")[0]
+                hint = f". If each item of that list is one example, {PAD}" if listed else ""
                 raise ValueError(
                     f"{other} must have the example as its first dimension, of size "
-                    f"{num_examples} as in {path}, got {size}"
+                    f"{num_examples} as in {path}, got {size}{hint}"
                 )
         return ExampleData(args, kwargs, num_examples)
 
@@ -166,12 +176,23 @@ def _unload(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(stacked) if isinstance(stacked, list | tuple) else (stacked,)
 
 
-def _map_tree(function: Callable[[Any], Any], value: Any) -> Any:
+def _lists_as_arrays(path: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _map_tree(function, item) for key, item in value.items()}
+        return {key: _lists_as_arrays(f"{path}[{key!r}]", item) for key, item in value.items()}
+    return numbers_in(path, value)
+
+
+def _map_tree(function: Callable[[Any], Any], value: Any) -> Any:
+    return _map_named(lambda path, leaf: function(leaf), "", value)
+
+
+def _map_named(function: Callable[[str, Any], Any], path: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _map_named(function, f"{path}[{k!r}]", item) for k, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)([_map_tree(function, item) for item in value])
-    return function(value)
+        made = [_map_named(function, f"{path}[{i}]", item) for i, item in enumerate(value)]
+        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
+    return function(path, value)
 
 
 def _walk_tree(function: Callable[[str, Any], None], path: str, value: Any) -> None:
