@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
 
 from .containers import PAD, as_tensor, numbers_in
+from .loading import unload
 
 LISTS_ARE_ARRAYS = {"mask", "context"}
 """Keyword arguments in which lists of numbers are data; elsewhere they are handed on."""
@@ -47,7 +47,7 @@ class ExampleData:
         TypeError
             If something holds no numbers, or is sparse.
         """
-        args = _unload(args)
+        args = unload(args)
 
         def convert(path: str, value: Any) -> Any:
             return as_tensor(path, value, dtype, device)
@@ -160,20 +160,6 @@ class Identity:
 
     def __hash__(self) -> int:
         return id(self._value)
-
-
-def _unload(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Read a loader's or a map-style data set's examples into memory, in their own order."""
-    if len(args) != 1 or not isinstance(args[0], DataLoader | Dataset):
-        return args
-    source = args[0].dataset if isinstance(args[0], DataLoader) else args[0]
-    if not hasattr(source, "__len__"):
-        raise ValueError(
-            f"data must be a data set with a length, got {type(source).__name__}: each example "
-            "keeps a chain of its own, so it must be found again by its index"
-        )
-    stacked = default_collate([source[i] for i in range(len(source))])
-    return tuple(stacked) if isinstance(stacked, list | tuple) else (stacked,)
 
 
 def _lists_as_arrays(path: str, value: Any) -> Any:
