@@ -126,7 +126,7 @@ class Posterior:
         ValueError
             If the posterior was loaded without its potential and kernel, or θ has changed.
         """
-        check_positive("num_samples", num_samples)
+        num_samples = check_positive("num_samples", num_samples)
         plan = self.continuation
         if plan is None:
             raise ValueError(
