@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import check_positive
+from .arguments import check_positive, checked_integer
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
@@ -137,17 +137,11 @@ class AlternatingBackProp:
     ) -> None:
         if not callable(model):
             raise TypeError(f"model must be callable, a Pyro model, got {model!r}")
-        for name, value in (
-            ("inference_steps", inference_steps),
-            ("batch_size", batch_size),
-            ("num_chains", num_chains),
-        ):
-            check_positive(name, value)
         check_compile(compile)
         check_precision(precision)
         evaluator_for(model, capture, compile)
-        if average_from is not None and (not isinstance(average_from, int) or average_from < 0):
-            raise ValueError(f"average_from must be an epoch, 0 or later, got {average_from!r}")
+        if average_from is not None:
+            average_from = checked_integer("average_from, an epoch,", average_from, 0)
         kernel = MALA() if kernel is None else kernel
         check_kernel(kernel)
         if has_replicas(kernel) and kernel.step_size == "auto":
@@ -158,9 +152,9 @@ class AlternatingBackProp:
             )
         self.model = model
         self.kernel: Kernel[Any] = kernel
-        self.inference_steps = inference_steps
-        self.batch_size = batch_size
-        self.num_chains = num_chains
+        self.inference_steps = check_positive("inference_steps", inference_steps)
+        self.batch_size = check_positive("batch_size", batch_size)
+        self.num_chains = check_positive("num_chains", num_chains)
         self.init_strategy = init_strategy
         self.average_from = average_from
         self.chains_file = None if chains_file is None else Path(chains_file)
@@ -209,6 +203,7 @@ class AlternatingBackProp:
         ValueError
             As :meth:`fit`.
         """
+        seed = checked_integer("seed", seed)
         examples = self._examples((data, {"mask": mask, "context": context}))
         validate(self.model, examples)
         self._run = self._started(examples, seed, resumes=False)
@@ -390,7 +385,7 @@ class AlternatingBackProp:
         KeyboardInterrupt
             After Ctrl-C, between two iterations; the message says how to go on.
         """
-        check_positive("epochs", epochs)
+        epochs, seed = check_positive("epochs", epochs), checked_integer("seed", seed)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         examples = self._examples((data, {"mask": mask, "context": context}))
         validate(self.model, examples)

@@ -1,7 +1,57 @@
-"""Checks of what a caller gives."""
+"""Checks of what a caller gives, and Python's numbers for NumPy's and torch's."""
+
+import dataclasses
+import operator
+from typing import Any
+
+import numpy as np
+from torch import Tensor
 
 
-def check_positive(name: str, value: int) -> None:
-    """Raise ValueError unless an argument is a positive integer."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}")
+def checked_integer(name: str, value: Any, least: int | None = None) -> int:
+    """Return an integer of Python, NumPy or torch (of no dimension) as Python's.
+
+    Raises
+    ------
+    ValueError
+        If it is none (a truth value, a float, an array), or less than ``least``.
+    """
+    number = _index(value)
+    if number is None or (least is not None and number < least):
+        kind = {None: "an integer", 1: "a positive integer"}.get(
+            least, f"an integer of at least {least}"
+        )
+        raise ValueError(f"{name} must be {kind}, got {value!r}")
+    return number
+
+
+def check_positive(name: str, value: Any) -> int:
+    """Return a positive integer as Python's; raise ValueError unless it is one."""
+    return checked_integer(name, value, 1)
+
+
+def plain_number(value: Any) -> Any:
+    """Return a single real number of NumPy or torch as Python's, everything else as it is."""
+    is_one = isinstance(value, np.number) or (
+        isinstance(value, Tensor | np.ndarray)
+        and value.ndim == 0
+        and "bool" not in str(value.dtype)
+    )
+    return value.item() if is_one else value
+
+
+def _index(value: Any) -> int | None:
+    value = plain_number(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, int):
+        return None
+    return operator.index(value)
+
+
+def plain_settings(settings: Any) -> None:
+    """Make the numbers of a frozen dataclass Python's, from its ``__post_init__``.
+
+    Settings are compared by how they are written, by checkpoints for one.
+    """
+    for field in dataclasses.fields(settings):
+        value = plain_number(getattr(settings, field.name))
+        object.__setattr__(settings, field.name, value)

@@ -134,7 +134,7 @@ class Posterior:
         SamplingWarning
             Of all draws, as the first run does, and of chains that have stopped moving.
         """
-        check_positive("num_samples", num_samples)
+        num_samples = check_positive("num_samples", num_samples)
         plan = self.continuation
         if plan is None:
             raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .arguments import check_positive
+from .arguments import check_positive, checked_integer
 from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel
@@ -127,13 +127,13 @@ def sample_posterior(
         If chains did not move or mix, proposals diverged or step sizes collapsed: one message with
         the worst examples and the remedies. ``posterior.summary()`` tells the same.
     """
-    check_positive("num_chains", num_chains)
-    check_positive("num_samples", num_samples)
-    check_positive("thinning", thinning)
-    if not isinstance(warmup_steps, int) or warmup_steps < 0:
-        raise ValueError(f"warmup_steps must be an integer of at least 0, got {warmup_steps!r}")
+    num_chains = check_positive("num_chains", num_chains)
+    num_samples = check_positive("num_samples", num_samples)
+    thinning = check_positive("thinning", thinning)
+    warmup_steps = checked_integer("warmup_steps", warmup_steps, 0)
+    seed = checked_integer("seed", seed)
     if chunk_size is not None:
-        check_positive("chunk_size", chunk_size)
+        chunk_size = check_positive("chunk_size", chunk_size)
     path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
     check_compile(compile)
     check_precision(precision)

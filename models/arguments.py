@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Integral
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -12,9 +14,14 @@ def first_place(flags: Tensor) -> tuple[int, ...]:
     return tuple(int(i) for i in torch.nonzero(flags)[0])
 
 
+def is_integer(value: Any) -> TypeGuard[int]:
+    """Return whether a value is an integer of Python or NumPy; a truth value is none."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_count(name: str, value: int) -> None:
     """Raise ValueError unless an argument is a positive integer."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_integer(value) or value < 1:
         raise ValueError(f"{name} must be a positive integer, got {value!r}")
 
 
@@ -30,10 +37,15 @@ def seeded_draws(seed: int, like: Tensor) -> Iterator[None]:
         yield
 
 
+def as_sizes(value: Any) -> tuple[Any, ...]:
+    """Return one size, or several, as a tuple."""
+    return (value,) if is_integer(value) else tuple(value)
+
+
 def check_sizes(**sizes: tuple[int, ...]) -> None:
     """Raise ValueError unless arguments hold positive integers."""
     for name, values in sizes.items():
-        if any(not isinstance(value, int) or value < 1 for value in values):
+        if any(not is_integer(value) or value < 1 for value in values):
             raise ValueError(f"{name} must hold positive integers, got {values}")
 
 

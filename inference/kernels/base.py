@@ -198,9 +198,8 @@ def check_settings(
     step_size: StepSize, target_acceptance: float, largest: float = float("inf")
 ) -> None:
     """Raise ValueError unless the settings that all kernels share make sense."""
-    if step_size != "auto" and not (
-        isinstance(step_size, int | float) and 0 < step_size < float("inf")
-    ):
+    number = isinstance(step_size, int | float) and not isinstance(step_size, bool)
+    if step_size != "auto" and not (number and 0 < step_size < float("inf")):
         raise ValueError(f'step_size must be a positive number or "auto", got {step_size!r}')
     if step_size != "auto" and step_size > largest:
         raise ValueError(f"step_size must be at most {largest:g}, got {step_size!r}")

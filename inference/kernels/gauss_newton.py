@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import plain_settings
 from ..noise.keyed import Generator
 from .acceptance import choose, is_finite
 from .base import Info, check_settings, full_step_size
@@ -53,6 +54,7 @@ class GaussNewton:
     tuned: ClassVar = ("step_size",)
 
     def __post_init__(self) -> None:
+        plain_settings(self)
         check_settings(self.step_size, self.target_acceptance, largest=1.0)
 
     @property

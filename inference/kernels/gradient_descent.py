@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import plain_settings
 from ..noise.keyed import Generator
 from .acceptance import is_finite, undo_divergence
 from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
@@ -53,6 +54,7 @@ class GradientDescent:
     tuned: ClassVar = ("step_size",)
 
     def __post_init__(self) -> None:
+        plain_settings(self)
         check_settings(self.step_size, self.target_acceptance)
 
     def init(self, position: Tensor, potential: EnergyAndGradient) -> GradientDescentState:

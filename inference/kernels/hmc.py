@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..arguments import check_positive
+from ..arguments import check_positive, plain_settings
 from ..noise.keyed import Generator, common_uniform, standard_normal, uniform
 from .acceptance import choose, metropolis
 from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
@@ -89,6 +89,7 @@ class HMC:
     tuned: ClassVar = ("step_size", "scale")
 
     def __post_init__(self) -> None:
+        plain_settings(self)
         check_settings(self.step_size, self.target_acceptance)
         check_mass(self.mass)
         for name, value in (

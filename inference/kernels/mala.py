@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import plain_settings
 from ..noise.keyed import Generator, standard_normal, uniform
 from .acceptance import metropolis
 from .base import EnergyAndGradient, Info, StepSize, check_settings, full_step_size
@@ -60,6 +61,7 @@ class MALA:
     tuned: ClassVar = ("step_size", "scale")
 
     def __post_init__(self) -> None:
+        plain_settings(self)
         check_settings(self.step_size, self.target_acceptance)
         check_mass(self.mass)
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..arguments import plain_settings
 from ..noise.keyed import Generator, standard_normal, uniform
 from .acceptance import choose, metropolis
 from .base import Info, StepSize, check_settings, full_step_size
@@ -79,6 +80,7 @@ class RiemannianMALA:
     max_step_size: ClassVar[float] = 1.0
 
     def __post_init__(self) -> None:
+        plain_settings(self)
         check_settings(self.step_size, self.target_acceptance, self.max_step_size)
 
     def init(self, position: Tensor, potential: MetricPotential) -> RiemannianMALAState:

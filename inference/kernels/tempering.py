@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from ..arguments import checked_integer, plain_settings
 from ..noise.keyed import Generator, standard_normal, uniform
 from ..potentials.potential import Parts
 from .acceptance import choose, metropolis
@@ -118,12 +119,10 @@ class ParallelTempering:
     tuned: ClassVar = ("step_size", "replica_step_size", "replica_scale", "beta")
 
     def __post_init__(self) -> None:
+        plain_settings(self)
         # Making it checks the settings that it shares.
         self.replica_kernel  # noqa: B018
-        if not isinstance(self.num_replicas, int) or self.num_replicas < 2:
-            raise ValueError(
-                f"num_replicas must be an integer of at least 2, got {self.num_replicas!r}"
-            )
+        checked_integer("num_replicas", self.num_replicas, 2)
 
     @property
     def replica_kernel(self) -> HMC:

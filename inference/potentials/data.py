@@ -7,7 +7,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+
+from .containers import PAD, as_tensor, numbers_in
+from .loading import unload
+
+LISTS_ARE_ARRAYS = {"mask", "context"}
+"""Keyword arguments in which lists of numbers are data; elsewhere they are handed on."""
 
 LARGEST_COPIED = 2**28
 """Bytes of a mapped file up to which it is copied, as everything else is."""
@@ -32,30 +37,33 @@ class ExampleData:
         dtype: torch.dtype,
         device: torch.device,
     ) -> "ExampleData":
-        """Return data made from what a user gave: tensors, NumPy arrays, a data set or a loader.
+        """Return data made from what a user gave: tensors, arrays, tables, a data set or a loader.
 
         Floating-point arrays take the model's ``dtype``, others keep theirs; all move to
-        ``device``. What is not converted is copied, so that it stays what it was when its
-        owner changes it, unless it is large and mapped from a file.
+        ``device``. Hidden values of masked arrays and missing ones of pandas become NaN. Lists of
+        numbers are arrays as the first argument, as ``mask`` and in ``context``; elsewhere they
+        are handed on. What is not converted is copied, so that it stays what it was when its owner
+        changes it, unless it is large and mapped from a file.
 
         Raises
         ------
         ValueError
             If there is no tensor, no example, or the first dimensions differ.
+        TypeError
+            If something holds no numbers, or is sparse.
         """
-        args = _unload(args)
+        args = unload(args)
 
-        def convert(value: Any) -> Any:
-            is_mapped = _is_mapped(value)
-            if isinstance(value, np.ndarray):
-                value = torch.from_numpy(np.ascontiguousarray(value))
-            if isinstance(value, Tensor):
-                to = dtype if value.is_floating_point() else None
-                return value.to(device, to, copy=not is_mapped)
-            return value
+        def convert(path: str, value: Any) -> Any:
+            made = as_tensor(path, value, dtype, device)
+            return made.clone() if _is_the_callers(value, made) else made
 
-        args = _map_tree(convert, args)
-        kwargs = _map_tree(convert, {k: v for k, v in kwargs.items() if v is not None})
+        given = {k: v for k, v in kwargs.items() if v is not None}
+        args = tuple(numbers_in("data[0]", v) if i == 0 else v for i, v in enumerate(args))
+        for name in LISTS_ARE_ARRAYS & given.keys():
+            given[name] = _lists_as_arrays(name, given[name])
+        args = tuple(_map_named(convert, f"data[{i}]", value) for i, value in enumerate(args))
+        kwargs = {name: _map_named(convert, name, value) for name, value in given.items()}
         counts: dict[str, int] = {}
 
         def count(path: str, value: Any) -> None:
@@ -81,9 +89,11 @@ class ExampleData:
             raise ValueError(f"{path} must hold at least one example, got none")
         for other, size in counts.items():
             if size != num_examples:
+                listed = path.count("[") > 1 and path.rpartition("[")[0] == other.rpartition("[")[0]
+                hint = f". If each item of that list is one example, {PAD}" if listed else ""
                 raise ValueError(
                     f"{other} must have the example as its first dimension, of size "
-                    f"{num_examples} as in {path}, got {size}"
+                    f"{num_examples} as in {path}, got {size}{hint}"
                 )
         return ExampleData(args, kwargs, num_examples)
 
@@ -158,35 +168,39 @@ class Identity:
         return id(self._value)
 
 
-def _is_mapped(value: Any) -> bool:
-    """Return whether this is a file in memory that is too large to be copied."""
-    if isinstance(value, Tensor):
+def _lists_as_arrays(path: str, value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _lists_as_arrays(f"{path}[{key!r}]", item) for key, item in value.items()}
+    return numbers_in(path, value)
+
+
+def _is_the_callers(value: Any, made: Any) -> bool:
+    """Return whether data still lie where the caller has them, and are not too large to copy."""
+    if not isinstance(made, Tensor):
+        return False
+    if isinstance(value, Tensor) and not isinstance(value, torch.masked.MaskedTensor):
+        shared = made.data_ptr() == value.data_ptr() and made.device == value.device
         is_file = value.device.type == "cpu" and value.untyped_storage().filename is not None
-    else:
+    elif isinstance(value, np.ndarray):
+        shared = made.device.type == "cpu" and np.shares_memory(made.numpy(), value)
         is_file = isinstance(value, np.memmap)
-    return is_file and value.nbytes >= LARGEST_COPIED
-
-
-def _unload(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Read a loader's or a map-style data set's examples into memory, in their own order."""
-    if len(args) != 1 or not isinstance(args[0], DataLoader | Dataset):
-        return args
-    source = args[0].dataset if isinstance(args[0], DataLoader) else args[0]
-    if not hasattr(source, "__len__"):
-        raise ValueError(
-            f"data must be a data set with a length, got {type(source).__name__}: each example "
-            "keeps a chain of its own, so it must be found again by its index"
-        )
-    stacked = default_collate([source[i] for i in range(len(source))])
-    return tuple(stacked) if isinstance(stacked, list | tuple) else (stacked,)
+    else:
+        # A table, say, which may lend its memory.
+        return True
+    return shared and not (is_file and made.nbytes >= LARGEST_COPIED)
 
 
 def _map_tree(function: Callable[[Any], Any], value: Any) -> Any:
+    return _map_named(lambda path, leaf: function(leaf), "", value)
+
+
+def _map_named(function: Callable[[str, Any], Any], path: str, value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key: _map_tree(function, item) for key, item in value.items()}
+        return {k: _map_named(function, f"{path}[{k!r}]", item) for k, item in value.items()}
     if isinstance(value, tuple | list):
-        return type(value)([_map_tree(function, item) for item in value])
-    return function(value)
+        made = [_map_named(function, f"{path}[{i}]", item) for i, item in enumerate(value)]
+        return type(value)(*made) if hasattr(value, "_fields") else type(value)(made)
+    return function(path, value)
 
 
 def _walk_tree(function: Callable[[str, Any], None], path: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..arguments import check_positive
+from ..arguments import check_positive, plain_settings
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class NoProgress:
     least_gain: float = 0.0
 
     def __post_init__(self) -> None:
+        plain_settings(self)
         check_positive("patience", self.patience)
 
     def __call__(self, history: Mapping[str, Sequence[float]]) -> bool:

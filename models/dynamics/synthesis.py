@@ -50,7 +50,7 @@ def synthesise(
         )
     transition, innovation = dynamics
     scale = torch.linalg.cholesky(innovation)
-    generator = torch.Generator(transition.device).manual_seed(seed)
+    generator = torch.Generator(transition.device).manual_seed(int(seed))
     noise = torch.randn(
         burn_in + num_frames,
         len(transition),

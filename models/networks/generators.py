@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from torch import nn
 
-from ..arguments import check_sizes
+from ..arguments import as_sizes, check_sizes
 from .deconvolutions import deconvolutions
 from .non_negative_linear import NonNegativeLinear
 
@@ -39,7 +39,7 @@ def mlp(
     ValueError
         If a size is not positive.
     """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    shape = as_sizes(shape)
     check_sizes(latent_dim=(latent_dim,), shape=shape, hidden=tuple(hidden))
     layers: list[nn.Module] = []
     width = latent_dim
@@ -82,7 +82,7 @@ def linear(
     ValueError
         If a size is not positive.
     """
-    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    shape = as_sizes(shape)
     check_sizes(latent_dim=(latent_dim,), shape=shape)
     kind = NonNegativeLinear if non_negative else nn.Linear
     layers: list[nn.Module] = [kind(latent_dim, math.prod(shape), bias=bias)]

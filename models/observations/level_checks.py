@@ -2,10 +2,12 @@
 
 from torch import Tensor
 
+from ..arguments import is_integer
+
 
 def check_num_levels(name: str, value: int) -> None:
     """Raise ValueError unless an argument is an integer of at least 2."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 2:
+    if not is_integer(value) or value < 2:
         raise ValueError(f"{name} must be an integer of at least 2, got {value!r}")
 
 

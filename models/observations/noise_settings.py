@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ..arguments import first_place
+from ..arguments import as_sizes, first_place, is_integer
 
 Learning = bool | Literal["closed form"]
 """Whether something is learned: by its gradient (True), in closed form, or not at all."""
@@ -37,8 +37,8 @@ def checked_sizes(name: str, value: int | Sequence[int], smallest: int = 1) -> t
     ValueError
         If one of them is smaller than ``smallest``.
     """
-    sizes = (value,) if isinstance(value, int) else tuple(value)
-    if not sizes or not all(isinstance(size, int) and size >= smallest for size in sizes):
+    sizes = as_sizes(value)
+    if not sizes or not all(is_integer(size) and size >= smallest for size in sizes):
         raise ValueError(f"{name} must be integers, {smallest} or more, got {value!r}")
     return sizes
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from ..arguments import is_integer
 from .batch_weight import batch_weight
 
 
@@ -27,7 +28,7 @@ class WhiteStart(nn.Module):
 
     def __init__(self, white_batches: int) -> None:
         super().__init__()
-        if not isinstance(white_batches, int) or white_batches < 0:
+        if not is_integer(white_batches) or white_batches < 0:
             raise ValueError(f"white_batches must be an integer, 0 or more, got {white_batches!r}")
         self.white_batches = white_batches
         self.register_buffer("num_batches", torch.zeros((), dtype=torch.int64))

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from ..arguments import is_integer
 from ..pieces import Context as Context
 from ..pieces import Entry
 
@@ -49,7 +50,7 @@ class LinearOperator(nn.Module, ABC):
     def __init__(self, input_shape: Sequence[int], output_shape: Sequence[int]) -> None:
         super().__init__()
         for name, shape in (("input_shape", input_shape), ("output_shape", output_shape)):
-            if any(not isinstance(size, int) or size < 1 for size in shape):
+            if any(not is_integer(size) or size < 1 for size in shape):
                 raise ValueError(f"{name} must hold positive integers, got {tuple(shape)}")
         self.input_shape = tuple(input_shape)
         self.output_shape = tuple(output_shape)

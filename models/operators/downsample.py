@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional
 
+from ..arguments import is_integer
 from ..pieces import Entry
 from .base import Context, LinearOperator, image_shape
 
@@ -38,7 +39,7 @@ class Downsample(LinearOperator):
 
     def __init__(self, input_shape: Sequence[int], factor: int) -> None:
         *leading, height, width = image_shape(input_shape)
-        if not isinstance(factor, int) or factor < 1 or height % factor or width % factor:
+        if not is_integer(factor) or factor < 1 or height % factor or width % factor:
             raise ValueError(
                 "factor must be a positive integer that divides the image's height and width, got "
                 f"{factor!r} for input_shape {tuple(input_shape)}"

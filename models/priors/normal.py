@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
-from ..arguments import per_component
+from ..arguments import is_integer, per_component
 from ..distributions.gaussian_cells import GaussianCells
 from ..pieces import Entry
 from .base import Prior
@@ -62,10 +62,8 @@ class Normal(Prior):
 
 
 def _shape_of(dim: int | Sequence[int]) -> tuple[int, ...]:
-    sizes = (dim,) if isinstance(dim, int) else tuple(dim) if isinstance(dim, Sequence) else ()
-    if not sizes or any(
-        not isinstance(size, int) or isinstance(size, bool) or size < 1 for size in sizes
-    ):
+    sizes = tuple(dim) if isinstance(dim, Sequence) else (dim,)
+    if not sizes or any(not is_integer(size) or size < 1 for size in sizes):
         raise ValueError(
             f"dim must be a positive integer, got {dim!r}; of a latent map, a shape of such"
         )

@@ -1,13 +1,13 @@
 """Latents of which some are known for some examples: labels that steer what is generated."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..arguments import check_count
+from ..arguments import check_count, is_integer
 from ..pieces import Entry
 from .base import Context, Prior
 
@@ -90,12 +90,12 @@ class Supervised(Prior):
                 f"base must learn by gradient, but {type(base).__name__} learns in closed form, "
                 "from the chain's coordinates, of which those with a label are idle"
             )
-        if isinstance(components, int):
+        if is_integer(components):
             check_count("components", components)
             components = range(components)
         (dim,) = made.event_shape
-        chosen = list(components)
-        wrong = [c for c in chosen if not isinstance(c, int) or not 0 <= c < dim]
+        chosen = list(cast(Sequence[int], components))
+        wrong = [c for c in chosen if not is_integer(c) or not 0 <= c < dim]
         if not chosen or wrong or len(set(chosen)) < len(chosen):
             raise ValueError(
                 f"components must be different numbers from 0 to {dim - 1}, at least one, got "
