@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .arguments import check_positive
 from .diagnostics import arviz as _arviz
+from .diagnostics.described import as_html, described
 from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
 from .diagnostics.summary import Summary, summarise
 from .diagnostics.verdict import stopped_chains, warn_of_problems
@@ -75,6 +76,14 @@ class Posterior:
     tuning: dict[str, Tensor]
     potential: Potential | None = None
     continuation: Plan | None = None
+
+    def __repr__(self) -> str:
+        return described(
+            self.samples, self.sample_stats, self.observed, self.accumulated, self.seconds
+        )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     @staticmethod
     def of(plan: Plan, store: DrawStore, outcome: Outcome) -> "Posterior":

@@ -1,6 +1,7 @@
 """The generator model: a prior, a network and an observation as one Pyro model."""
 
 from collections.abc import Callable, Mapping
+from html import escape
 
 import pyro
 import pyro.distributions as dist
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from .arguments import check_count, seeded_draws
 from .data_checks import as_floating, check_cells, check_examples, check_no_nan, check_shapes
+from .described import described_network, described_observation
 from .networks.modes import evaluating
 from .observations.base import Observation
 from .observations.callables import as_observation
@@ -63,6 +65,22 @@ class GeneratorModel(nn.Module):
         self.prior = as_prior(prior)
         self.network = network
         self.observation = as_observation(observation)
+
+    def __repr__(self) -> str:
+        with pyro.validation_enabled(False):  # of numbers that may not be there yet
+            prior = self.prior.distribution()
+        return "\n".join(
+            [
+                "GeneratorModel(",
+                f"  prior: {type(self.prior).__name__} of latents {tuple(prior.event_shape)}",
+                f"  network: {described_network(self.network)}",
+                f"  observation: {described_observation(self.observation)}",
+                ")",
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
 
     def forward(
         self,

@@ -17,13 +17,22 @@ MOST_FLOORS = 8
 MODELS: dict[str, set[str]] = {
     "arguments": set(),
     "pieces": set(),
+    "described": set(),
     "networks": {"arguments"},
     "distributions": {"arguments"},
     "operators": {"arguments", "pieces"},
     "priors": {"arguments", "pieces", "distributions"},
     "observations": {"arguments", "pieces", "distributions", "operators"},
     "data_checks": {"arguments", "pieces", "distributions", "observations"},
-    "generator_model": {"arguments", "pieces", "data_checks", "networks", "observations", "priors"},
+    "generator_model": {
+        "arguments",
+        "data_checks",
+        "described",
+        "networks",
+        "observations",
+        "pieces",
+        "priors",
+    },
     "factor_analysis": {"generator_model", "networks", "observations", "priors"},
     "dynamics": {"arguments", "pieces", "generator_model", "distributions", "priors"},
 }

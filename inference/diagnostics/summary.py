@@ -1,7 +1,7 @@
 """Convergence of many short posteriors at once; chains that cannot be trusted named apart."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .convergence import rhat_and_ess
+from .described import as_html
 
 LARGEST_RHAT = 1.01
 SMALLEST_ESS = 100
@@ -126,6 +127,31 @@ class Summary:
                 f"(worst {ess[worst]:.0f} in example {worst}): more draws"
             )
         return found
+
+    def to_frame(self) -> Any:
+        """Return a pandas data frame: a row for each example and component, and for its energy.
+
+        Its index is (example, component), the energy's component being ``"lp"``; its columns are
+        ``rhat``, ``ess`` and ``num_diverging``, which is of the example.
+        """
+        import pandas as pd
+
+        n, d = self.rhat.shape
+        names = ("example", "component")
+        return pd.DataFrame(
+            {
+                "rhat": np.column_stack([self.rhat, self.rhat_lp]).ravel(),
+                "ess": np.column_stack([self.ess, self.ess_lp]).ravel(),
+                "num_diverging": np.repeat(self.num_diverging, d + 1),
+            },
+            index=pd.MultiIndex.from_product([range(n), [*range(d), "lp"]], names=names),
+        )
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def __str__(self) -> str:
         """Return a few lines with the worst of everything, and its remedy."""

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from ..diagnostics.described import as_html, shapes
+
 
 class StepRecord(NamedTuple):
     """What one iteration gives, each a scalar tensor.
@@ -55,6 +57,33 @@ class Fit:
     history: dict[str, list[float]]
     averaged: dict[str, Tensor] | None = None
     stopped: bool = False
+
+    def to_frame(self) -> Any:
+        """Return the history as a pandas data frame, a row for each epoch, counted from 1."""
+        import pandas as pd
+
+        frame = pd.DataFrame(self.history)
+        frame.index = pd.RangeIndex(1, len(frame) + 1, name="epoch")
+        return frame
+
+    def __repr__(self) -> str:
+        latents = self.latents if isinstance(self.latents, dict) else {"latents": self.latents}
+        epochs = len(self.history.get("loss", []))
+        lines = [f"Fit of {epochs} epochs" + (", ended by the stop rule" if self.stopped else "")]
+        lines.append(f"  {shapes(latents)}")
+        if epochs:
+            last = [
+                f"{name} {values[-1]:.4g}"
+                for name, values in self.history.items()
+                if values and name != "num_proposals"
+            ]
+            lines.append("  last epoch: " + ", ".join(last))
+        if self.averaged is not None:
+            lines.append(f"  averaged: {len(self.averaged)} parameters")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 @dataclass

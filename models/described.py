@@ -1,0 +1,41 @@
+"""Pieces of a model in a line each."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+MOST_KINDS = 4
+"""Kinds of columns that are named."""
+
+
+def described_observation(observation: Any) -> str:
+    """Return an observation with what it wraps, its scale and its inverse link."""
+    name = type(observation).__name__.strip("_")
+    base, kinds = getattr(observation, "base", None), getattr(observation, "kinds", None)
+    if isinstance(base, nn.Module):
+        return f"{name}({described_observation(base)})"
+    if isinstance(kinds, nn.ModuleList):
+        named = [type(kind).__name__.strip("_") for kind in kinds][:MOST_KINDS]
+        rest = [f"and {len(kinds) - MOST_KINDS} more"] if len(kinds) > MOST_KINDS else []
+        return f"{name}({', '.join(named + rest)})"
+    parts = []
+    scale, link = getattr(observation, "scale", None), getattr(observation, "inverse_link", None)
+    if isinstance(scale, Tensor):
+        parts.append(f"scale={_range(scale)}")
+    if link is not None:
+        parts.append(f"inverse_link={getattr(link, '__name__', type(link).__name__)}")
+    return f"{name}({', '.join(parts)})"
+
+
+def described_network(network: nn.Module) -> str:
+    """Return a network's kind and size."""
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    layers = sum(not list(part.children()) for part in network.modules())
+    return f"{type(network).__name__} of {layers} layers, {parameters:,} parameters"
+
+
+def _range(tensor: Tensor) -> str:
+    if tensor.is_meta or tensor.numel() == 0:
+        return f"of shape {tuple(tensor.shape)}"
+    low, high = float(tensor.detach().min()), float(tensor.detach().max())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
