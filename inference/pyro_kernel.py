@@ -13,8 +13,9 @@ from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, tuning_of
 from .kernels.starts import check_start
+from .potentials.angles import wrapped
 from .potentials.initialization import InitStrategy, first_position
-from .potentials.trace import Model, Substitute, evaluation_mode, run
+from .potentials.trace import LatentSite, Model, Substitute, evaluation_mode, run
 from .speed import CapturingEvaluator
 from .warmup.windows import adapt, start_warmup
 
@@ -85,9 +86,14 @@ class PyroKernel(MCMCKernel):
 
     def _split(self, position: Tensor) -> dict[str, Tensor]:
         return OrderedDict(
-            (site.name, position[:, site.start : site.stop].reshape(-1, *site.shape))
+            (site.name, self._columns(site, position).reshape(-1, *site.shape))
             for site in self._potential.layout.sites
         )
+
+    @staticmethod
+    def _columns(site: LatentSite, position: Tensor) -> Tensor:
+        columns = position[:, site.start : site.stop]
+        return wrapped(columns) if site.is_angle else columns
 
     @property
     def initial_params(self) -> dict[str, Tensor]:

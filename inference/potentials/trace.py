@@ -14,6 +14,7 @@ from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, nn
 from torch.distributions import Transform, biject_to, constraints
 
+from .angles import is_angle, wrapped
 from .data import ExampleData
 
 Model = Callable[..., Any]
@@ -31,7 +32,9 @@ class LatentSite(NamedTuple):
     start, stop : int
         Its columns in the flat position (n, d).
     is_real : bool
-        Whether its support is the real line, so that no transform is needed.
+        Whether it is on the real line, so that what the model sees is what the chain holds.
+    is_angle : bool
+        Whether it is on the circle: the model sees it wrapped into [-π, π).
     """
 
     name: str
@@ -39,6 +42,7 @@ class LatentSite(NamedTuple):
     start: int
     stop: int
     is_real: bool
+    is_angle: bool = False
 
 
 @dataclass(frozen=True)
@@ -138,9 +142,9 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
         support = site["fn"].support
         unconstrained = biject_to(support).inv(site["value"])
         stop = start + unconstrained[0].numel()
-        latents.append(
-            LatentSite(site["name"], unconstrained.shape[1:], start, stop, _is_real(support))
-        )
+        angle = is_angle(site["fn"])
+        real = _is_real(support) and not angle
+        latents.append(LatentSite(site["name"], unconstrained.shape[1:], start, stop, real, angle))
         start = stop
     if not latents:
         raise ValueError(
@@ -261,7 +265,9 @@ class LogDensity(Messenger):
             return
         flat = self._position[:, site.start : site.stop]
         value = flat.reshape(flat.shape[0], *site.shape)
-        if not site.is_real:
+        if site.is_angle:
+            value = wrapped(value)
+        elif not site.is_real:
             transform = biject_to(msg["fn"].support)
             unconstrained, value = value, transform(value)
             self.prior = self.prior + _per_example(

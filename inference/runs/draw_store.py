@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..potentials.angles import wrapped
 from ..potentials.potential import Potential
 from .checkpoint import check_new_file
 from .chunk_run import STATS
@@ -143,6 +144,10 @@ def fill_samples(store: DrawStore, potential: Potential, chunks: Sequence[slice]
             for name, value in copies.unflatten(flat).items():
                 place = store.samples[name][:, draw, chunk]
                 place.copy_(value.reshape(place.shape))
+    for site in potential.layout.sites:
+        if site.is_angle:
+            columns = store.position[..., site.start : site.stop]
+            columns.copy_(wrapped(columns))
 
 
 def _map(

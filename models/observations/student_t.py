@@ -7,6 +7,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from ..distributions.cells import Cells
+from ..distributions.student_t import StudentTCells
 from ..pieces import Entry
 from .base import Context
 from .location_scale import LocationScale
@@ -68,11 +69,4 @@ class StudentT(LocationScale):
         self, signal: Tensor, *, mask: Tensor | None = None, context: Context | None = None
     ) -> dist.TorchDistribution:
         """Return independent t distributions around a signal."""
-        return Cells(_StudentT(self.df, signal, self.scale), mask)
-
-
-class _StudentT(dist.StudentT):  # type: ignore[misc]  # Pyro makes it at import
-    """Student's t with its Fisher information: torch knows no divergence between two."""
-
-    def information(self) -> list[tuple[Tensor, Tensor]]:
-        return [(self.loc, (self.df + 1) / (self.df + 3) * self.scale**-2)]
+        return Cells(StudentTCells(self.df, signal, self.scale), mask)

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import check_count, per_component
+from ..distributions.student_t import StudentTCells
 from ..pieces import Entry
 from .base import Prior
 
@@ -60,6 +61,6 @@ class StudentT(Prior):
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, event shape (d,)."""
-        cells = dist.StudentT(self.df, torch.zeros_like(self.scale), self.scale)
+        cells = StudentTCells(self.df, torch.zeros_like(self.scale), self.scale)
         made: dist.TorchDistribution = cells.to_event(1)
         return made
