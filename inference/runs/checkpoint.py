@@ -79,14 +79,20 @@ def load_checkpoint(
     ValueError
         If the file is damaged, truncated, of another kind or of other work, or lacks an entry.
     """
-    content = _read(path)
+    content, has_checksum = _read(path)
     if content.get("kind") != kind:
         raise ValueError(
-            f"{str(path)!r} must be a checkpoint of {kind}, it is one of {content.get('kind')}"
+            f"checkpoint {str(path)!r} is one of {content['kind']}, not one of {kind}: give "
+            "another file"
         )
     lacking = [name for name in ("identity", *required) if name not in content]
     if lacking:
         raise ValueError(f"checkpoint {str(path)!r} lacks {lacking}: it cannot be resumed")
+    if not has_checksum:
+        raise ValueError(
+            f"checkpoint {str(path)!r} is damaged or was written by something else: its checksum "
+            "is missing; take an older copy of it, or delete it to start afresh"
+        )
     for name, expected in identity.items():
         if content["identity"].get(name) != expected:
             raise ValueError(
@@ -97,8 +103,8 @@ def load_checkpoint(
     return dict(content)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return what a file of ours holds.
+def _read(path: Path) -> tuple[dict[str, Any], bool]:
+    """Return what a file of ours holds, and whether a checksum vouches for it.
 
     Raises
     ------
@@ -137,12 +143,7 @@ def _read(path: Path) -> dict[str, Any]:
             f"explainaway reads format {FORMAT}: go on with the version that wrote it, or delete "
             "it to start afresh"
         )
-    if whole is None:
-        raise ValueError(
-            f"checkpoint {str(path)!r} is damaged or was written by something else: its checksum "
-            "is missing; take an older copy of it, or delete it to start afresh"
-        )
-    return content
+    return content, whole is not None
 
 
 def fingerprint(tensors: list[Tensor]) -> str:
