@@ -1,7 +1,7 @@
 """The posterior of each example's latents as a potential energy on a flat tensor."""
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -183,21 +183,19 @@ class Potential:
     def leading(self, order: Int64[Tensor, " n"], size: int) -> "Potential":
         """Return the potential of the first ``size`` examples of an order."""
         key = order.cpu().numpy().tobytes()
-        data = self._kept("ordered", key, self.data, lambda: self.data.select(order))
-        first = self._kept(f"first {size}", None, data, lambda: data.select(slice(size)))
+        kept = self.evaluator.kept
+        data = kept(self.data, "ordered", key, lambda: self.data.select(order))
+        first = kept(data, f"first {size}", None, lambda: data.select(slice(size)))
         beta = None if self.beta is None else self.beta[order[:size]]
         return dataclasses.replace(self, data=first, beta=beta)
 
     def repeated(self, times: int) -> "Potential":
         """Return the potential of all examples ``times`` times over."""
-        data = self._kept(f"times {times}", None, self.data, lambda: self.data.repeat(times))
+        data = self.evaluator.kept(
+            self.data, f"times {times}", None, lambda: self.data.repeat(times)
+        )
         beta = None if self.beta is None else self.beta.repeat(times)
         return dataclasses.replace(self, data=data, beta=beta)
-
-    def _kept(
-        self, place: str, key: Hashable, data: ExampleData, make: Callable[[], ExampleData]
-    ) -> ExampleData:
-        return self.evaluator.kept(data, place, key, make)
 
     def metric(self, position: Float[Tensor, "n d"]) -> Float[Tensor, "n d d"]:
         """Return the prior's curvature plus ``JᵀFJ``, F the Fisher information of the data.

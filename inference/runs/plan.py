@@ -128,7 +128,6 @@ class Plan:
             kept = (state["prior_energy"] + state["likelihood_energy"])[..., 0]
         if kept is None or kept.shape != state["position"].shape[:2]:
             return
-        self.potential.evaluator.doubt()
         roughly = 1e-4 if self.potential.autocast is None else 3e-2
         with evaluation_mode(self.potential.model):
             for chain, position in enumerate(state[f"{place}position"]):

@@ -195,7 +195,7 @@ class CapturingEvaluator:
 
     def fuses(self, task: Task) -> bool:
         """Return whether a task that makes steps is compiled as one, or still may be."""
-        return self.compiles and task.name not in self._refused
+        return self.compiles and self._is_captured(task)
 
     def kept(
         self, data: ExampleData, place: str, key: Hashable, make: Callable[[], ExampleData]
@@ -219,8 +219,8 @@ class CapturingEvaluator:
         """Return ``task.function(potential, *varying)``, by a graph where there is one."""
         if self._looks or self._must_look:
             self._look()
-        tensors = varying if potential.beta is None else (*varying, potential.beta)
-        key = (task.name, potential.autocast, *map(_form, tensors))
+        tensors = _with_beta(potential, varying)
+        key = _key(task, potential, tensors)
         bounds = self._states[0].bounds.get(potential.data) if self._states else None
         found = None if bounds is None else bounds.get(key)
         if found is None or (self._compiles and not found[0].is_compiled):
@@ -243,7 +243,7 @@ class CapturingEvaluator:
 
     def _is_worth_it(self, task: Task) -> bool:
         kind = task.name[0] if isinstance(task.name, tuple) else task.name
-        return self.choices.made.get(f"capture {kind}", True) is not False
+        return bool(self.choices.made.get(f"capture {kind}", True))
 
     def _look(self) -> None:
         """Put the state first whose contents are the model's, or begin a new one."""
@@ -364,13 +364,12 @@ class CapturingEvaluator:
             right = self._is_the_models(task, entry, potential, varying)
         if not right:
             return task.function(potential.plain(), *varying)
-        return bound(*varying) if potential.beta is None else bound(*varying, potential.beta)
+        return bound(*_with_beta(potential, varying))
 
     def _energy_is_the_models(self, potential: Potential, position: Tensor) -> bool:
         """Return whether the energy's graph gives what the model gives now; made if need be."""
-        tensors = (position,) if potential.beta is None else (position, potential.beta)
-        key = ("judge", potential.autocast, *map(_form, tensors))
-        entry = self._entry(ENERGY, key, potential, tensors)
+        tensors = _with_beta(potential, (position,))
+        entry = self._entry(ENERGY, _key(ENERGY, potential, tensors), potential, tensors)
         return entry is not None and self._is_the_models(ENERGY, entry, potential, (position,))
 
     def _is_the_models(
@@ -380,10 +379,10 @@ class CapturingEvaluator:
         buffers = Buffers()
         with torch.no_grad(), random_states_kept(), buffers.noted():
             expected = value(potential.plain(), *varying)
-        tensors = varying if potential.beta is None else (*varying, potential.beta)
         with seeded(0), buffers.restored():
             # As it was captured: compiled, it has other roundings.
-            got = Bound(entry.captured.graph, potential.data.tensors())(*tensors)
+            graph = Bound(entry.captured.graph, potential.data.tensors())
+            got = graph(*_with_beta(potential, varying))
         values = got[: len(expected)]
         if entry.captured.has_values(values, expected):
             return True
@@ -416,6 +415,15 @@ class CapturingEvaluator:
             CaptureWarning,
             stacklevel=2,
         )
+
+
+def _with_beta(potential: Potential, varying: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what a graph is given at every evaluation."""
+    return varying if potential.beta is None else (*varying, potential.beta)
+
+
+def _key(task: Task, potential: Potential, tensors: Sequence[Tensor]) -> tuple[Any, ...]:
+    return (task.name, potential.autocast, *map(_form, tensors))
 
 
 def _form(tensor: Tensor) -> tuple[Any, ...]:
