@@ -16,6 +16,7 @@ from .kernels.mala import MALA
 from .potentials.checks import check_uncoupled
 from .potentials.data import ExampleData
 from .potentials.initialization import InitStrategy
+from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, evaluation_mode, parameters_of, read_layout
 from .runs.chains import Chains
@@ -184,7 +185,9 @@ class AlternatingBackProp:
             raise RuntimeError("choices are made on the first fit or start")
         return self._run.chosen.to_dict()
 
-    def start(self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0) -> None:
+    def start(
+        self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0, **more: Any
+    ) -> None:
         """Check the model and the data and place a fresh chain for each example.
 
         :meth:`fit` does this by itself; whoever writes their own loop calls it before
@@ -192,7 +195,7 @@ class AlternatingBackProp:
 
         Parameters
         ----------
-        *data, mask, context
+        *data, mask, context, **more
             As in :meth:`fit`; all examples, so that ``step`` finds their chains by index.
         seed : int, default 0
             Reproduces the run.
@@ -203,7 +206,8 @@ class AlternatingBackProp:
             As :meth:`fit`.
         """
         seed = checked_integer("seed", seed)
-        examples = self._examples((data, {"mask": mask, "context": context}))
+        named = keywords("start", self.model, mask, context, more)
+        examples = self._examples((data, named))
         validate(self.model, examples)
         self._run = self._started(examples, seed, resumes=False)
 
@@ -334,6 +338,7 @@ class AlternatingBackProp:
         callbacks: Iterable[Callable[["AlternatingBackProp", dict[str, float]], None]] = (),
         stop: StopRule | None = None,
         progress: bool = True,
+        **more: Any,
     ) -> Fit:
         """Learn from data.
 
@@ -364,6 +369,8 @@ class AlternatingBackProp:
             From the history so far to whether to stop, asked after each epoch: ``NoProgress()``.
         progress : bool, default True
             Show a progress bar.
+        **more
+            Further keyword arguments that the model takes; tensors lead with the example.
 
         Returns
         -------
@@ -380,7 +387,7 @@ class AlternatingBackProp:
         """
         epochs, seed = check_positive("epochs", epochs), checked_integer("seed", seed)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
-        examples = self._examples((data, {"mask": mask, "context": context}))
+        examples = self._examples((data, keywords("fit", self.model, mask, context, more)))
         validate(self.model, examples)
         held_out = None
         if validation is not None:

@@ -15,6 +15,7 @@ from .kernels.capabilities import check_kernel
 from .kernels.hmc import HMC
 from .posterior import Posterior
 from .potentials.initialization import InitStrategy, first_position
+from .potentials.keywords import keywords
 from .potentials.trace import Model, evaluation_mode
 from .runs.checkpoint import check_folder
 from .runs.chunks import sample
@@ -46,6 +47,7 @@ def sample_posterior(
     precision: Precision = "float32",
     capture: bool = True,
     progress: bool = True,
+    **more: Any,
 ) -> Posterior:
     """Sample the latents of every example, every chain in one batch, θ fixed.
 
@@ -109,6 +111,8 @@ def sample_posterior(
         As for :class:`AlternatingBackProp`.
     progress : bool, default True
         Show a progress bar.
+    **more
+        Further keyword arguments that the model takes; tensors among them lead with the example.
 
     Returns
     -------
@@ -145,7 +149,7 @@ def sample_posterior(
     potential = bound_to(
         model,
         data,
-        {"mask": mask, "context": context},
+        keywords("sample_posterior", model, mask, context, more),
         evaluator_for(model, capture, compile),
         example_plate,
     )

@@ -1,17 +1,25 @@
 """The generator model: a prior, a network and an observation as one Pyro model."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .data_checks import as_floating, check_cells, check_examples, check_shapes
+from .data_checks import (
+    as_floating,
+    check_cells,
+    check_context,
+    check_examples,
+    check_shapes,
+    warn_of_large_integers,
+)
 from .networks.modes import evaluating
 from .observations.base import Observation
 from .observations.callables import as_observation
-from .pieces import Context
+from .pieces import Context, Read, mapped
 from .priors.base import Prior
 from .priors.fixed import as_prior
 
@@ -91,8 +99,15 @@ class GeneratorModel(nn.Module):
         """
         observed_cells = None
         if y is not None:
-            y, observed_cells = self.observation.prepare(as_floating(y), mask)
-            num_examples = y.shape[0]
+            y, observed_cells = self.observation.prepare(as_floating(y, self._dtype), mask)
+            if num_examples not in (None, len(y)):
+                raise ValueError(
+                    f"num_examples is for a model without y, got {num_examples} with a y of "
+                    f"{len(y)} examples"
+                )
+            num_examples = len(y)
+        elif mask is not None:
+            raise ValueError("mask says what is observed of y, but y is None")
         with pyro.plate("examples", num_examples or 1):
             z = pyro.sample("z", self.prior.given(context))
             # Under autocast the network computes in lower precision; energies do not.
@@ -128,12 +143,33 @@ class GeneratorModel(nn.Module):
             If values lie far outside what the inverse link can reach, such as an image of bytes
             under a tanh, or if a cell is missing from every example.
         """
-        check_examples(self.observation, y, mask, context)
-        with torch.no_grad(), torch.random.fork_rng():
-            first = None if context is None else {key: value[:1] for key, value in context.items()}
-            output = self._output(self._draw_prior(1, first), first)
-            made = self.observation.distribution(output, context=first)
+        read = None if context is None else check_context(context)
+        check_examples(self.observation, y, mask, read)
+        made = self._first(read)
+        _check_read(read)
+        warn_of_large_integers(y, self._dtype)
         check_cells(self.observation, made, y, mask)
+
+    def _first(self, context: Context | None) -> dist.TorchDistribution:
+        """Return the distribution of y for a latent of the prior, for the first example."""
+        first = mapped(context, lambda value: value[:1])
+        with torch.no_grad(), torch.random.fork_rng():
+            output = self._output(self._draw_prior(1, first), first)
+            return self.observation.distribution(output, context=first)
+
+    def _check_keys(self, read: Read | None) -> None:
+        """Raise ValueError for keys that no piece reads, the others' work being done."""
+        if read is not None and read.unread:
+            # What was asked for so far is not all that is read, but more may not be there.
+            with suppress(ValueError):
+                self._first(read)
+            _check_read(read)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Precision of the model: its first floating-point parameter's, or torch's default."""
+        found = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return next(found, torch.get_default_dtype())
 
     def _draw_prior(self, num_examples: int, context: Context | None) -> Tensor:
         prior = self.prior.given(context)
@@ -162,8 +198,9 @@ class GeneratorModel(nn.Module):
             The same leading dimensions, then the shape of one example's signal.
         """
         rows, leading = self._flattened(latents)
-        context = _repeated(context, len(rows))
-        signal = self.observation.signal(self._output(rows, context), context)
+        read = _repeated(context, leading)
+        signal = self.observation.signal(self._output(rows, read), read)
+        self._check_keys(read)
         return signal.reshape(*leading, *signal.shape[1:])
 
     def reconstruct(
@@ -193,18 +230,19 @@ class GeneratorModel(nn.Module):
         if observed is None and mask is not None:
             raise ValueError("mask says what is observed of data, but observed, the data, is None")
         rows, leading = self._flattened(latents)
-        context = _repeated(context, len(rows))
-        output = self._output(rows, context)
+        read = _repeated(context, leading)
+        output = self._output(rows, read)
         if observed is None:
-            estimate = self.observation.reconstruct(output, context)
+            estimate = self.observation.reconstruct(output, read)
         else:
-            filled, known = self.observation.prepare(as_floating(observed), mask)
+            filled, known = self.observation.prepare(as_floating(observed, self._dtype), mask)
             estimate = self.observation.complete(
                 output,
-                _repeat(filled, len(rows)),
-                None if known is None else _repeat(known, len(rows)),
-                context,
+                _repeat("observed", filled, leading),
+                None if known is None else _repeat("mask", known, leading),
+                read,
             )
+        self._check_keys(read)
         return estimate.reshape(*leading, *estimate.shape[1:])
 
     @torch.no_grad()
@@ -229,14 +267,16 @@ class GeneratorModel(nn.Module):
         Tensor
             (num_examples, ...), of y's shape.
         """
+        read = _repeated(context, torch.Size([num_examples]))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            output = self._output(self._draw_prior(num_examples, context), context)
+            output = self._output(self._draw_prior(num_examples, read), read)
             if noise:
-                made = self.observation.distribution(output, context=context)
-                sample: Tensor = made.sample()
-                return sample
-            return self.observation.reconstruct(output, context)
+                made: Tensor = self.observation.distribution(output, context=read).sample()
+            else:
+                made = self.observation.reconstruct(output, read)
+        self._check_keys(read)
+        return made
 
     def log_joint(
         self,
@@ -261,11 +301,13 @@ class GeneratorModel(nn.Module):
         Tensor
             (n,).
         """
-        y, known = self.observation.prepare(as_floating(y), mask)
-        output = self.network(self.prior.transformed(latents, context))
-        made = self.observation.distribution(output, mask=known, context=context)
+        y, known = self.observation.prepare(as_floating(y, self._dtype), mask)
+        read = _repeated(context, torch.Size([len(y)]))
+        output = self.network(self.prior.transformed(latents, read))
+        made = self.observation.distribution(output, mask=known, context=read)
         check_shapes(made, y)
-        total: Tensor = made.log_prob(y) + self.prior.given(context).log_prob(latents)
+        total: Tensor = made.log_prob(y) + self.prior.given(read).log_prob(latents)
+        self._check_keys(read)
         return total
 
     def log_normaliser(self, num_draws: int, seed: int) -> Tensor | None:
@@ -298,7 +340,7 @@ class GeneratorModel(nn.Module):
         if self.prior.has_closed_form:
             self.prior.closed_form_step(z, context)
         if self.observation.has_closed_form:
-            y, known = self.observation.prepare(as_floating(y), mask)
+            y, known = self.observation.prepare(as_floating(y, self._dtype), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)
 
     def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
@@ -312,10 +354,27 @@ class GeneratorModel(nn.Module):
         return latents.reshape(-1, *event), leading
 
 
-def _repeat(value: Tensor, num_rows: int) -> Tensor:
-    return value.repeat(num_rows // value.shape[0], *[1] * (value.dim() - 1))
+def _repeat(name: str, value: Tensor, leading: torch.Size) -> Tensor:
+    """Return values of n examples for each row of (..., n), one whole copy after the other."""
+    if value.shape[0] != leading[-1]:
+        raise ValueError(
+            f"{name} must have the example as its first dimension, of size {leading[-1]} as the "
+            f"latents, got shape {tuple(value.shape)}"
+        )
+    return value.repeat(leading[:-1].numel(), *[1] * (value.dim() - 1))
 
 
-def _repeated(context: Context | None, num_rows: int) -> Context | None:
+def _repeated(context: Context | None, leading: torch.Size) -> Read | None:
     """Return a context for several copies of its examples, one whole copy after the other."""
-    return None if context is None else {k: _repeat(v, num_rows) for k, v in context.items()}
+    if context is None:
+        return None
+    read = check_context(context)
+    return Read({k: _repeat(f"context[{k!r}]", v, leading) for k, v in read.items()})
+
+
+def _check_read(read: Read | None) -> None:
+    if read is not None and read.unread:
+        raise ValueError(
+            f"context holds {read.unread}, which no piece of the model reads: prior and "
+            f"observation read {sorted(read.asked) or 'none'}"
+        )

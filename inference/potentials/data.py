@@ -52,7 +52,7 @@ class ExampleData:
         def convert(path: str, value: Any) -> Any:
             return as_tensor(path, value, dtype, device)
 
-        given = {k: v for k, v in kwargs.items() if v is not None}
+        given = dict(kwargs)
         args = tuple(numbers_in("data[0]", v) if i == 0 else v for i, v in enumerate(args))
         for name in LISTS_ARE_ARRAYS & given.keys():
             given[name] = _lists_as_arrays(name, given[name])
