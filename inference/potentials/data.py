@@ -105,6 +105,11 @@ class ExampleData:
             times * self.num_examples,
         )
 
+    def largest(self) -> float:
+        """Return the largest finite size of a number in the data."""
+        sizes = [v.abs().to(torch.float64) for v in self.tensors() if not v.is_complex()]
+        return max((float(s.nan_to_num(0.0, 0.0).max()) for s in sizes if s.numel()), default=0.0)
+
     def tensors(self) -> list[Tensor]:
         """Return every tensor, in a fixed order."""
         found: list[Tensor] = []
