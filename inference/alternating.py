@@ -13,8 +13,9 @@ from .arguments import check_positive, checked_integer
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
-from .potentials.checks import check_uncoupled
+from .potentials.checks import check_uncoupled, needs_several
 from .potentials.data import ExampleData
+from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
 from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
@@ -59,9 +60,11 @@ class AlternatingBackProp:
         A torch optimizer, or a callable from the list of parameters to one, called after the first
         run of the model. By default Adam with learning rate 1e-3.
     scheduler : callable, optional
-        From the optimizer to a torch scheduler, which is stepped once an epoch.
+        From the optimizer to a torch scheduler, which is stepped once an epoch; one that asks for
+        a metric (``ReduceLROnPlateau``) gets the held-out energy, or else the epoch's loss.
     batch_size : int, default 100
-        Examples in a minibatch.
+        Examples in a minibatch. A last batch of one joins the one before it where batch
+        normalisation in training mode cannot learn from one.
     num_chains : int, default 1
         Chains of each example (multiple imputation); θ's gradient is their mean.
     init_strategy : callable, optional
@@ -185,6 +188,7 @@ class AlternatingBackProp:
             raise RuntimeError("choices are made on the first fit or start")
         return self._run.chosen.to_dict()
 
+    @gradients
     def start(
         self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0, **more: Any
     ) -> None:
@@ -244,7 +248,21 @@ class AlternatingBackProp:
         watched = None
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
-        return FitRun(potential, chains, learner, chosen, seed, watched)
+        joins = self._joins_last(potential, position, examples.num_examples)
+        return FitRun(potential, chains, learner, chosen, seed, watched, joins)
+
+    def _joins_last(self, potential: Potential, position: Tensor, num_examples: int) -> bool:
+        """Return whether a last batch of one example must join the one before it."""
+        n, size = num_examples, min(self.batch_size, num_examples)
+        if n % size != (0 if size == 1 else 1):
+            return False
+        needed = needs_several(potential, position, self.num_chains)
+        if needed and size == 1:
+            raise ValueError(
+                f"batch_size must be at least 2, got {self.batch_size} for {n} examples: batch "
+                "normalisation in training mode needs several values of each channel"
+            )
+        return needed
 
     def _placed(
         self, potential: Potential, examples: ExampleData, seed: int, file: Path | None
@@ -253,6 +271,7 @@ class AlternatingBackProp:
             potential, examples, self.num_chains, self.kernel, seed, self.init_strategy, file
         )
 
+    @gradients
     def step(self, batch: Batch, index: Tensor) -> StepRecord:
         """Infer and learn once: the body of the loop, for people who write their own.
 
@@ -325,6 +344,7 @@ class AlternatingBackProp:
         with self._run.learner.average.put_into(self._run.learner.parameters):
             yield
 
+    @gradients
     def fit(
         self,
         *data: Any,

@@ -68,7 +68,10 @@ class Epochs:
     def _of_epoch(self, epoch: int) -> Sequence[Tensor]:
         order = epoch_order(self.examples.num_examples, self.run.seed, epoch)
         order = order.to(self.examples.tensors()[0].device)
-        return list(order.split(self.batch_size))
+        batches = list(order.split(self.batch_size))
+        if self.run.joins_last and len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
 
     @property
     def num_made(self) -> int:
@@ -110,19 +113,25 @@ class Epochs:
             for name, value in record.items():
                 progress.history.setdefault(name, []).append(value)
             self.tell(record)
+            self._look_for_parameters()
             self.run.potential.evaluator.doubt()
             progress.stopped = self.stop is not None and self.stop(progress.history)
+
+    def _look_for_parameters(self) -> None:
+        """Let the learner see what a callback has set free."""
+        run = self.run
+        index = torch.arange(run.potential.num_examples, device=run.chains.step_size.device)
+        run.learner.look(run.potential, run.chains.position[index, 0])
 
     def _end_of_epoch(self) -> dict[str, float]:
         n, run = self.examples.num_examples, self.run
         record = run.progress.close_epoch(n, n * run.chains.num_chains * self.num_steps)
         self._batches = self._of_epoch(run.progress.epoch)
-        if run.learner.scheduler is not None:
-            run.learner.scheduler.step()
         if run.held_out is not None:
             record["validation_energy"] = run.held_out.visited(
                 run.potential, self.kernel, self.num_steps, self.batch_size, run.seed + 1
             )
+        run.learner.end_epoch(record.get("validation_energy", record["loss"]))
         return record
 
     def save(self, path: Path) -> None:
