@@ -5,12 +5,14 @@ from typing import Any
 
 from .potentials.data import ExampleData
 from .potentials.evaluation import PLAIN, Evaluator
+from .potentials.gradients import gradients
 from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, read_layout
 from .speed import CapturingEvaluator
 
 
+@gradients
 def bind(
     model: Model,
     *data: Any,

@@ -5,6 +5,7 @@ from functools import wraps
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -16,6 +17,8 @@ def gradients(function: Callable[P, R]) -> Callable[P, R]:
     @wraps(function)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
         with torch.inference_mode(False), torch.enable_grad():
-            return function(*args, **kwargs)
+            # Tensors made under inference mode are no part of a graph of gradients, copies are.
+            plain = [a.clone() if isinstance(a, Tensor) and a.is_inference() else a for a in args]
+            return function(*plain, **kwargs)  # type: ignore[arg-type]
 
     return run

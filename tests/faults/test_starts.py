@@ -162,6 +162,14 @@ def test_somebodys_switched_off_gradients_do_not_matter(switch: Any) -> None:
         assert torch.equal(a, b)
 
 
+def test_a_potential_has_its_gradient_under_inference_mode() -> None:
+    model = _line()
+    expected = bind(model, Y)(torch.ones(6, 2))
+    with torch.inference_mode():
+        found = bind(model, Y + 0)(torch.ones(6, 2))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def _line_like() -> GeneratorModel:
     with torch.inference_mode(False):
         return _line()
