@@ -15,13 +15,15 @@ from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
 from .potentials.checks import check_uncoupled
 from .potentials.data import ExampleData
+from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
+from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, evaluation_mode, parameters_of, read_layout
 from .runs.chains import Chains
 from .runs.checkpoint import check_folder, check_new_file, fingerprint
 from .runs.driver import drive
-from .runs.epochs import Epochs, StopRule
+from .runs.epochs import Epochs, StopRule, must_join_last
 from .runs.fit_checkpoint import resume_fit
 from .runs.fit_record import Fit, StepRecord, warn_of_divergences
 from .runs.fit_run import FitRun
@@ -59,9 +61,11 @@ class AlternatingBackProp:
         A torch optimizer, or a callable from the list of parameters to one, called after the first
         run of the model. By default Adam with learning rate 1e-3.
     scheduler : callable, optional
-        From the optimizer to a torch scheduler, which is stepped once an epoch.
+        From the optimizer to a torch scheduler, which is stepped once an epoch; one that asks for
+        a metric (``ReduceLROnPlateau``) gets the held-out energy, or else the epoch's loss.
     batch_size : int, default 100
-        Examples in a minibatch.
+        Examples in a minibatch. A last batch of one joins the one before it where batch
+        normalisation in training mode cannot learn from one.
     num_chains : int, default 1
         Chains of each example (multiple imputation); θ's gradient is their mean.
     init_strategy : callable, optional
@@ -185,7 +189,10 @@ class AlternatingBackProp:
             raise RuntimeError("choices are made on the first fit or start")
         return self._run.chosen.to_dict()
 
-    def start(self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0) -> None:
+    @gradients
+    def start(
+        self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0, **more: Any
+    ) -> None:
         """Check the model and the data and place a fresh chain for each example.
 
         :meth:`fit` does this by itself; whoever writes their own loop calls it before
@@ -193,7 +200,7 @@ class AlternatingBackProp:
 
         Parameters
         ----------
-        *data, mask, context
+        *data, mask, context, **more
             As in :meth:`fit`; all examples, so that ``step`` finds their chains by index.
         seed : int, default 0
             Reproduces the run.
@@ -204,7 +211,8 @@ class AlternatingBackProp:
             As :meth:`fit`.
         """
         seed = checked_integer("seed", seed)
-        examples = self._examples((data, {"mask": mask, "context": context}))
+        named = keywords("start", self.model, mask, context, more)
+        examples = self._examples((data, named))
         validate(self.model, examples)
         self._run = self._started(examples, seed, resumes=False)
 
@@ -243,7 +251,18 @@ class AlternatingBackProp:
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
         settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
-        return FitRun(potential, chains, learner, chosen, seed, watched, settings=settings)
+        return FitRun(
+            potential,
+            chains,
+            learner,
+            chosen,
+            seed,
+            watched,
+            joins_last=must_join_last(
+                potential, position, self.num_chains, self.batch_size, examples.num_examples
+            ),
+            settings=settings,
+        )
 
     def _placed(
         self,
@@ -256,6 +275,7 @@ class AlternatingBackProp:
         c, kernel, strategy = self.num_chains, self.kernel, self.init_strategy
         return Chains.placed(potential, examples, c, kernel, seed, strategy, file, unfinished)
 
+    @gradients
     def step(self, batch: Batch, index: Tensor) -> StepRecord:
         """Infer and learn once: the body of the loop, for people who write their own.
 
@@ -328,6 +348,7 @@ class AlternatingBackProp:
         with self._run.learner.average.put_into(self._run.learner.parameters):
             yield
 
+    @gradients
     def fit(
         self,
         *data: Any,
@@ -341,6 +362,7 @@ class AlternatingBackProp:
         callbacks: Iterable[Callable[["AlternatingBackProp", dict[str, float]], None]] = (),
         stop: StopRule | None = None,
         progress: bool = True,
+        **more: Any,
     ) -> Fit:
         """Learn from data.
 
@@ -371,6 +393,8 @@ class AlternatingBackProp:
             From the history so far to whether to stop, asked after each epoch: ``NoProgress()``.
         progress : bool, default True
             Show a progress bar.
+        **more
+            Further keyword arguments that the model takes; tensors lead with the example.
 
         Returns
         -------
@@ -387,7 +411,7 @@ class AlternatingBackProp:
         """
         epochs, seed = check_positive("epochs", epochs), checked_integer("seed", seed)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
-        examples = self._examples((data, {"mask": mask, "context": context}))
+        examples = self._examples((data, keywords("fit", self.model, mask, context, more)))
         validate(self.model, examples)
         held_out = None
         if validation is not None:

@@ -5,11 +5,14 @@ from typing import Any
 
 from .potentials.data import ExampleData
 from .potentials.evaluation import PLAIN, Evaluator
+from .potentials.gradients import gradients
+from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, read_layout
 from .speed import CapturingEvaluator
 
 
+@gradients
 def bind(
     model: Model,
     *data: Any,
@@ -18,6 +21,7 @@ def bind(
     example_plate: str | None = None,
     compile: bool = False,
     capture: bool | None = None,
+    **more: Any,
 ) -> Potential:
     """Bind a Pyro model to data and return the potential energy of its latents.
 
@@ -41,6 +45,8 @@ def bind(
         True at once and for any model; then a change of something that the model reads elsewhere
         (a global, a closure's variable, a class attribute, an array) is seen only when the graph is
         next compared with the model, every 256 evaluations. With False never.
+    **more
+        Further keyword arguments that the model takes; tensors among them lead with the example.
 
     Returns
     -------
@@ -65,7 +71,8 @@ def bind(
     if capture is not False:
         trusted = bool(capture) or compile
         evaluator = CapturingEvaluator(model, compiles=compile, looks=True, trusted=trusted)
-    return bound_to(model, data, {"mask": mask, "context": context}, evaluator, example_plate)
+    named = keywords("bind", model, mask, context, more)
+    return bound_to(model, data, named, evaluator, example_plate)
 
 
 def bound_to(

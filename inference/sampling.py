@@ -12,7 +12,10 @@ from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel
 from .kernels.hmc import HMC
 from .posterior import Posterior
+from .potentials.checks import check_uncoupled
+from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy, first_position
+from .potentials.keywords import keywords
 from .potentials.trace import Model, evaluation_mode
 from .runs.checkpoint import check_folder
 from .runs.chunks import sample
@@ -20,7 +23,11 @@ from .runs.draw_store import free_file
 from .runs.plan import Accumulator, Plan
 from .speed import Chosen, Compile, Precision, check_compile, check_precision, evaluator_for
 
+MOST_COMPARED = 100
+"""Examples among which it is looked for some that depend on each other."""
 
+
+@gradients
 def sample_posterior(
     model: Model,
     *data: Any,
@@ -44,6 +51,7 @@ def sample_posterior(
     precision: Precision = "float32",
     capture: bool = True,
     progress: bool = True,
+    **more: Any,
 ) -> Posterior:
     """Sample the latents of every example, every chain in one batch, θ fixed.
 
@@ -107,6 +115,8 @@ def sample_posterior(
         As for :class:`AlternatingBackProp`.
     progress : bool, default True
         Show a progress bar.
+    **more
+        Further keyword arguments that the model takes; tensors among them lead with the example.
 
     Returns
     -------
@@ -115,7 +125,8 @@ def sample_posterior(
     Raises
     ------
     ValueError
-        If model, data, checkpoint or a number do not fit; the message names the argument.
+        If model, data, checkpoint or a number do not fit, or the energies of examples depend on
+        each other; the message names the argument.
     FileNotFoundError
         If the checkpoint's folder does not exist.
     KeyboardInterrupt
@@ -143,12 +154,14 @@ def sample_posterior(
     potential = bound_to(
         model,
         data,
-        {"mask": mask, "context": context},
+        keywords("sample_posterior", model, mask, context, more),
         evaluator_for(model, capture, compile),
         example_plate,
     )
     start = first_position(potential, num_chains, seed, init_strategy)
     n = potential.num_examples
+    few = slice(MOST_COMPARED)
+    check_uncoupled(potential.rows(few), start[few, 0])
     _check_tuning(tuning, n)
     with evaluation_mode(model):
         chosen = Chosen.made(compile, precision, potential, start[:, 0])

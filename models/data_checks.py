@@ -1,6 +1,7 @@
 """Checks of data before long work starts: each error names the place and what was expected."""
 
 import warnings
+from collections.abc import Mapping
 
 import pyro.distributions as dist
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from .arguments import first_place
 from .distributions.supports import elementwise
 from .observations import Observation
-from .pieces import Context
+from .pieces import Context, Read
 
 CHECKED_AT_ONCE = 10_000
 """Examples whose data are checked in one go."""
@@ -19,11 +20,37 @@ def check_examples(
     observation: Observation, y: Tensor, mask: Tensor | None, context: Context | None
 ) -> None:
     """Raise for data without an example, and for what the observation itself does not take."""
+    if not isinstance(y, Tensor):
+        raise TypeError(
+            f"y must be one tensor or array, got a {type(y).__name__}: of examples in a list make "
+            "one, torch.stack(list), padded to one length where they differ"
+        )
+    if y.is_complex():
+        raise TypeError(
+            f"y must be real, got {y.dtype}: give real and imaginary parts as two columns, "
+            "torch.view_as_real(y)"
+        )
     if y.dim() < 1 or y.shape[0] == 0:
         raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
     if mask is not None and mask.shape != y.shape:
         observation.prepare(y, mask)  # says what is wrong with it
     observation.validate(y, mask, context)
+
+
+def check_context(context: Context) -> Read:
+    """Return a context that keeps what is read of it; raise TypeError unless it holds tensors."""
+    if not isinstance(context, Mapping):
+        raise TypeError(
+            f"context must be a dict of tensors by name, got a {type(context).__name__}"
+        )
+    for key, value in context.items():
+        if not isinstance(value, Tensor) or value.is_complex():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise TypeError(
+                f"context[{key!r}] must be a tensor of real numbers with the example first, got "
+                f"{kind}"
+            )
+    return Read(context)
 
 
 def check_cells(
@@ -64,9 +91,26 @@ def check_cells(
         )
 
 
-def as_floating(y: Tensor) -> Tensor:
-    """Return data of whole numbers or truth values in torch's default precision."""
-    return y if y.is_floating_point() else y.to(torch.get_default_dtype())
+def as_floating(y: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """Return data of whole numbers or truth values in a precision, by default torch's own."""
+    return y if y.is_floating_point() else y.to(dtype or torch.get_default_dtype())
+
+
+def warn_of_large_integers(y: Tensor, dtype: torch.dtype) -> None:
+    """Warn of whole numbers that a precision rounds: those of float32 end at 2^24."""
+    if y.is_floating_point() or y.dtype == torch.bool:
+        return
+    least = round(2 / torch.finfo(dtype).eps)
+    large = y.to(torch.int64).abs() > least
+    rounded = large & (y.to(dtype).to(torch.float64) != y.to(torch.float64))
+    if bool(rounded.any()):
+        place = first_place(rounded)
+        value = y[place]
+        warnings.warn(
+            f"y{list(place)} = {int(value)} is {int(value.to(dtype))} in the model's {dtype}, "
+            f"which holds whole numbers only up to {least}: take model.double(), or rescale y",
+            stacklevel=4,
+        )
 
 
 def check_no_nan(observation: Observation, y: Tensor, start: int = 0) -> None:

@@ -2,10 +2,26 @@
 
 from typing import Any
 
+import pyro
 from torch import Tensor, nn
 
 MOST_KINDS = 4
 """Kinds of columns that are named."""
+
+
+def described_model(prior: Any, network: nn.Module, observation: Any) -> str:
+    """Return a model's three pieces, a line each."""
+    with pyro.validation_enabled(False):  # of numbers that may not be there yet
+        event = tuple(prior.distribution().event_shape)
+    return "\n".join(
+        [
+            "GeneratorModel(",
+            f"  prior: {type(prior).__name__} of latents {event}",
+            f"  network: {described_network(network)}",
+            f"  observation: {described_observation(observation)}",
+            ")",
+        ]
+    )
 
 
 def described_observation(observation: Any) -> str:

@@ -1,6 +1,8 @@
 """The generator model: a prior, a network and an observation as one Pyro model."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from html import escape
 
 import pyro
@@ -9,13 +11,22 @@ import torch
 from torch import Tensor, nn
 
 from .arguments import check_count, seeded_draws
-from .data_checks import as_floating, check_cells, check_examples, check_no_nan, check_shapes
-from .described import described_network, described_observation
+from .contexts import check_read, for_latents, read_for_latents, repeated
+from .data_checks import (
+    as_floating,
+    check_cells,
+    check_context,
+    check_examples,
+    check_no_nan,
+    check_shapes,
+    warn_of_large_integers,
+)
+from .described import described_model
 from .networks.modes import evaluating
 from .observations.base import Observation
 from .observations.callables import as_observation
 from .observations.hidden_cells import with_hidden_drawn
-from .pieces import Context
+from .pieces import Context, Read, mapped
 from .priors.base import Prior
 from .priors.fixed import as_prior
 
@@ -67,17 +78,7 @@ class GeneratorModel(nn.Module):
         self.observation = as_observation(observation)
 
     def __repr__(self) -> str:
-        with pyro.validation_enabled(False):  # of numbers that may not be there yet
-            prior = self.prior.distribution()
-        return "\n".join(
-            [
-                "GeneratorModel(",
-                f"  prior: {type(self.prior).__name__} of latents {tuple(prior.event_shape)}",
-                f"  network: {described_network(self.network)}",
-                f"  observation: {described_observation(self.observation)}",
-                ")",
-            ]
-        )
+        return described_model(self.prior, self.network, self.observation)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>"
@@ -115,8 +116,15 @@ class GeneratorModel(nn.Module):
         """
         observed_cells = None
         if y is not None:
-            y, observed_cells = self.observation.prepare(as_floating(y), mask)
-            num_examples = y.shape[0]
+            y, observed_cells = self.observation.prepare(as_floating(y, self._dtype), mask)
+            if num_examples not in (None, len(y)):
+                raise ValueError(
+                    f"num_examples is for a model without y, got {num_examples} with a y of "
+                    f"{len(y)} examples"
+                )
+            num_examples = len(y)
+        elif mask is not None:
+            raise ValueError("mask says what is observed of y, but y is None")
         with pyro.plate("examples", num_examples or 1):
             z = pyro.sample("z", self.prior.given(context))
             # Under autocast the network computes in lower precision; energies do not.
@@ -154,12 +162,33 @@ class GeneratorModel(nn.Module):
             If values lie far outside what the inverse link can reach, such as an image of bytes
             under a tanh, or if a cell is missing from every example.
         """
-        check_examples(self.observation, y, mask, context)
-        with torch.no_grad(), torch.random.fork_rng():
-            first = None if context is None else {key: value[:1] for key, value in context.items()}
-            output = self._output(self._draw_prior(1, first), first)
-            made = self.observation.distribution(output, context=first)
+        read = None if context is None else check_context(context)
+        check_examples(self.observation, y, mask, read)
+        made = self._first(read)
+        check_read(read)
+        warn_of_large_integers(y, self._dtype)
         check_cells(self.observation, made, y, mask)
+
+    def _first(self, context: Context | None) -> dist.TorchDistribution:
+        """Return the distribution of y for a latent of the prior, for the first example."""
+        first = mapped(context, lambda value: value[:1])
+        with torch.no_grad(), torch.random.fork_rng():
+            output = self._output(self._draw_prior(1, first), first)
+            return self.observation.distribution(output, context=first)
+
+    def _check_keys(self, read: Read | None) -> None:
+        """Raise ValueError for keys that no piece reads, the others' work being done."""
+        if read is not None and read.unread:
+            # What was asked for so far is not all that is read, but more may not be there.
+            with suppress(ValueError):
+                self._first(read)
+            check_read(read)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Precision of the model: its first floating-point parameter's, or torch's default."""
+        found = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return next(found, torch.get_default_dtype())
 
     def _draw_prior(self, num_examples: int, context: Context | None) -> Tensor:
         prior = self.prior.given(context)
@@ -192,8 +221,9 @@ class GeneratorModel(nn.Module):
         latents = self._as_own(latents)
         with _gradients_of(latents):
             rows, leading = self._flattened(latents)
-            context = self._context_of(rows, context)
-            signal = self.observation.signal(self._output(rows, context), context)
+            read = read_for_latents(context, leading, rows)
+            signal = self.observation.signal(self._output(rows, read), read)
+            self._check_keys(read)
             return signal.reshape(*leading, *signal.shape[1:])
 
     def reconstruct(
@@ -226,13 +256,14 @@ class GeneratorModel(nn.Module):
         latents = self._as_own(latents)
         with _gradients_of(latents):
             rows, leading = self._flattened(latents)
-            context = self._context_of(rows, context)
-            output = self._output(rows, context)
+            read = read_for_latents(context, leading, rows)
+            output = self._output(rows, read)
             if observed is None:
-                estimate = self.observation.reconstruct(output, context)
+                estimate = self.observation.reconstruct(output, read)
             else:
                 filled, known = self._prepared("observed", observed, mask, leading, rows)
-                estimate = self.observation.complete(output, filled, known, context)
+                estimate = self.observation.complete(output, filled, known, read)
+            self._check_keys(read)
             return estimate.reshape(*leading, *estimate.shape[1:])
 
     @torch.no_grad()
@@ -283,21 +314,22 @@ class GeneratorModel(nn.Module):
         latents = self._as_own(latents)
         rows, leading = self._flattened(latents)
         filled, known = self._prepared("y", y, mask, leading, rows)
-        context = self._context_of(rows, context)
-        output = self._output(rows, context)
-        check_shapes(self.observation.distribution(output, context=context), filled)
+        read = read_for_latents(context, leading, rows)
+        output = self._output(rows, read)
+        check_shapes(self.observation.distribution(output, context=read), filled)
         at_once = min(num_draws, max(1, DRAWN_AT_ONCE // len(rows)))
         times = [at_once] * (num_draws // at_once) + [num_draws % at_once]
         with seeded_draws(seed, rows):
             draws = [
                 self.observation.impute(
-                    _repeat(output, count * len(rows)),
-                    _repeat(filled, count * len(rows)),
-                    None if known is None else _repeat(known, count * len(rows)),
-                    _repeated(context, count * len(rows)),
+                    repeated(output, count),
+                    repeated(filled, count),
+                    None if known is None else repeated(known, count),
+                    mapped(read, partial(repeated, times=count)),
                 )
                 for count in filter(None, times)
             ]
+        self._check_keys(read)
         return torch.cat(draws).reshape(-1, leading[-1], *filled.shape[1:]).to(filled.dtype)
 
     @torch.no_grad()
@@ -322,14 +354,16 @@ class GeneratorModel(nn.Module):
         Tensor
             (num_examples, ...), of y's shape.
         """
+        read = read_for_latents(context, torch.Size([num_examples]))
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            output = self._output(self._draw_prior(num_examples, context), context)
+            output = self._output(self._draw_prior(num_examples, read), read)
             if noise:
-                made = self.observation.distribution(output, context=context)
-                sample: Tensor = made.sample()
-                return sample
-            return self.observation.reconstruct(output, context)
+                made: Tensor = self.observation.distribution(output, context=read).sample()
+            else:
+                made = self.observation.reconstruct(output, read)
+        self._check_keys(read)
+        return made
 
     def log_joint(
         self,
@@ -354,11 +388,13 @@ class GeneratorModel(nn.Module):
         Tensor
             (n,).
         """
-        y, known = self.observation.prepare(as_floating(y), mask)
-        output = self.network(self.prior.transformed(latents, context))
-        made = self.observation.distribution(output, mask=known, context=context)
+        y, known = self.observation.prepare(as_floating(y, self._dtype), mask)
+        read = read_for_latents(context, torch.Size([len(y)]))
+        output = self.network(self.prior.transformed(latents, read))
+        made = self.observation.distribution(output, mask=known, context=read)
         check_shapes(made, y)
-        total: Tensor = made.log_prob(y) + self.prior.given(context).log_prob(latents)
+        total: Tensor = made.log_prob(y) + self.prior.given(read).log_prob(latents)
+        self._check_keys(read)
         return total
 
     def log_normaliser(self, num_draws: int, seed: int) -> Tensor | None:
@@ -391,7 +427,7 @@ class GeneratorModel(nn.Module):
         if self.prior.has_closed_form:
             self.prior.closed_form_step(z, context)
         if self.observation.has_closed_form:
-            y, known = self.observation.prepare(as_floating(y), mask)
+            y, known = self.observation.prepare(as_floating(y, self._dtype), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)
 
     def _with_hidden_drawn(
@@ -412,17 +448,12 @@ class GeneratorModel(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return data as the observation prepares them, repeated for each row of the latents."""
         y = as_floating(torch.as_tensor(y)).to(rows)
-        if y.shape[:1] != leading[-1:]:
-            raise ValueError(
-                f"{name} must have an example for each of the {leading[-1]} of the latents, got "
-                f"shape {tuple(y.shape)}"
-            )
         mask = None if mask is None else torch.as_tensor(mask, device=rows.device)
         filled, known = self.observation.prepare(y, mask)
         if known is None:
             check_no_nan(self.observation, y)
-        repeated = None if known is None else _repeat(known, len(rows))
-        return _repeat(filled, len(rows)), repeated
+        filled = for_latents(name, filled, leading)
+        return filled, None if known is None else for_latents("mask", known, leading)
 
     def _as_own(self, latents: Tensor) -> Tensor:
         """Return latents where the model is and in what it computes in."""
@@ -431,16 +462,6 @@ class GeneratorModel(nn.Module):
             if parameter.is_floating_point():
                 return latents.to(parameter.device, parameter.dtype)
         return latents
-
-    def _context_of(self, rows: Tensor, context: Context | None) -> Context | None:
-        """Return a context for rows of latents, where they are and in their dtype."""
-        if context is None:
-            return None
-        moved = {
-            name: value.to(rows.device, rows.dtype if value.is_floating_point() else None)
-            for name, value in context.items()
-        }
-        return _repeated(moved, len(rows))
 
     def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
@@ -456,12 +477,3 @@ class GeneratorModel(nn.Module):
 def _gradients_of(latents: Tensor) -> torch.set_grad_enabled:
     """Record gradients if they were asked for: if the latents require one."""
     return torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad)
-
-
-def _repeat(value: Tensor, num_rows: int) -> Tensor:
-    return value.repeat(num_rows // value.shape[0], *[1] * (value.dim() - 1))
-
-
-def _repeated(context: Context | None, num_rows: int) -> Context | None:
-    """Return a context for several copies of its examples, one whole copy after the other."""
-    return None if context is None else {k: _repeat(v, num_rows) for k, v in context.items()}

@@ -24,8 +24,10 @@ MODELS: dict[str, set[str]] = {
     "priors": {"arguments", "pieces", "distributions"},
     "observations": {"arguments", "pieces", "distributions", "operators"},
     "data_checks": {"arguments", "pieces", "distributions", "observations"},
+    "contexts": {"data_checks", "pieces"},
     "generator_model": {
         "arguments",
+        "contexts",
         "data_checks",
         "described",
         "networks",

@@ -8,44 +8,82 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .potential import Potential
-from .trace import evaluation_mode
+from .trace import evaluation_mode, seeded
 
 
 def check_uncoupled(potential: Potential, position: Float[Tensor, "n d"]) -> None:
     """Raise ValueError if an example's energy depends on its batch mates.
 
-    The energies of half a batch must equal those of the same examples in the whole batch; else
+    The energies of the examples in the whole batch must equal those in two halves of it, drawn at
+    random and in another order, so that whichever rows depend on each other are torn apart; else
     the gradient of the summed energy is not each example's own.
     """
     n = potential.num_examples
     if n < 2:
         return
-    half = torch.arange((n + 1) // 2, device=position.device)
-    with torch.no_grad(), evaluation_mode(potential.model):
-        whole = potential.energy(position)[half]
-        alone = potential.on(potential.data.select(half)).energy(position[half])
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(n)).to(position.device)
+    alone = torch.empty_like(position[:, 0])
+    with torch.no_grad(), seeded(0), evaluation_mode(potential.model):
+        whole = potential.energy(position)
+        for half in order.split((n + 1) // 2):
+            alone[half] = potential.rows(half).energy(position[half])
     # Rounding differs between batch sizes; a coupling changes energies by far more.
-    apart = (whole - alone).abs() > 1e-3 * (1 + whole.abs())
+    apart = whole.isfinite() & ~((whole - alone).abs() <= 1e-3 * (1 + whole.abs()))
     if bool(apart.any()):
         row = int(torch.nonzero(apart)[0])
         raise ValueError(
             f"the model couples examples: example {row} of the batch has energy "
             f"{float(whole[row]):.6g} among {n} examples and {float(alone[row]):.6g} among "
-            f"{len(half)}.{_suspects(potential.model)} Every example must be modelled by itself: "
-            "batch normalisation needs running statistics and evaluation mode in inference, which "
-            "an nn.Module gets by itself, a module inside a function only by .eval()"
+            f"{(n + 1) // 2} of them.{_suspects(potential.model)} Every example must be modelled "
+            "by itself: batch normalisation needs running statistics and evaluation mode in "
+            "inference, which an nn.Module gets by itself, a module inside a function only by "
+            ".eval(); layers for sequences must be told that the example comes first "
+            "(batch_first=True)"
         )
 
 
 def _suspects(model: Any) -> str:
     if not isinstance(model, nn.Module):
         return ""
-    names = [
-        name
-        for name, part in model.named_modules()
-        if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is None
-    ]
-    return f" {names} keep no running statistics." if names else ""
+    parts = list(model.named_modules())
+    norms = nn.modules.batchnorm._NormBase
+    names = [n for n, part in parts if isinstance(part, norms) and part.running_mean is None]
+    said = f" {names} keep no running statistics." if names else ""
+    kinds = (nn.RNNBase, nn.MultiheadAttention, nn.TransformerEncoderLayer)
+    along = [n for n, part in parts if isinstance(part, kinds) and not _batch_first(part)]
+    return said + (f" {along} have batch_first=False." if along else "")
+
+
+def _batch_first(part: Any) -> bool:
+    return bool(getattr(getattr(part, "self_attn", part), "batch_first", True))
+
+
+@torch.no_grad()
+def needs_several(potential: Potential, position: Float[Tensor, "n d"], num_rows: int) -> bool:
+    """Return whether batch normalisation in training mode cannot learn from so few rows.
+
+    Its running statistics are afterwards what they were.
+    """
+    model: Any = potential.model
+    kinds = nn.modules.batchnorm._BatchNorm
+    if not isinstance(model, nn.Module):
+        return False
+    norms = [part for part in model.modules() if isinstance(part, kinds) and part.training]
+    if not norms:
+        return False
+    kept = [(value, value.clone()) for part in norms for value in part.buffers()]
+    rows = torch.zeros(num_rows, dtype=torch.int64, device=position.device)
+    try:
+        with seeded(0):
+            potential.rows(rows).loss(position[rows])
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        return True
+    finally:
+        for value, before in kept:
+            value.copy_(before)
+    return False
 
 
 def check_parameters(loss: Float[Tensor, ""], parameters: Mapping[str, Tensor]) -> None:

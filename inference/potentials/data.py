@@ -58,7 +58,7 @@ class ExampleData:
             made = as_tensor(path, value, dtype, device)
             return made.clone() if _is_the_callers(value, made) else made
 
-        given = {k: v for k, v in kwargs.items() if v is not None}
+        given = dict(kwargs)
         args = tuple(numbers_in("data[0]", v) if i == 0 else v for i, v in enumerate(args))
         for name in LISTS_ARE_ARRAYS & given.keys():
             given[name] = _lists_as_arrays(name, given[name])
@@ -110,6 +110,11 @@ class ExampleData:
             lambda value: value.repeat(times, *[1] * (value.dim() - 1)),
             times * self.num_examples,
         )
+
+    def largest(self) -> float:
+        """Return the largest finite size of a number in the data."""
+        sizes = [v.abs().to(torch.float64) for v in self.tensors() if not v.is_complex()]
+        return max((float(s.nan_to_num(0.0, 0.0).max()) for s in sizes if s.numel()), default=0.0)
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor, in a fixed order."""

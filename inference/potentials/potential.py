@@ -12,6 +12,7 @@ from torch import Tensor
 from .curvature import curvature, positive_part
 from .data import ExampleData, Identity
 from .evaluation import PLAIN, Evaluator, Task
+from .gradients import gradients as with_gradients
 from .trace import Layout, LogDensity, Model, Record, Substitute, run, seeded
 
 
@@ -80,6 +81,8 @@ class Potential:
         self, position: Float[Tensor, "n d"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
         """Return energies (n,) and their gradients (n, d), both detached."""
+        if torch.is_inference_mode_enabled():
+            return with_gradients(self)(position)
         energy, gradient = self.evaluator(ENERGY, self, position)
         return energy, gradient
 

@@ -1,5 +1,6 @@
 """Reading a Pyro model: which latents each example has, and its log density by one handler."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
+from pyro.distributions import ImproperUniform
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
@@ -91,6 +93,12 @@ def evaluation_mode(model: Model) -> Iterator[None]:
             part.training = True
 
 
+def _innermost(fn: Any) -> Any:
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return fn
+
+
 class Record(Messenger):
     """Keep every sample site's message, in order."""
 
@@ -100,6 +108,14 @@ class Record(Messenger):
 
     def _pyro_hidden_cells(self, msg: Any) -> None:
         msg["value"], msg["done"] = msg["args"][0], True
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if isinstance(_innermost(msg["fn"]), ImproperUniform) and msg["value"] is None:
+            raise ValueError(
+                f"the latent site {msg['name']!r} has the prior ImproperUniform, which nothing can "
+                "be drawn from: give it a proper one, wide where little is known, such as "
+                "dist.Normal(0., 10.)"
+            )
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if not isinstance(msg["fn"], _Subsample):
@@ -128,7 +144,10 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
     """
     record = Record()
     with torch.no_grad(), seeded(0), evaluation_mode(model), pyro.validation_enabled(True), record:
-        model(*data.args, **data.kwargs)
+        try:
+            model(*data.args, **data.kwargs)
+        except ValueError as error:
+            raise _of_plate(error, data.num_examples) from error
     sites = [site for site in record.sites if not site["infer"].get("_deterministic")]
     plate = _find_plate(sites, data.num_examples, example_plate)
     latents: list[LatentSite] = []
@@ -153,6 +172,19 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
     return Layout(plate, tuple(latents), tuple(observed))
 
 
+def _of_plate(error: ValueError, num_examples: int) -> ValueError:
+    """Return Pyro's complaint that a plate has another size than the data, in our words."""
+    found = re.search(r"Shape mismatch inside plate\('(.*?)'\).*?(\d+) vs (\d+)", str(error))
+    if found is None or str(num_examples) not in found.groups()[1:]:
+        return error
+    sizes = {int(size) for size in found.groups()[1:]} - {num_examples}
+    return ValueError(
+        f"plate {found[1]!r} has size {min(sizes, default=num_examples)}, but the data hold "
+        f"{num_examples} examples: take its size from the data, as in "
+        f"with pyro.plate({found[1]!r}, len(y)):"
+    )
+
+
 def _find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None) -> str:
     frames = {frame.name: frame for site in sites for frame in site["cond_indep_stack"]}
     if name is not None and name not in frames:
@@ -166,6 +198,8 @@ def _find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None
         )
     if name is None:
         fitting = [n for n, frame in frames.items() if frame.full_size == num_examples]
+        if len(frames) == 1:
+            fitting = list(frames)
         if len(fitting) != 1:
             raise ValueError(
                 f"example_plate must say which plate holds the {num_examples} examples; the model "

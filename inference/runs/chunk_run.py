@@ -1,5 +1,6 @@
 """The chains of one chunk of examples on their way through warmup and sampling."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ from ..diagnostics.convergence import split_rhat
 from ..diagnostics.moments import Moments, merge, moments_from_dict, moments_to_dict
 from ..kernels.base import Info
 from ..kernels.capabilities import has_replicas, is_adjusted, tuning_of
-from ..kernels.starts import check_start
+from ..kernels.starts import NonFiniteStartError, rows_not_finite
 from ..noise.ahead import NoiseAhead
 from ..noise.keyed import KeyedGenerator, KeyedSource
 from ..potentials.data import Identity
@@ -51,6 +52,7 @@ class ChunkRun:
         n, c, d = start.shape
         self.step = 0
         self.num_chains, self.num_examples = c, n
+        self._first = int(index[0])
         self.plan = plan
         self.moments: dict[str, Moments] = {}
         self.num_gradients = 0.0
@@ -167,8 +169,26 @@ class ChunkRun:
 
     def _started(self, position: Float[Tensor, "rows d"], potential: Potential) -> Any:
         state = self._kernel.init(position, potential)
-        check_start(self._kernel, state)
+        self._check(state)
         return state
+
+    def _check(self, state: Any) -> None:
+        """Raise NonFiniteStartError, with the examples' own numbers, if a chain cannot start."""
+        rows = rows_not_finite(self._kernel, state)
+        if not rows:
+            return
+        of_row = {row: self._first + row % self.num_examples for row in rows}
+        first, examples = rows[0], sorted(set(of_row.values()))
+        energy = float(state.energy[first])
+        what = "its gradient is not finite" if math.isfinite(energy) else f"its energy is {energy}"
+        largest = self._copies.data.select(slice(first, first + 1)).largest()
+        raise NonFiniteStartError(
+            f"the chains of example {of_row[first]} cannot start: {what}, and the largest number "
+            f"in its data is {largest:g} ({len(examples)} of {self.num_examples} examples, the "
+            f"first {examples[:5]}): leave it out, or look for values that the model cannot have "
+            "produced",
+            rows,
+        )
 
     def _keep(self, draw: int, info: Info) -> None:
         c, n = self.num_chains, self.num_examples

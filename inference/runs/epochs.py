@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from ..kernels.base import Kernel
+from ..potentials.checks import needs_several
 from ..potentials.data import ExampleData
+from ..potentials.potential import Potential
 from ..speed import CompileChoice
 from .fit_checkpoint import save_fit
 from .fit_record import StepRecord
@@ -68,7 +70,10 @@ class Epochs:
     def _of_epoch(self, epoch: int) -> Sequence[Tensor]:
         order = epoch_order(self.examples.num_examples, self.run.seed, epoch)
         order = order.to(self.examples.tensors()[0].device)
-        return list(order.split(self.batch_size))
+        batches = list(order.split(self.batch_size))
+        if self.run.joins_last and len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [torch.cat(batches[-2:])]
+        return batches
 
     @property
     def num_made(self) -> int:
@@ -110,18 +115,24 @@ class Epochs:
             for name, value in record.items():
                 progress.history.setdefault(name, []).append(value)
             self.tell(record)
+            self._look_for_parameters()
             progress.stopped = self.stop is not None and self.stop(progress.history)
+
+    def _look_for_parameters(self) -> None:
+        """Let the learner see what a callback has set free."""
+        run = self.run
+        index = torch.arange(run.potential.num_examples, device=run.chains.step_size.device)
+        run.learner.look(run.potential, run.chains.position[index, 0])
 
     def _end_of_epoch(self) -> dict[str, float]:
         n, run = self.examples.num_examples, self.run
         record = run.progress.close_epoch(n, n * run.chains.num_chains * self.num_steps)
         self._batches = self._of_epoch(run.progress.epoch)
-        if run.learner.scheduler is not None:
-            run.learner.scheduler.step()
         if run.held_out is not None:
             record["validation_energy"] = run.held_out.visited(
                 run.potential, self.kernel, self.num_steps, self.batch_size, run.seed + 1
             )
+        run.learner.end_epoch(record.get("validation_energy", record["loss"]))
         return record
 
     def save(self, path: Path) -> None:
@@ -157,3 +168,25 @@ def epoch_order(num_examples: int, seed: int, epoch: int) -> Tensor:
     """Return the order of an epoch's examples, a function of the seed and the epoch alone."""
     generator = torch.Generator().manual_seed((seed * 2_654_435_761 + epoch) % 2**63)
     return torch.randperm(num_examples, generator=generator)
+
+
+def must_join_last(
+    potential: Potential, position: Tensor, num_chains: int, batch_size: int, num_examples: int
+) -> bool:
+    """Return whether a last batch of one example must join the one before it.
+
+    Raises
+    ------
+    ValueError
+        If every batch is of one example, which batch normalisation cannot learn from.
+    """
+    size = min(batch_size, num_examples)
+    if num_examples % size != (0 if size == 1 else 1):
+        return False
+    needed = needs_several(potential, position, num_chains)
+    if needed and size == 1:
+        raise ValueError(
+            f"batch_size must be at least 2, got {batch_size} for {num_examples} examples: batch "
+            "normalisation in training mode needs several values of each channel"
+        )
+    return needed

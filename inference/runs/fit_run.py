@@ -30,6 +30,8 @@ class FitRun:
         Of everything that is random.
     held_out : HeldOut, optional
         Examples that are only looked at.
+    joins_last : bool
+        Whether a last batch of one example joins the one before it, as batch normalisation needs.
     progress : Progress
         How far it has come.
     settings : dict of Tensor
@@ -42,6 +44,7 @@ class FitRun:
     chosen: Chosen
     seed: int
     held_out: HeldOut | None = None
+    joins_last: bool = False
     progress: Progress = field(default_factory=Progress)
     settings: dict[str, Tensor] = field(default_factory=dict)
 

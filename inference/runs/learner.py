@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..potentials.checks import check_optimizer, check_parameters, leaves_of
 from ..potentials.potential import Potential
@@ -67,6 +67,35 @@ class Learner:
         check_optimizer(loss, parameters, like)
         made = None if scheduler is None else scheduler(like)
         return Learner(parameters, leaves_of(loss), like, made)
+
+    def look(self, potential: Potential, position: Float[Tensor, "n d"]) -> None:
+        """See which parameters a callback has set free: they are learned from now on.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer does not hold them.
+        """
+        model = potential.model
+        if not isinstance(model, nn.Module):
+            return
+        free = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        known = {id(p) for p in (*self.parameters.values(), *self.leaves)}
+        if all(id(p) in known for p in free.values()):
+            return
+        self.parameters = {**self.parameters, **free}
+        with evaluation_mode(model):
+            loss = potential.loss(position)
+        check_optimizer(loss, self.parameters, self.optimizer)
+        found = {id(leaf): leaf for leaf in (*self.leaves, *leaves_of(loss))}
+        self.leaves = list(found.values())
+
+    def end_epoch(self, metric: float) -> None:
+        """Let the scheduler step, with what is to become small where it asks for that."""
+        if isinstance(self.scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(metric)
+        elif self.scheduler is not None:
+            self.scheduler.step()
 
     def step(
         self, potential: Potential, position: Float[Tensor, "rows d"], num_examples: int, seed: int

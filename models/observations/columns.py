@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..arguments import first_place
 from ..distributions.supports import elementwise
 from ..distributions.table_row import TableRow
-from ..pieces import Entry
+from ..pieces import Entry, mapped
 from .base import Context, Observation
 from .table_layout import Group, Kind, as_kind, checked_names, laid_out
 
@@ -219,13 +219,8 @@ class Columns(Observation):
 
     def _context(self, group: Group, context: Context | None) -> Context | None:
         """Return a context with the group's columns of what has one value for each cell."""
-        if context is None:
-            return None
         table = (len(self.names),)
-        return {
-            key: value[:, group.columns] if value.shape[1:] == table else value
-            for key, value in context.items()
-        }
+        return mapped(context, lambda v: v[:, group.columns] if v.shape[1:] == table else v)
 
     def _data(
         self, group: Group, y: Tensor, mask: Tensor | None, context: Context | None
@@ -234,7 +229,7 @@ class Columns(Observation):
         return y[:, group.columns], seen, self._context(group, context)
 
     def _check_support(self, y: Tensor, mask: Tensor | None, context: Context | None) -> None:
-        first = None if context is None else {key: value[:1] for key, value in context.items()}
+        first = mapped(context, lambda value: value[:1])
         hidden = y.isnan() if mask is None else y.isnan() | ~mask.bool()
         for group, kind in self._grouped():
             output = torch.zeros(1, *group.output_shape, device=y.device)

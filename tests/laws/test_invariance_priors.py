@@ -116,7 +116,8 @@ def _largest_score(made: _Exact, prior: Prior, kernel: Any, steps: int) -> float
         output = network(made.prior.transformed(made.draws, made.context))
         y = model.observation.distribution(output).sample()
     model.prior = prior
-    potential = bind(model, y, context=made.context)
+    # Another prior reads no context, and one that nobody reads is refused.
+    potential = bind(model, y, context=made.context if prior is made.prior else None)
     start = potential.flatten({"z": made.draws})
     state = kernel.init(start, potential)
     generator = torch.Generator().manual_seed(1)
