@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import check_positive
+from .arguments import check_positive, checked_ids
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
@@ -190,7 +190,9 @@ class AlternatingBackProp:
             raise RuntimeError("choices are made on the first fit or start")
         return self._run.chosen.to_dict()
 
-    def start(self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0) -> None:
+    def start(
+        self, *data: Any, mask: Any = None, context: Any = None, ids: Any = None, seed: int = 0
+    ) -> None:
         """Check the model and the data and place a fresh chain for each example.
 
         :meth:`fit` does this by itself; whoever writes their own loop calls it before
@@ -198,7 +200,7 @@ class AlternatingBackProp:
 
         Parameters
         ----------
-        *data, mask, context
+        *data, mask, context, ids
             As in :meth:`fit`; all examples, so that ``step`` finds their chains by index.
         seed : int, default 0
             Reproduces the run.
@@ -210,7 +212,7 @@ class AlternatingBackProp:
         """
         examples = self._examples((data, {"mask": mask, "context": context}))
         validate(self.model, examples)
-        self._run = self._started(examples, seed, resumes=False)
+        self._run = self._started(examples, seed, resumes=False, ids=ids)
 
     def _examples(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
         return ExampleData.of(*given, *dtype_and_device(self.model))
@@ -221,6 +223,7 @@ class AlternatingBackProp:
         seed: int,
         resumes: bool,
         held_out: ExampleData | None = None,
+        ids: Any = None,
     ) -> FitRun:
         if self._run is not None:
             self._run.chosen.release(self._run.potential)
@@ -233,7 +236,8 @@ class AlternatingBackProp:
         parameters = parameters_of(self.model, head)
         if self.chains_file is not None:
             check_new_file(self.chains_file, "chains_file", resumes)
-        chains = self._placed(potential, examples, seed, self.chains_file)
+        keys = checked_ids(ids, examples.num_examples, first.device)
+        chains = self._placed(potential, examples, seed, self.chains_file, keys)
         position = chains.position[first, 0]
         check_uncoupled(potential, position)
         with evaluation_mode(self.model):
@@ -248,10 +252,15 @@ class AlternatingBackProp:
         return FitRun(potential, chains, learner, chosen, seed, watched)
 
     def _placed(
-        self, potential: Potential, examples: ExampleData, seed: int, file: Path | None
+        self,
+        potential: Potential,
+        examples: ExampleData,
+        seed: int,
+        file: Path | None,
+        ids: Tensor | None = None,
     ) -> Chains:
         return Chains.placed(
-            potential, examples, self.num_chains, self.kernel, seed, self.init_strategy, file
+            potential, examples, self.num_chains, self.kernel, seed, self.init_strategy, file, ids
         )
 
     def step(self, batch: Batch, index: Tensor) -> StepRecord:
@@ -331,6 +340,7 @@ class AlternatingBackProp:
         *data: Any,
         mask: Any = None,
         context: Any = None,
+        ids: Any = None,
         epochs: int,
         seed: int = 0,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -349,6 +359,8 @@ class AlternatingBackProp:
             ``Masked`` NaN means not observed.
         mask : bool Tensor, optional
             Of y's shape, true where observed; handed to the model by that name.
+        ids : sequence of int, optional
+            As in :func:`sample_posterior`: a number for each example, to which its noise belongs.
         context : dict of Tensor, optional
             Example-first tensors, handed to the model by that name.
         epochs : int
@@ -392,7 +404,7 @@ class AlternatingBackProp:
             held_out = self._examples(_as_call(validation))
             validate(self.model, held_out)
         resumes = path is not None and path.exists()
-        self._run = run = self._started(examples, seed, resumes, held_out)
+        self._run = run = self._started(examples, seed, resumes, held_out, ids)
         identity = {} if path is None else self._identity(run, examples)
         if path is not None and resumes:
             resume_fit(run, path, identity)
@@ -429,7 +441,9 @@ class AlternatingBackProp:
         )
 
     def _identity(self, run: FitRun, examples: ExampleData) -> dict[str, Any]:
+        ids = run.chains.ids
         return {
+            **({} if ids is None else {"ids": fingerprint([ids])}),
             "parameters": {name: list(p.shape) for name, p in run.learner.parameters.items()},
             "latent sites": {site.name: list(site.shape) for site in run.potential.layout.sites},
             "data": fingerprint(examples.tensors()),

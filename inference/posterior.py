@@ -28,7 +28,7 @@ from .runs.outcome import Outcome
 from .runs.plan import Accumulator, Plan, parameters_fingerprint
 from .speed import Chosen
 
-_CONTINUED = ("state", "seed", "first_step", "thinning", "chunk_size", "parameters")
+_CONTINUED = ("state", "seed", "first_step", "thinning", "chunk_size", "parameters", "ids")
 """What a file keeps of the plan for further draws, beside the name of its kernel."""
 
 
@@ -443,6 +443,7 @@ class Posterior:
         going_on = content["continuation"]
         continuation = None
         if going_on is not None and kernel is not None:
+            going_on = {"ids": None, **going_on}  # older files have none
             if going_on["kernel"] != repr(kernel):
                 raise ValueError(
                     f"kernel must be the one that the draws were made with, {going_on['kernel']}, "
