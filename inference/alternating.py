@@ -13,26 +13,24 @@ from .arguments import check_positive, checked_integer
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
-from .potentials.checks import check_uncoupled
 from .potentials.data import ExampleData
 from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
 from .potentials.keywords import keywords
-from .potentials.potential import Potential, dtype_and_device, validate
-from .potentials.trace import Model, evaluation_mode, parameters_of, read_layout
+from .potentials.potential import dtype_and_device, validate
+from .potentials.trace import Model, evaluation_mode
 from .runs.chains import Chains
-from .runs.checkpoint import check_folder, check_new_file, fingerprint
+from .runs.checkpoint import check_folder
 from .runs.driver import drive
-from .runs.epochs import Epochs, StopRule, must_join_last
-from .runs.fit_checkpoint import resume_fit
+from .runs.epochs import Epochs, StopRule
+from .runs.fit_checkpoint import fit_identity, resume_fit
+from .runs.fit_plan import FitPlan
 from .runs.fit_record import Fit, StepRecord, warn_of_divergences
 from .runs.fit_run import FitRun
-from .runs.held_out import HeldOut
 from .runs.last_draws import last_draws
-from .runs.learner import Learner, OptimizerLike, SchedulerLike
-from .runs.probes import settings_of
+from .runs.learner import OptimizerLike, SchedulerLike
 from .runs.visit import visit
-from .speed import Chosen, Compile, Precision, check_compile, check_precision, evaluator_for
+from .speed import Compile, Precision, check_compile, check_precision, evaluator_for
 
 Batch = Tensor | tuple[Any, ...] | Mapping[str, Any] | ExampleData
 
@@ -191,7 +189,13 @@ class AlternatingBackProp:
 
     @gradients
     def start(
-        self, *data: Any, mask: Any = None, context: Any = None, seed: int = 0, **more: Any
+        self,
+        *data: Any,
+        mask: Any = None,
+        context: Any = None,
+        ids: Any = None,
+        seed: int = 0,
+        **more: Any,
     ) -> None:
         """Check the model and the data and place a fresh chain for each example.
 
@@ -200,7 +204,7 @@ class AlternatingBackProp:
 
         Parameters
         ----------
-        *data, mask, context, **more
+        *data, mask, context, ids, **more
             As in :meth:`fit`; all examples, so that ``step`` finds their chains by index.
         seed : int, default 0
             Reproduces the run.
@@ -214,66 +218,40 @@ class AlternatingBackProp:
         named = keywords("start", self.model, mask, context, more)
         examples = self._examples((data, named))
         validate(self.model, examples)
-        self._run = self._started(examples, seed, resumes=False)
+        self._run = self._begun(examples, seed, ids=ids)
 
     def _examples(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
         return ExampleData.of(*given, *dtype_and_device(self.model))
 
-    def _started(
-        self,
-        examples: ExampleData,
-        seed: int,
-        resumes: bool,
-        held_out: ExampleData | None = None,
-        has_checkpoint: bool = False,
-    ) -> FitRun:
+    def _begun(self, examples: ExampleData, seed: int, *more: Any, **named: Any) -> FitRun:
         if self._run is not None:
             self._run.chosen.release(self._run.potential)
-        first = torch.arange(min(self.batch_size, examples.num_examples))
-        first = first.to(examples.tensors()[0].device)
-        head = examples.select(first)
-        layout = read_layout(self.model, head, self.example_plate)
-        evaluator = evaluator_for(self.model, self.capture, self.compile)
-        potential = Potential(self.model, head, layout, evaluator=evaluator)
-        parameters = parameters_of(self.model, head)
-        if self.chains_file is not None:
-            check_new_file(self.chains_file, "chains_file", resumes)
-        chains = self._placed(potential, examples, seed, self.chains_file, has_checkpoint)
-        position = chains.position[first, 0]
-        check_uncoupled(potential, position)
-        with evaluation_mode(self.model):
-            chosen = Chosen.made(self.compile, self.precision, potential, position)
-        potential = chosen.applied(potential)
-        learner = Learner.made(
-            potential, position, parameters, self._optimizer_like, self._scheduler_like
+        plan = FitPlan(
+            self.model,
+            self.kernel,
+            self._optimizer_like,
+            self._scheduler_like,
+            self.batch_size,
+            self.num_chains,
+            self.init_strategy,
+            self.chains_file,
+            self.example_plate,
+            self.compile,
+            self.precision,
+            self.capture,
         )
-        watched = None
-        if held_out is not None:
-            watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
-        settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
-        return FitRun(
-            potential,
-            chains,
-            learner,
-            chosen,
-            seed,
-            watched,
-            joins_last=must_join_last(
-                potential, position, self.num_chains, self.batch_size, examples.num_examples
-            ),
-            settings=settings,
-        )
+        return plan.begin(examples, seed, *more, **named)
 
-    def _placed(
-        self,
-        potential: Potential,
-        examples: ExampleData,
-        seed: int,
-        file: Path | None,
-        unfinished: bool = False,
-    ) -> Chains:
-        c, kernel, strategy = self.num_chains, self.kernel, self.init_strategy
-        return Chains.placed(potential, examples, c, kernel, seed, strategy, file, unfinished)
+    def _settings(self) -> dict[str, Any]:
+        """Return what a checkpoint's loop must agree with."""
+        return {
+            "kernel": repr(self.kernel),
+            "inference steps": self.inference_steps,
+            "batch size": self.batch_size,
+            "number of chains": self.num_chains,
+            "average from": self.average_from,
+            "chains in a file": self.chains_file is not None,
+        }
 
     @gradients
     def step(self, batch: Batch, index: Tensor) -> StepRecord:
@@ -354,6 +332,7 @@ class AlternatingBackProp:
         *data: Any,
         mask: Any = None,
         context: Any = None,
+        ids: Any = None,
         epochs: int,
         seed: int = 0,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -373,6 +352,8 @@ class AlternatingBackProp:
             ``Masked`` NaN means not observed.
         mask : bool Tensor, optional
             Of y's shape, true where observed; handed to the model by that name.
+        ids : sequence of int, optional
+            As in :func:`sample_posterior`: a number for each example, to which its noise belongs.
         context : dict of Tensor, optional
             Example-first tensors, handed to the model by that name.
         epochs : int
@@ -418,8 +399,8 @@ class AlternatingBackProp:
             held_out = self._examples(_as_call(validation))
             validate(self.model, held_out)
         resumes = path is not None and path.exists()
-        self._run = run = self._started(examples, seed, resumes, held_out, path is not None)
-        identity = {} if path is None else self._identity(run, examples)
+        self._run = run = self._begun(examples, seed, resumes, held_out, path is not None, ids)
+        identity = {} if path is None else fit_identity(run, examples, self._settings())
         if path is not None and resumes:
             resume_fit(run, path, identity)
         callbacks = list(callbacks)
@@ -455,21 +436,6 @@ class AlternatingBackProp:
             dict(average.mean) if average.count else None,
             run.progress.stopped,
         )
-
-    def _identity(self, run: FitRun, examples: ExampleData) -> dict[str, Any]:
-        return {
-            "parameters": {name: list(p.shape) for name, p in run.learner.parameters.items()},
-            "latent sites": {site.name: list(site.shape) for site in run.potential.layout.sites},
-            "data": fingerprint(examples.tensors()),
-            "seed": run.seed,
-            "kernel": repr(self.kernel),
-            "inference steps": self.inference_steps,
-            "batch size": self.batch_size,
-            "number of chains": self.num_chains,
-            "optimizer": type(run.learner.optimizer).__name__,
-            "average from": self.average_from,
-            "chains in a file": self.chains_file is not None,
-        }
 
 
 def _as_call(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:

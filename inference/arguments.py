@@ -5,6 +5,7 @@ import operator
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -55,3 +56,29 @@ def plain_settings(settings: Any) -> None:
     for field in dataclasses.fields(settings):
         value = plain_number(getattr(settings, field.name))
         object.__setattr__(settings, field.name, value)
+
+
+def checked_ids(ids: Any, num_examples: int, device: torch.device) -> Tensor | None:
+    """Return the numbers that examples' noise belongs to, (n,); None where it is their place.
+
+    Raises
+    ------
+    ValueError
+        If they are not as many integers as there are examples, or two are the same.
+    """
+    if ids is None:
+        return None
+    given = torch.as_tensor(ids)
+    whole = not given.is_floating_point() and not given.is_complex() and given.dtype != torch.bool
+    if given.shape != (num_examples,) or not whole:
+        raise ValueError(
+            f"ids must hold an integer for each of the {num_examples} examples, got shape "
+            f"{tuple(given.shape)} of {given.dtype}"
+        )
+    numbers, counts = given.unique(return_counts=True)
+    if len(numbers) < num_examples:
+        raise ValueError(
+            f"ids must differ, got {int(numbers[counts > 1][0])} more than once: those examples "
+            "would have the same noise"
+        )
+    return given.to(device, torch.int64)

@@ -29,7 +29,7 @@ from .runs.outcome import Outcome
 from .runs.plan import Accumulator, Plan, parameters_fingerprint
 from .speed import Chosen
 
-_CONTINUED = ("state", "seed", "first_step", "thinning", "chunk_size", "parameters")
+_CONTINUED = ("state", "seed", "first_step", "thinning", "chunk_size", "parameters", "ids")
 """What a file keeps of the plan for further draws, beside the name of its kernel."""
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .arguments import check_positive, checked_integer
+from .arguments import check_positive, checked_ids, checked_integer
 from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel
@@ -16,6 +16,7 @@ from .potentials.checks import check_uncoupled
 from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.keywords import keywords
+from .potentials.potential import dtype_and_device
 from .potentials.trace import Model, evaluation_mode
 from .runs.checkpoint import check_folder
 from .runs.chunks import sample
@@ -39,6 +40,7 @@ def sample_posterior(
     seed: int = 0,
     mask: Any = None,
     context: Any = None,
+    ids: Any = None,
     accumulate: Mapping[str, Accumulator] | None = None,
     init_strategy: InitStrategy | None = None,
     tuning: Mapping[str, Tensor] | None = None,
@@ -76,10 +78,13 @@ def sample_posterior(
     thinning : int, default 1
         Steps for each draw that is kept.
     seed : int, default 0
-        Reproduces the draws. The noise belongs to the example: its draws do not depend on which
-        others are sampled with it, nor on their order, up to rounding.
+        Reproduces the draws.
     mask, context : optional
         Handed to the model by these names.
+    ids : sequence of int, optional
+        A number for each example, to which its noise belongs; no two the same. With it an example's
+        draws do not depend on which others are sampled with it, nor on their order, up to rounding.
+        By default its place: 0, 1, ...
     accumulate : mapping of callable, optional
         From a name to a function of the constrained latents (those of one site, or a dict),
         (chains, n, ...), giving (chains, n, ...): its posterior mean and variance are computed
@@ -158,8 +163,9 @@ def sample_posterior(
         evaluator_for(model, capture, compile),
         example_plate,
     )
-    start = first_position(potential, num_chains, seed, init_strategy)
     n = potential.num_examples
+    keys = checked_ids(ids, n, dtype_and_device(model)[1])
+    start = first_position(potential, num_chains, seed, init_strategy, keys)
     few = slice(MOST_COMPARED)
     check_uncoupled(potential.rows(few), start[few, 0])
     _check_tuning(tuning, n)
@@ -178,6 +184,7 @@ def sample_posterior(
         chosen,
         anneal=init_strategy is None,
         tuning=tuning,
+        ids=keys,
     )
     posterior = Posterior.of(*sample(plan, file, path, checkpoint_seconds, progress))
     posterior.warn()

@@ -1,7 +1,7 @@
 """The warm-started chains of all examples, found by example index."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class Chains:
         visit; empty for kernels without a mass.
     file : Path, optional
         Where the positions lie, if not in memory.
+    ids : Tensor, (n,), optional
+        What each example's noise belongs to; by default its place.
     """
 
     position: Float[Tensor, "n c d"]
@@ -48,6 +50,7 @@ class Chains:
     num_steps: Int64[Tensor, " n"]
     curvature: Float[Tensor, "n k"]
     file: Path | None = None
+    ids: Int64[Tensor, " n"] | None = None
     _keys: tuple[int, Tensor] | None = field(default=None, init=False, repr=False)
 
     @staticmethod
@@ -95,25 +98,30 @@ class Chains:
         strategy: InitStrategy | None,
         file: Path | None,
         unfinished: bool = False,
+        ids: Int64[Tensor, " n"] | None = None,
     ) -> "Chains":
         """Return the chains of examples where they start, in memory or in a file."""
         if file is None:
-            position = first_position(potential.on(examples), num_chains, seed, strategy)
-            return Chains.start(position, kernel)
+            position = first_position(potential.on(examples), num_chains, seed, strategy, ids)
+            return replace(Chains.start(position, kernel), ids=ids)
         n = examples.num_examples
         chains = Chains.mapped(file, (n, num_chains, potential.latent_dim), kernel, unfinished)
+        chains.ids = ids
         for index in torch.arange(n).split(PLACED_AT_ONCE):
             some = potential.on(examples.select(index))
-            chains.position[index] = first_position(some, num_chains, seed, strategy, index)
+            keys = index if ids is None else ids[index]
+            chains.position[index] = first_position(some, num_chains, seed, strategy, keys)
         return chains
 
     def keys(self, seed: int, index: Int64[Tensor, " b"]) -> Int64[Tensor, " rows"]:
         """Return the keys of some examples' random streams under a seed, chain-major."""
         n, c = self.position.shape[:2]
         if n * c > MOST_KEPT_KEYS:
-            return KeyedSource.of_chains(seed, index, c).key
+            keys = index if self.ids is None else self.ids[index]
+            return KeyedSource.of_chains(seed, keys, c).key
         if self._keys is None or self._keys[0] != seed:
-            example = torch.arange(n, device=self.step_size.device)
+            device = self.step_size.device
+            example = torch.arange(n, device=device) if self.ids is None else self.ids
             self._keys = seed, KeyedSource.of_chains(seed, example, c).key.reshape(c, n)
         return self._keys[1][:, index].flatten()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .files import delete_unfinished, is_whole, write_whole
 
-FORMAT = 3
+FORMAT = 4
 """Of what checkpoints hold; a file of another is refused, there is no conversion."""
 
 

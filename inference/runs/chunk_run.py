@@ -61,7 +61,8 @@ class ChunkRun:
         self._copies = potential.on(potential.data.repeat(c))
         self._kernel = kernel
         self._buffers = buffers
-        self._source = KeyedSource.of_chains(seed, index, c)
+        ids = index if plan.ids is None else plan.ids[examples]
+        self._source = KeyedSource.of_chains(seed, ids, c)
         self._ahead: NoiseAhead | None = None
         self.state: Any = self._started(start.transpose(0, 1).reshape(c * n, d), self._copies)
         self._warmup = start_warmup(kernel, self.state, c)

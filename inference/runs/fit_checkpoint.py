@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..potentials.data import ExampleData
 from ..potentials.potential import dtype_and_device
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .files import settle
 from .fit_record import Progress
 from .fit_run import FitRun
@@ -28,6 +29,20 @@ ENTRIES = (
     "settings",
     "probes",
 )
+
+
+def fit_identity(run: FitRun, examples: ExampleData, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a checkpoint must agree with: the loop's settings, and what it runs on."""
+    ids = run.chains.ids
+    return {
+        **({} if ids is None else {"ids": fingerprint([ids])}),
+        "parameters": {name: list(p.shape) for name, p in run.learner.parameters.items()},
+        "latent sites": {site.name: list(site.shape) for site in run.potential.layout.sites},
+        "data": fingerprint(examples.tensors()),
+        "seed": run.seed,
+        "optimizer": type(run.learner.optimizer).__name__,
+        **settings,
+    }
 
 
 def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:

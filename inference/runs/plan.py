@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..diagnostics.moments import Moments
@@ -53,6 +53,8 @@ class Plan:
         What has been accumulated before.
     parameters : str, optional
         Fingerprint of θ when the chains got to that state.
+    ids : Tensor, (n,), optional
+        What each example's noise belongs to; by default its place.
     """
 
     potential: Potential
@@ -71,6 +73,7 @@ class Plan:
     state: Mapping[str, Tensor] | None = None
     moments: Mapping[str, Moments] | None = None
     parameters: str | None = None
+    ids: Int64[Tensor, " n"] | None = None
 
     @property
     def num_steps(self) -> int:
@@ -86,7 +89,9 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """Return what a checkpoint must agree with."""
+        given = {} if self.ids is None else {"ids": fingerprint([self.ids])}
         return {
+            **given,
             "model": parameters_fingerprint(self.potential),
             "data": fingerprint(self.potential.data.tensors()),
             "kernel": repr(self.kernel),

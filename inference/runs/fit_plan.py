@@ -1,0 +1,105 @@
+"""What a fit is made of, and its beginning."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..arguments import checked_ids
+from ..kernels.base import Kernel
+from ..potentials.checks import check_uncoupled
+from ..potentials.data import ExampleData
+from ..potentials.initialization import InitStrategy
+from ..potentials.potential import Potential
+from ..potentials.trace import Model, evaluation_mode, parameters_of, read_layout
+from ..speed import Chosen, Compile, Precision, evaluator_for
+from .chains import Chains
+from .checkpoint import check_new_file
+from .epochs import must_join_last
+from .fit_run import FitRun
+from .held_out import HeldOut
+from .learner import Learner, OptimizerLike, SchedulerLike
+from .probes import settings_of
+
+
+@dataclass(frozen=True)
+class FitPlan:
+    """The settings of a fit; :class:`AlternatingBackProp` says what each is.
+
+    Attributes
+    ----------
+    model, kernel, optimizer, scheduler, batch_size, num_chains, init_strategy, chains_file
+        What learns, and how.
+    example_plate, compile, precision, capture
+        How the model is read and evaluated.
+    """
+
+    model: Model
+    kernel: Kernel[Any]
+    optimizer: OptimizerLike | None
+    scheduler: SchedulerLike | None
+    batch_size: int
+    num_chains: int
+    init_strategy: InitStrategy | None
+    chains_file: Path | None
+    example_plate: str | None
+    compile: Compile
+    precision: Precision
+    capture: bool
+
+    def begin(
+        self,
+        examples: ExampleData,
+        seed: int,
+        resumes: bool = False,
+        held_out: ExampleData | None = None,
+        has_checkpoint: bool = False,
+        ids: Any = None,
+    ) -> FitRun:
+        """Return a fit before its first iteration: the model read, the chains placed."""
+        n = examples.num_examples
+        first = torch.arange(min(self.batch_size, n), device=examples.tensors()[0].device)
+        head = examples.select(first)
+        layout = read_layout(self.model, head, self.example_plate)
+        evaluator = evaluator_for(self.model, self.capture, self.compile)
+        potential = Potential(self.model, head, layout, evaluator=evaluator)
+        parameters = parameters_of(self.model, head)
+        if self.chains_file is not None:
+            check_new_file(self.chains_file, "chains_file", resumes)
+        keys = checked_ids(ids, n, first.device)
+        chains = self._placed(potential, examples, seed, self.chains_file, has_checkpoint, keys)
+        position = chains.position[first, 0]
+        check_uncoupled(potential, position)
+        with evaluation_mode(self.model):
+            chosen = Chosen.made(self.compile, self.precision, potential, position)
+        potential = chosen.applied(potential)
+        learner = Learner.made(potential, position, parameters, self.optimizer, self.scheduler)
+        watched = None
+        if held_out is not None:
+            watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
+        joins = must_join_last(potential, position, self.num_chains, self.batch_size, n)
+        settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
+        return FitRun(
+            potential,
+            chains,
+            learner,
+            chosen,
+            seed,
+            watched,
+            joins_last=joins,
+            settings=settings,
+        )
+
+    def _placed(
+        self,
+        potential: Potential,
+        examples: ExampleData,
+        seed: int,
+        file: Path | None,
+        unfinished: bool = False,
+        ids: Tensor | None = None,
+    ) -> Chains:
+        c, kernel, strategy = self.num_chains, self.kernel, self.init_strategy
+        return Chains.placed(potential, examples, c, kernel, seed, strategy, file, unfinished, ids)
