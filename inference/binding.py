@@ -8,10 +8,12 @@ from .potentials.evaluation import PLAIN, Evaluator
 from .potentials.gradients import gradients
 from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
+from .potentials.threads import one_at_a_time
 from .potentials.trace import Model, read_layout
 from .speed import CapturingEvaluator
 
 
+@one_at_a_time
 @gradients
 def bind(
     model: Model,

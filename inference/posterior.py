@@ -63,6 +63,8 @@ class Posterior:
         What was sampled; needed for predictive draws and likelihoods, not kept in a file.
     continuation : Plan or None
         Of as many draws again by the same chains, for :meth:`extend`; not kept whole in a file.
+    interrupted : bool
+        Whether Ctrl-C ended the run before all of the draws were made; :meth:`extend` goes on.
     """
 
     samples: dict[str, Tensor]
@@ -76,6 +78,7 @@ class Posterior:
     tuning: dict[str, Tensor]
     potential: Potential | None = None
     continuation: Plan | None = None
+    interrupted: bool = False
 
     def __repr__(self) -> str:
         return described(
@@ -105,6 +108,7 @@ class Posterior:
             tuning=outcome.tuning,
             potential=plan.potential,
             continuation=plan.further(outcome),
+            interrupted=outcome.interrupted,
         )
 
     def extend(
@@ -178,6 +182,7 @@ class Posterior:
             tuning=self.tuning,
             potential=further.potential,
             continuation=further.continuation,
+            interrupted=further.interrupted,
         )
         rate = self.sample_stats["acceptance_rate"]
         whole.warn(stopped_chains(self.position, further.position, rate))
@@ -188,6 +193,11 @@ class Posterior:
         if self.position.shape[1] >= 4:
             step_size = self.sample_stats["step_size"]
             warn_of_problems(self.summary(), step_size, more, stacklevel=4)
+
+    @property
+    def seed(self) -> int | None:
+        """What reproduces the draws; None where the posterior was loaded without its model."""
+        return None if self.continuation is None else self.continuation.seed
 
     def typical_tuning(self) -> dict[str, Tensor]:
         """Return a tuning for other examples, (1, ...): hand it to ``sample_posterior(tuning=)``.
