@@ -277,7 +277,8 @@ class AlternatingBackProp:
         RuntimeError
             If :meth:`start` has not been called.
         ValueError
-            If the batch and the index differ in size.
+            If the batch and the index differ in size. The first batch with arguments of these names
+            and shapes is checked as :meth:`fit` does; later ones are not, which takes time.
         """
         run = self._run
         if run is None:
@@ -287,6 +288,9 @@ class AlternatingBackProp:
         else:
             examples = self._examples(_as_call(batch))
             run.potential.evaluator.look()
+            if (form := examples.form()) not in run.forms:
+                validate(self.model, examples)
+                run.forms.add(form)
         if index.shape != (examples.num_examples,):
             raise ValueError(
                 f"index must have shape ({examples.num_examples},), one for each example of the "
