@@ -20,7 +20,7 @@ from .diagnostics.verdict import stopped_chains, warn_of_problems
 from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
-from .predictive import imputed, predicted, spread_evenly
+from .predictive import imputed, predicted, predictions_of, spread_evenly
 from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
@@ -353,7 +353,9 @@ class Posterior:
         if self.constant:
             groups["constant_data"] = self.constant
         if self.potential is not None and predictive_draws > 0:
-            predictive, likelihood = self._predict(predictive_draws, seed)
+            predictive, likelihood = predictions_of(
+                self.potential, self.position, predictive_draws, seed
+            )
             groups["posterior_predictive"] = predictive
             groups["log_likelihood"] = likelihood
         if self.potential is not None and prior_draws > 0:
@@ -375,26 +377,6 @@ class Posterior:
             dims=dims,
             example_labels=example_labels,
         )
-
-    def _predict(self, count: int, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        assert self.potential is not None
-        chains, draws, n, d = self.position.shape
-        chosen = torch.linspace(0, draws - 1, min(count, draws)).round().long().tolist()
-        copies = self.potential.on(self.potential.data.repeat(chains))
-        predictions: list[dict[str, Tensor]] = []
-        likelihoods: list[Tensor] = []
-        with evaluation_mode(copies.model):
-            for number, draw in enumerate(chosen):
-                flat = self.position[:, draw].reshape(chains * n, d)
-                predictions.append(copies.predict(flat, seed + number))
-                likelihoods.append(copies.log_likelihood(flat).reshape(chains, n))
-        predictive = {
-            name: torch.stack(
-                [one[name].reshape(chains, n, *one[name].shape[1:]) for one in predictions], 1
-            )
-            for name in predictions[0]
-        }
-        return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the draws to a file that :meth:`load` reads; the model is not in it.
