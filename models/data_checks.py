@@ -179,6 +179,8 @@ def check_values(
     y, observed : Tensor
         As the observation has prepared them, (n, ...).
     """
+    if y.is_meta:
+        return
     known = torch.ones_like(y, dtype=torch.bool) if observed is None else observed
     _check_finite(y, known, 0)
     _check_support(observation, made, y, known, 0)

@@ -140,6 +140,7 @@ def test_a_start_that_is_not_finite_is_refused_for_it() -> None:
     model = GeneratorModel(Normal(2), mlp(2, (6,)), Gaussian(0.4))
     abp = AlternatingBackProp(model, Barker(), batch_size=20)
     abp.start(torch.zeros(20, 6))
+    abp.step(torch.zeros(20, 6), torch.arange(20))  # later batches of its form are not checked
     with pytest.raises(NonFiniteStartError, match="energy of example 3 is not finite"):
         abp.step(y.nan_to_num(nan=0.0, posinf=torch.inf), torch.arange(20))
 
