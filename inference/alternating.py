@@ -225,7 +225,7 @@ class AlternatingBackProp:
     def _examples(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
         return ExampleData.of(*given, *dtype_and_device(self.model))
 
-    def _begun(self, examples: ExampleData, seed: int, *more: Any, **named: Any) -> FitRun:
+    def _begun(self, examples: ExampleData, seed: int, **more: Any) -> FitRun:
         if self._run is not None:
             self._run.chosen.release(self._run.potential)
         plan = FitPlan(
@@ -242,7 +242,7 @@ class AlternatingBackProp:
             self.precision,
             self.capture,
         )
-        return plan.begin(examples, seed, *more, **named)
+        return plan.begin(examples, seed, **more)
 
     def _settings(self) -> dict[str, Any]:
         """Return what a checkpoint's loop must agree with."""
@@ -415,7 +415,13 @@ class AlternatingBackProp:
             validate(self.model, held_out)
         resumes = path is not None and path.exists()
         self._run = run = self._begun(
-            examples, seed, resumes, held_out, path is not None, ids, latents
+            examples,
+            seed,
+            resumes=resumes,
+            held_out=held_out,
+            has_checkpoint=path is not None,
+            ids=ids,
+            latents=latents,
         )
         identity = {} if path is None else fit_identity(run, examples, self._settings())
         if path is not None and resumes:

@@ -26,13 +26,9 @@ def check_count(name: str, value: int) -> None:
 
 
 @contextmanager
-def seeded_draws(seed: int, like: Tensor) -> Iterator[None]:
-    """Run torch's global random state from a seed, and put it back afterwards.
-
-    Of the CPU and of the device where ``like`` lies.
-    """
-    devices = [like.device] if like.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
+def seeded_draws(seed: int) -> Iterator[None]:
+    """Run torch's global random state from a seed, and put it back afterwards, on all devices."""
+    with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
 

@@ -4,7 +4,7 @@ import pyro.distributions as dist
 import torch
 from torch import Size, Tensor
 
-from .data_checks import as_floating, check_context, check_no_nan, check_values
+from .data_checks import as_floating, check_context, check_leading, check_no_nan, check_values
 from .observations import Observation
 from .pieces import Context, Read
 
@@ -22,11 +22,7 @@ def for_latents(name: str, value: Tensor, leading: Size) -> Tensor:
     ValueError
         If the values are not those of n examples.
     """
-    if value.shape[:1] != leading[-1:]:
-        raise ValueError(
-            f"{name} must have the example as its first dimension, of size {leading[-1]} as the "
-            f"latents, got shape {tuple(value.shape)}"
-        )
+    check_leading(name, value, leading[-1], " as the latents")
     return repeated(value, leading[:-1].numel())
 
 

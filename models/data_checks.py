@@ -54,12 +54,18 @@ def check_context(context: Context, num_examples: int | None = None) -> Read:
                 f"context[{key!r}] must be a tensor of real numbers with the example first, got "
                 f"{kind}"
             )
-        if num_examples is not None and value.shape[:1] != (num_examples,):
-            raise ValueError(
-                f"context[{key!r}] must have the example as its first dimension, of size "
-                f"{num_examples}, got shape {tuple(value.shape)}"
-            )
+        if num_examples is not None:
+            check_leading(f"context[{key!r}]", value, num_examples)
     return Read(context)
+
+
+def check_leading(name: str, value: Tensor, num_examples: int, like: str = "") -> None:
+    """Raise ValueError unless values are those of so many examples, ``like`` what is."""
+    if value.shape[:1] != (num_examples,):
+        raise ValueError(
+            f"{name} must have the example as its first dimension, of size {num_examples}{like}, "
+            f"got shape {tuple(value.shape)}"
+        )
 
 
 def check_cells(

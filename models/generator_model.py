@@ -324,7 +324,7 @@ class GeneratorModel(nn.Module):
         check_shapes(self.observation.distribution(output, context=read), filled)
         at_once = min(num_draws, max(1, DRAWN_AT_ONCE // len(rows)))
         times = [at_once] * (num_draws // at_once) + [num_draws % at_once]
-        with seeded_draws(seed, rows):
+        with seeded_draws(seed):
             draws = [
                 self.observation.impute(
                     repeated(output, count),
@@ -360,8 +360,7 @@ class GeneratorModel(nn.Module):
             (num_examples, ...), of y's shape.
         """
         read = read_for_latents(context, torch.Size([num_examples]))
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded_draws(seed):
             output = self._output(self._draw_prior(num_examples, read), read)
             if noise:
                 made: Tensor = self.observation.distribution(output, context=read).sample()

@@ -120,14 +120,7 @@ class ExampleData:
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor, in a fixed order."""
-        found: list[Tensor] = []
-
-        def collect(path: str, value: Any) -> None:
-            if isinstance(value, Tensor):
-                found.append(value)
-
-        _walk_tree(collect, "", (self.args, self._sorted_kwargs()))
-        return found
+        return [value for _, value in self._leaves() if isinstance(value, Tensor)]
 
     def with_tensors(self, tensors: Iterable[Tensor]) -> "ExampleData":
         """Return the same with other tensors, in the order of :meth:`tensors`."""
@@ -141,27 +134,30 @@ class ExampleData:
 
     def signature(self) -> tuple[Any, ...]:
         """Return what a graph of tensor operations depends on: shapes, types, other values."""
-        found: list[Any] = []
-
-        def collect(path: str, value: Any) -> None:
-            if isinstance(value, Tensor):
-                found.append((path, value.shape, value.dtype, value.device, value.stride()))
-            else:
-                found.append((path, Identity(value)))
-
-        _walk_tree(collect, "", (self.args, self._sorted_kwargs()))
-        return tuple(found)
+        return tuple(
+            (path, value.shape, value.dtype, value.device, value.stride())
+            if isinstance(value, Tensor)
+            else (path, Identity(value))
+            for path, value in self._leaves()
+        )
 
     def form(self) -> tuple[Any, ...]:
         """Return names, kinds and shapes of one example's tensors."""
-        found: list[Any] = []
+        return tuple(
+            (path, value.shape[1:], value.dtype)
+            for path, value in self._leaves()
+            if isinstance(value, Tensor)
+        )
+
+    def _leaves(self) -> list[tuple[str, Any]]:
+        """Return whatever is no tuple, list or dict, with its place, in a fixed order."""
+        found: list[tuple[str, Any]] = []
 
         def collect(path: str, value: Any) -> None:
-            if isinstance(value, Tensor):
-                found.append((path, value.shape[1:], value.dtype))
+            found.append((path, value))
 
         _walk_tree(collect, "", (self.args, self._sorted_kwargs()))
-        return tuple(found)
+        return found
 
     def _sorted_kwargs(self) -> dict[str, Any]:
         return dict(sorted(self.kwargs.items()))
@@ -192,10 +188,8 @@ def _lists_as_arrays(path: str, value: Any) -> Any:
     return numbers_in(path, value)
 
 
-def _is_the_callers(value: Any, made: Any) -> bool:
+def _is_the_callers(value: Any, made: Tensor) -> bool:
     """Return whether data still lie where the caller has them, and are not too large to copy."""
-    if not isinstance(made, Tensor):
-        return False
     if isinstance(value, Tensor) and not isinstance(value, torch.masked.MaskedTensor):
         shared = made.data_ptr() == value.data_ptr() and made.device == value.device
         is_file = value.device.type == "cpu" and value.untyped_storage().filename is not None

@@ -99,15 +99,19 @@ def _innermost(fn: Any) -> Any:
     return fn
 
 
-class Record(Messenger):
+class _NothingHiddenDrawn(Messenger):
+    """Leave hidden cells as they are: what stands there does not matter to a density."""
+
+    def _pyro_hidden_cells(self, msg: Any) -> None:
+        msg["value"], msg["done"] = msg["args"][0], True
+
+
+class Record(_NothingHiddenDrawn):
     """Keep every sample site's message, in order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.sites: list[dict[str, Any]] = []
-
-    def _pyro_hidden_cells(self, msg: Any) -> None:
-        msg["value"], msg["done"] = msg["args"][0], True
 
     def _pyro_sample(self, msg: Any) -> None:
         if isinstance(_innermost(msg["fn"]), ImproperUniform) and msg["value"] is None:
@@ -272,7 +276,7 @@ def _is_discrete(support: constraints.Constraint) -> bool:
     return bool(_base(support).is_discrete)
 
 
-class LogDensity(Messenger):
+class LogDensity(_NothingHiddenDrawn):
     """Run a model at given unconstrained latents and gather its log density.
 
     After the run ``prior`` and ``likelihood`` hold log densities (n,), in nats, the prior's with
@@ -288,10 +292,6 @@ class LogDensity(Messenger):
         self.fns: dict[str, tuple[Any, Any, Any]] = {}
         self._position = position
         self._latents = {site.name: site for site in layout.sites}
-
-    def _pyro_hidden_cells(self, msg: Any) -> None:
-        # What stands in a hidden cell does not matter to a density: nothing is drawn for it.
-        msg["value"], msg["done"] = msg["args"][0], True
 
     def _pyro_sample(self, msg: Any) -> None:
         site = self._latents.get(msg["name"])
@@ -328,7 +328,7 @@ class LogDensity(Messenger):
             self.fns[msg["name"]] = (msg["fn"], msg["scale"], msg["mask"])
 
 
-class Substitute(Messenger):
+class Substitute(_NothingHiddenDrawn):
     """Run a model at given constrained latents.
 
     Records each one's unconstrained value in ``unconstrained`` with the map to it in ``transforms``
@@ -342,9 +342,6 @@ class Substitute(Messenger):
         self.predicted: dict[str, Tensor] = {}
         self._values = values
         self._predict = predict
-
-    def _pyro_hidden_cells(self, msg: Any) -> None:
-        msg["value"], msg["done"] = msg["args"][0], True
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] in self._values:

@@ -121,8 +121,8 @@ class Epochs:
     def _look_for_parameters(self) -> None:
         """Let the learner see what a callback has set free."""
         run = self.run
-        index = torch.arange(run.potential.num_examples, device=run.chains.step_size.device)
-        run.learner.look(run.potential, run.chains.position[index, 0])
+        first = run.chains.position[: run.potential.num_examples, 0]
+        run.learner.look(run.potential, first)
 
     def _end_of_epoch(self) -> dict[str, float]:
         n, run = self.examples.num_examples, self.run

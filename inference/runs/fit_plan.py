@@ -54,6 +54,7 @@ class FitPlan:
         self,
         examples: ExampleData,
         seed: int,
+        *,
         resumes: bool = False,
         held_out: ExampleData | None = None,
         has_checkpoint: bool = False,

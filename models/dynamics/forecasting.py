@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..arguments import check_count
+from ..arguments import check_count, seeded_draws
 from ..generator_model import GeneratorModel
 from ..pieces import Context
 from ..priors.sequence import SequencePrior
@@ -78,7 +78,6 @@ def forecast(
             f"latents must have shape (..., n, {prior.length}, {prior.dim}), got "
             f"{tuple(latents.shape)}"
         )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded_draws(seed):
         future = prior.continued(latents, num_frames)
     return Forecast(future, ahead.decode(future, context))

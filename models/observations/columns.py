@@ -1,6 +1,6 @@
 """Tables whose columns are of different kinds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 import pyro.distributions as dist
@@ -154,13 +154,7 @@ class Columns(Observation):
         context: Context | None = None,
     ) -> Tensor:
         """Return y with its hidden cells as each column estimates them."""
-        return torch.cat(
-            [
-                kind.complete(group.of(output), *self._data(group, y, mask, context))
-                for group, kind in self._grouped(output)
-            ],
-            1,
-        )
+        return self._filled(lambda kind: kind.complete, output, y, mask, context)
 
     def impute(
         self,
@@ -170,9 +164,20 @@ class Columns(Observation):
         context: Context | None = None,
     ) -> Tensor:
         """Return y with its hidden cells drawn column by column."""
+        return self._filled(lambda kind: kind.impute, output, y, mask, context)
+
+    def _filled(
+        self,
+        fill: Callable[[Observation], Callable[..., Tensor]],
+        output: Tensor,
+        y: Tensor,
+        mask: Tensor | None,
+        context: Context | None,
+    ) -> Tensor:
+        """Return y with its hidden cells as each column's observation fills them."""
         return torch.cat(
             [
-                kind.impute(group.of(output), *self._data(group, y, mask, context))
+                fill(kind)(group.of(output), *self._data(group, y, mask, context))
                 for group, kind in self._grouped(output)
             ],
             1,
