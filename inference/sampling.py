@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from .arguments import check_positive, checked_ids, checked_integer
-from .binding import bound_to
+from .binding import Shared, bound_to
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel
 from .kernels.hmc import HMC
@@ -47,6 +47,7 @@ def sample_posterior(
     chunk_size: int | None = None,
     draws_file: str | os.PathLike[str] | None = None,
     example_plate: str | None = None,
+    shared: Shared | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
     compile: Compile = False,
@@ -105,6 +106,10 @@ def sample_posterior(
         ``xarray`` and ArviZ open it; the posterior's tensors are views of it.
     example_plate : str, optional
         Name of the plate over examples, where it is not the only one.
+    shared : "sample", optional
+        Take the whole model as one example: what is outside the plate over examples, which all of
+        them share, is sampled jointly with what is inside. A model without any plate is taken so
+        anyway. Data then need not lead with an example, and draws are (chains, draws, 1, ...).
     checkpoint : path, optional
         File to keep the run in. If it exists, the run goes on from it, in warmup too, and ends
         with the same bits as one that was never stopped. Ctrl-C leaves it in order.
@@ -162,6 +167,8 @@ def sample_posterior(
         keywords("sample_posterior", model, mask, context, more),
         evaluator_for(model, capture, compile),
         example_plate,
+        shared,
+        plateless=True,
     )
     n = potential.num_examples
     keys = checked_ids(ids, n, dtype_and_device(model)[1])

@@ -49,11 +49,29 @@ class LatentSite(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each latent site lies in the flat position, and what is observed."""
+    """Where each latent site lies in the flat position, and what is observed.
 
-    plate: str
+    Attributes
+    ----------
+    plate : str or None
+        The plate over examples; None where the whole model is one example, its sites joint.
+    sites : tuple of LatentSite
+        In the order of the model.
+    observed : tuple of str
+        Names of the observed sites.
+    is_batched : bool
+        Whether the chains of joint sites are evaluated at once; else one after the other.
+    """
+
+    plate: str | None
     sites: tuple[LatentSite, ...]
     observed: tuple[str, ...]
+    is_batched: bool = True
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the whole model is one example."""
+        return self.plate is None
 
     @property
     def latent_dim(self) -> int:
@@ -142,33 +160,50 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
         sample site outside the plate, or if a density's shape does not fit; the message names the
         site and says what to do.
     """
+    try:
+        sites = recorded(model, data)
+    except ValueError as error:
+        raise _of_plate(error, data.num_examples) from error
+    plate = _find_plate(sites, data.num_examples, example_plate)
+    for site in sites:
+        _check_site(site, plate, data.num_examples)
+    return layout_of(sites, plate)
+
+
+def recorded(model: Model, data: ExampleData) -> list[dict[str, Any]]:
+    """Run a model once, validated, and return its sample sites in order."""
     record = Record()
     with torch.no_grad(), seeded(0), evaluation_mode(model), pyro.validation_enabled(True), record:
-        try:
-            model(*data.args, **data.kwargs)
-        except ValueError as error:
-            raise _of_plate(error, data.num_examples) from error
-    sites = [site for site in record.sites if not site["infer"].get("_deterministic")]
-    plate = _find_plate(sites, data.num_examples, example_plate)
+        model(*data.args, **data.kwargs)
+    return [site for site in record.sites if not site["infer"].get("_deterministic")]
+
+
+def layout_of(sites: list[dict[str, Any]], plate: str | None) -> Layout:
+    """Return the layout of sites, of one example each in a plate or as they are without one.
+
+    Raises
+    ------
+    ValueError
+        If none is latent.
+    """
     latents: list[LatentSite] = []
     observed: list[str] = []
     start = 0
     for site in sites:
-        _check_site(site, plate, data.num_examples)
         if site["is_observed"]:
             observed.append(site["name"])
             continue
         support = site["fn"].support
         unconstrained = biject_to(support).inv(site["value"])
-        stop = start + unconstrained[0].numel()
+        shape = unconstrained.shape if plate is None else unconstrained.shape[1:]
+        stop = start + shape.numel()
         angle = is_angle(site["fn"])
         real = _is_real(support) and not angle
-        latents.append(LatentSite(site["name"], unconstrained.shape[1:], start, stop, real, angle))
+        latents.append(LatentSite(site["name"], shape, start, stop, real, angle))
         start = stop
     if not latents:
-        raise ValueError(
-            f"the model has no latent sample site in plate {plate!r}: there is nothing to infer"
-        )
+        where = "" if plate is None else f" in plate {plate!r}"
+        raise ValueError(f"the model has no latent sample site{where}: there is nothing to infer")
     return Layout(plate, tuple(latents), tuple(observed))
 
 
@@ -194,7 +229,8 @@ def _find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None
     if not frames:
         raise ValueError(
             "the model has no plate over examples: put its sample sites under "
-            'with pyro.plate("examples", len(y)):'
+            'with pyro.plate("examples", len(y)):, or take the whole model as one example: '
+            'shared="sample" of bind and sample_posterior'
         )
     if name is None:
         fitting = [n for n, frame in frames.items() if frame.full_size == num_examples]
@@ -235,12 +271,12 @@ def _check_site(site: dict[str, Any], plate: str, num_examples: int) -> None:
             if site["is_observed"]
             else "make what all examples share a pyro.param, or move the site into the plate"
         )
-        raise ValueError(f"the {kind} site {name!r} lies outside plate {plate!r}: {remedy}")
-    if not site["is_observed"] and _is_discrete(fn.support):
         raise ValueError(
-            f"the latent site {name!r} is discrete ({type(fn).__name__}), and a gradient-based "
-            "chain cannot move it: sum it out in the observation, or use a continuous relaxation"
+            f"the {kind} site {name!r} lies outside plate {plate!r}: {remedy}; "
+            'sample_posterior(..., shared="sample") samples all sites jointly, the whole model as '
+            "one example"
         )
+    check_continuous(site)
     shape = torch.Size(fn.log_prob(site["value"]).shape)
     dims = {frame.dim: frame.size for frame in site["cond_indep_stack"] if frame.vectorized}
     example_dim = frames[plate].dim
@@ -255,6 +291,17 @@ def _check_site(site: dict[str, Any], plate: str, num_examples: int) -> None:
             f"value of shape {tuple(site['value'].shape)}: use .to_event() for the dimensions that "
             "belong to one example"
         )
+
+
+def check_continuous(site: dict[str, Any]) -> None:
+    """Raise ValueError if a site is latent and discrete."""
+    if site["is_observed"] or not _is_discrete(site["fn"].support):
+        return
+    raise ValueError(
+        f"the latent site {site['name']!r} is discrete ({type(site['fn']).__name__}), and a "
+        "gradient-based chain cannot move it: sum it out in the observation, or use a continuous "
+        "relaxation"
+    )
 
 
 def _base(support: constraints.Constraint) -> constraints.Constraint:
@@ -277,13 +324,14 @@ class LogDensity(Messenger):
 
     After the run ``prior`` and ``likelihood`` hold log densities (n,), in nats, the prior's with
     the log-Jacobian of the transform; ``values`` the constrained latents, ``fns`` the observed
-    sites' distributions with their scale and mask.
+    sites' distributions with their scale and mask. At a position (d,), of a whole model, sites are
+    as they stand in it and log densities are numbers.
     """
 
     def __init__(self, layout: Layout, position: Tensor) -> None:
         super().__init__()
-        self.prior: Tensor = position.new_zeros(position.shape[0])
-        self.likelihood: Tensor = position.new_zeros(position.shape[0])
+        self.prior: Tensor = position.new_zeros(position.shape[:-1])
+        self.likelihood: Tensor = position.new_zeros(position.shape[:-1])
         self.values: dict[str, Tensor] = {}
         self.fns: dict[str, tuple[Any, Any, Any]] = {}
         self._position = position
@@ -297,16 +345,15 @@ class LogDensity(Messenger):
         site = self._latents.get(msg["name"])
         if site is None:
             return
-        flat = self._position[:, site.start : site.stop]
-        value = flat.reshape(flat.shape[0], *site.shape)
+        flat = self._position[..., site.start : site.stop]
+        value = flat.reshape((*flat.shape[:-1], *site.shape))
         if site.is_angle:
             value = wrapped(value)
         elif not site.is_real:
             transform = biject_to(msg["fn"].support)
             unconstrained, value = value, transform(value)
-            self.prior = self.prior + _per_example(
-                transform.log_abs_det_jacobian(unconstrained, value)
-            )
+            jacobian = transform.log_abs_det_jacobian(unconstrained, value)
+            self.prior = self.prior + self._per_example(jacobian)
         self.values[site.name] = value
         msg["value"] = value
         msg["done"] = True
@@ -316,16 +363,25 @@ class LogDensity(Messenger):
             return
         log_prob = msg["fn"].log_prob(msg["value"])
         log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
-        if log_prob.shape[:1] != self.prior.shape:
+        if log_prob.shape[: self.prior.dim()] != self.prior.shape:
             raise ValueError(
                 f"the log density of site {msg['name']!r} must have the example as its first "
                 f"dimension, of size {self.prior.shape[0]}, got shape {tuple(log_prob.shape)}"
             )
         if msg["name"] in self._latents:
-            self.prior = self.prior + _per_example(log_prob)
-        else:
-            self.likelihood = self.likelihood + _per_example(log_prob)
+            self.prior = self.prior + self._per_example(log_prob)
+        elif msg["is_observed"]:
+            self.likelihood = self.likelihood + self._per_example(log_prob)
             self.fns[msg["name"]] = (msg["fn"], msg["scale"], msg["mask"])
+        else:
+            raise ValueError(
+                f"the model has a latent site {msg['name']!r} that it had not when it was read: "
+                "which sites there are must not depend on their values"
+            )
+
+    def _per_example(self, log_prob: Tensor) -> Tensor:
+        batch = self.prior.dim()
+        return log_prob.flatten(batch).sum(-1) if log_prob.dim() > batch else log_prob
 
 
 class Substitute(Messenger):
@@ -390,7 +446,3 @@ def parameters_of(model: Model, data: ExampleData) -> dict[str, Tensor]:
         if leaf.requires_grad and id(leaf) not in known:
             found[name] = leaf
     return found
-
-
-def _per_example(log_prob: Tensor) -> Tensor:
-    return log_prob.reshape(log_prob.shape[0], -1).sum(1) if log_prob.dim() > 1 else log_prob
