@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from .data import ExampleData
+from .site_checks import check_continuous
 from .trace import (
     Layout,
     LogDensity,
     Model,
-    check_continuous,
     evaluation_mode,
     layout_of,
     recorded,
@@ -51,9 +51,11 @@ def read_joint(model: Model, data: ExampleData) -> Layout:
     sites = recorded(model, data)
     for site in sites:
         _check_site(site)
-    layout = layout_of(sites, None)
+    layout = layout_of(sites, None, model, data)
     dtype = next(site["value"].dtype for site in sites if not site["is_observed"])
-    return layout if _runs_batched(model, data, layout, dtype) else replace(layout, is_batched=False)
+    return (
+        layout if _runs_batched(model, data, layout, dtype) else replace(layout, is_batched=False)
+    )
 
 
 def _check_site(site: dict[str, Any]) -> None:

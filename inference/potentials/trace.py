@@ -1,9 +1,8 @@
 """Reading a Pyro model: which latents each example has, and its log density by one handler."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyro
@@ -14,10 +13,18 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, nn
-from torch.distributions import Transform, biject_to, constraints
+from torch.distributions import Transform, biject_to
 
 from .angles import is_angle, wrapped
 from .data import ExampleData
+from .masks import (
+    filled,
+    is_masked,
+    log_density_with_rest,
+    made_by_obs_mask,
+    nothing_depends_on,
+)
+from .site_checks import check_site, find_plate, is_real, of_plate
 
 Model = Callable[..., Any]
 
@@ -37,6 +44,8 @@ class LatentSite(NamedTuple):
         Whether it is on the real line, so that what the model sees is what the chain holds.
     is_angle : bool
         Whether it is on the circle: the model sees it wrapped into [-π, π).
+    is_partial : bool
+        Whether nothing depends on what its mask leaves out, which is standard normal then.
     """
 
     name: str
@@ -45,6 +54,7 @@ class LatentSite(NamedTuple):
     stop: int
     is_real: bool
     is_angle: bool = False
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +144,8 @@ class Record(Messenger):
                 "be drawn from: give it a proper one, wide where little is known, such as "
                 "dist.Normal(0., 10.)"
             )
+        if msg["is_observed"] and is_masked(msg):
+            msg["value"] = filled(msg, msg["value"])
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if not isinstance(msg["fn"], _Subsample):
@@ -163,11 +175,11 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
     try:
         sites = recorded(model, data)
     except ValueError as error:
-        raise _of_plate(error, data.num_examples) from error
-    plate = _find_plate(sites, data.num_examples, example_plate)
+        raise of_plate(error, data.num_examples) from error
+    plate = find_plate(sites, data.num_examples, example_plate)
     for site in sites:
-        _check_site(site, plate, data.num_examples)
-    return layout_of(sites, plate)
+        check_site(site, plate)
+    return layout_of(sites, plate, model, data)
 
 
 def recorded(model: Model, data: ExampleData) -> list[dict[str, Any]]:
@@ -178,8 +190,10 @@ def recorded(model: Model, data: ExampleData) -> list[dict[str, Any]]:
     return [site for site in record.sites if not site["infer"].get("_deterministic")]
 
 
-def layout_of(sites: list[dict[str, Any]], plate: str | None) -> Layout:
-    """Return the layout of sites, of one example each in a plate or as they are without one.
+def layout_of(
+    sites: list[dict[str, Any]], plate: str | None, model: Model, data: ExampleData
+) -> Layout:
+    """Return the layout of a model's sites, by example of a plate or as they are without one.
 
     Raises
     ------
@@ -198,125 +212,44 @@ def layout_of(sites: list[dict[str, Any]], plate: str | None) -> Layout:
         shape = unconstrained.shape if plate is None else unconstrained.shape[1:]
         stop = start + shape.numel()
         angle = is_angle(site["fn"])
-        real = _is_real(support) and not angle
+        real = is_real(support) and not angle
         latents.append(LatentSite(site["name"], shape, start, stop, real, angle))
         start = stop
     if not latents:
         where = "" if plate is None else f" in plate {plate!r}"
         raise ValueError(f"the model has no latent sample site{where}: there is nothing to infer")
-    return Layout(plate, tuple(latents), tuple(observed))
+    layout = Layout(plate, tuple(latents), tuple(observed))
+    masked = {s["name"]: s for s in sites if not s["is_observed"] and is_masked(s)}
+    return _with_partial(layout, masked, model, data) if masked else layout
 
 
-def _of_plate(error: ValueError, num_examples: int) -> ValueError:
-    """Return Pyro's complaint that a plate has another size than the data, in our words."""
-    found = re.search(r"Shape mismatch inside plate\('(.*?)'\).*?(\d+) vs (\d+)", str(error))
-    if found is None or str(num_examples) not in found.groups()[1:]:
-        return error
-    sizes = {int(size) for size in found.groups()[1:]} - {num_examples}
-    return ValueError(
-        f"plate {found[1]!r} has size {min(sizes, default=num_examples)}, but the data hold "
-        f"{num_examples} examples: take its size from the data, as in "
-        f"with pyro.plate({found[1]!r}, len(y)):"
-    )
-
-
-def _find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None) -> str:
-    frames = {frame.name: frame for site in sites for frame in site["cond_indep_stack"]}
-    if name is not None and name not in frames:
-        raise ValueError(
-            f"example_plate must name a plate of the model, got {name!r}; it has {sorted(frames)}"
-        )
-    if not frames:
-        raise ValueError(
-            "the model has no plate over examples: put its sample sites under "
-            'with pyro.plate("examples", len(y)):, or take the whole model as one example: '
-            'shared="sample" of bind and sample_posterior'
-        )
-    if name is None:
-        fitting = [n for n, frame in frames.items() if frame.full_size == num_examples]
-        if len(frames) == 1:
-            fitting = list(frames)
-        if len(fitting) != 1:
-            raise ValueError(
-                f"example_plate must say which plate holds the {num_examples} examples; the model "
-                f"has the plates { {n: frame.full_size for n, frame in frames.items()} }"
+def _with_partial(
+    layout: Layout, masked: Mapping[str, dict[str, Any]], model: Model, data: ExampleData
+) -> Layout:
+    """Return a layout whose masked latents say whether what the mask leaves out matters."""
+    lead = () if layout.is_joint else (data.num_examples,)
+    like = next(iter(masked.values()))["value"]
+    noise = torch.Generator().manual_seed(0)
+    position = torch.randn(*lead, layout.latent_dim, generator=noise).to(like).requires_grad_()
+    density = LogDensity(layout, position)
+    with torch.enable_grad(), evaluation_mode(model):
+        run(model, data, density)
+        values = [density.values[name] for name in masked]
+        total = (density.prior + density.likelihood).sum()
+        found = torch.autograd.grad(total, values, allow_unused=True, materialize_grads=True)
+    gradients = dict(zip(masked, found, strict=True))
+    return replace(
+        layout,
+        sites=tuple(
+            site._replace(
+                is_partial=made_by_obs_mask(site.name, layout.observed)
+                or nothing_depends_on(masked[site.name], gradients[site.name])
             )
-        name = fitting[0]
-    frame = frames[name]
-    if frame.dim is None:
-        raise ValueError(
-            f"plate {name!r} is a Python loop: use it as a context, with pyro.plate(...):, so that "
-            "all examples run at once"
-        )
-    if frame.size != frame.full_size:
-        raise ValueError(
-            f"plate {name!r} has subsample_size={frame.size}: leave it out, minibatches are drawn "
-            "by AlternatingBackProp(batch_size=...)"
-        )
-    if frame.full_size != num_examples:
-        raise ValueError(
-            f"plate {name!r} has size {frame.full_size}, but the data hold {num_examples} "
-            "examples: its size must be that of the data's first dimension"
-        )
-    return name
-
-
-def _check_site(site: dict[str, Any], plate: str, num_examples: int) -> None:
-    name, fn = site["name"], site["fn"]
-    frames = {frame.name: frame for frame in site["cond_indep_stack"]}
-    if plate not in frames:
-        kind = "observed" if site["is_observed"] else "latent"
-        remedy = (
-            "observe it inside the plate"
-            if site["is_observed"]
-            else "make what all examples share a pyro.param, or move the site into the plate"
-        )
-        raise ValueError(
-            f"the {kind} site {name!r} lies outside plate {plate!r}: {remedy}; "
-            'sample_posterior(..., shared="sample") samples all sites jointly, the whole model as '
-            "one example"
-        )
-    check_continuous(site)
-    shape = torch.Size(fn.log_prob(site["value"]).shape)
-    dims = {frame.dim: frame.size for frame in site["cond_indep_stack"] if frame.vectorized}
-    example_dim = frames[plate].dim
-    outermost = example_dim == min(dims) and len(shape) == -example_dim
-    fits = all(shape[i] == dims.get(i - len(shape), 1) for i in range(len(shape)))
-    if not outermost or not fits:
-        expected = tuple(dims.get(d, 1) for d in range(min(dims), 0))
-        raise ValueError(
-            f"the log density of site {name!r} must have shape {expected}, its plates', with the "
-            f"example first (plate {plate!r} outermost), got {tuple(shape)} from a distribution "
-            f"of batch shape {tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)} at a "
-            f"value of shape {tuple(site['value'].shape)}: use .to_event() for the dimensions that "
-            "belong to one example"
-        )
-
-
-def check_continuous(site: dict[str, Any]) -> None:
-    """Raise ValueError if a site is latent and discrete."""
-    if site["is_observed"] or not _is_discrete(site["fn"].support):
-        return
-    raise ValueError(
-        f"the latent site {site['name']!r} is discrete ({type(site['fn']).__name__}), and a "
-        "gradient-based chain cannot move it: sum it out in the observation, or use a continuous "
-        "relaxation"
+            if site.name in masked
+            else site
+            for site in layout.sites
+        ),
     )
-
-
-def _base(support: constraints.Constraint) -> constraints.Constraint:
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
-
-
-def _is_real(support: constraints.Constraint) -> bool:
-    base = _base(support)
-    return base is constraints.real or base is constraints.real_vector
-
-
-def _is_discrete(support: constraints.Constraint) -> bool:
-    return bool(_base(support).is_discrete)
 
 
 class LogDensity(Messenger):
@@ -334,6 +267,7 @@ class LogDensity(Messenger):
         self.likelihood: Tensor = position.new_zeros(position.shape[:-1])
         self.values: dict[str, Tensor] = {}
         self.fns: dict[str, tuple[Any, Any, Any]] = {}
+        self._partial: dict[str, tuple[Tensor, Tensor | None]] = {}
         self._position = position
         self._latents = {site.name: site for site in layout.sites}
 
@@ -344,15 +278,21 @@ class LogDensity(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         site = self._latents.get(msg["name"])
         if site is None:
+            if msg["is_observed"] and is_masked(msg):
+                msg["value"] = filled(msg, msg["value"])
             return
         flat = self._position[..., site.start : site.stop]
         value = flat.reshape((*flat.shape[:-1], *site.shape))
+        unconstrained, jacobian = value, None
         if site.is_angle:
             value = wrapped(value)
         elif not site.is_real:
             transform = biject_to(msg["fn"].support)
-            unconstrained, value = value, transform(value)
+            value = transform(unconstrained)
             jacobian = transform.log_abs_det_jacobian(unconstrained, value)
+        if site.is_partial:
+            self._partial[site.name] = unconstrained, jacobian
+        elif jacobian is not None:
             self.prior = self.prior + self._per_example(jacobian)
         self.values[site.name] = value
         msg["value"] = value
@@ -361,8 +301,12 @@ class LogDensity(Messenger):
     def _pyro_post_sample(self, msg: Any) -> None:
         if isinstance(msg["fn"], _Subsample) or msg["infer"].get("_deterministic"):
             return
-        log_prob = msg["fn"].log_prob(msg["value"])
-        log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
+        if msg["name"] in self._partial:
+            unconstrained, jacobian = self._partial[msg["name"]]
+            log_prob = log_density_with_rest(msg, unconstrained, msg["value"], jacobian)
+        else:
+            log_prob = msg["fn"].log_prob(msg["value"])
+            log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
         if log_prob.shape[: self.prior.dim()] != self.prior.shape:
             raise ValueError(
                 f"the log density of site {msg['name']!r} must have the example as its first "
