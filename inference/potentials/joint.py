@@ -53,9 +53,7 @@ def read_joint(model: Model, data: ExampleData) -> Layout:
         _check_site(site)
     layout = layout_of(sites, None, model, data)
     dtype = next(site["value"].dtype for site in sites if not site["is_observed"])
-    return (
-        layout if _runs_batched(model, data, layout, dtype) else replace(layout, is_batched=False)
-    )
+    return replace(layout, is_batched=_runs_batched(model, data, layout, dtype))
 
 
 def _check_site(site: dict[str, Any]) -> None:
@@ -63,8 +61,8 @@ def _check_site(site: dict[str, Any]) -> None:
     for frame in site["cond_indep_stack"]:
         if frame.full_size is not None and frame.size != frame.full_size:
             raise ValueError(
-                f"plate {frame.name!r} has subsample_size={frame.size}: leave it out, a chain needs "
-                "the whole density"
+                f"plate {frame.name!r} has subsample_size={frame.size}: leave it out, a chain "
+                "needs the whole density"
             )
     check_continuous(site)
     shape, event = fn.log_prob(site["value"]).shape, len(fn.event_shape)

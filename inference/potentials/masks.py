@@ -55,8 +55,17 @@ def filled(site: Any, value: Tensor) -> Tensor:
     fn, mask = unmasked(site)
     if not isinstance(mask, Tensor) or not value.is_floating_point():
         return value
-    cells = mask.reshape(mask.shape + (1,) * fn.event_dim)
+    cells: Tensor = mask.reshape(mask.shape + (1,) * fn.event_dim)
     return torch.where(~cells & value.isnan(), _possible(fn.support, value), value)
+
+
+def with_hidden(site: Any) -> Tensor:
+    """Return an observed value with NaN for what a mask leaves out."""
+    value: Tensor = site["value"].detach()
+    fn, mask = unmasked(site)
+    if not isinstance(mask, Tensor) or not value.is_floating_point():
+        return value
+    return torch.where(mask.reshape(mask.shape + (1,) * fn.event_dim), value, torch.nan)
 
 
 def _possible(support: Any, value: Tensor) -> Tensor:
@@ -66,7 +75,8 @@ def _possible(support: Any, value: Tensor) -> Tensor:
     if base.is_discrete:
         return value.new_full((), float(getattr(base, "lower_bound", 0)))
     transform = transform_to(support)
-    return transform(value.new_zeros(transform.inverse_shape(value.shape)))
+    possible: Tensor = transform(value.new_zeros(transform.inverse_shape(value.shape)))
+    return possible
 
 
 def log_density_with_rest(
@@ -74,12 +84,12 @@ def log_density_with_rest(
 ) -> Tensor:
     """Return a latent's log density in unconstrained space, standard normal where masked."""
     fn, mask = unmasked(site)
-    density: Tensor = scale_and_mask(fn.log_prob(value), site["scale"])
-    if jacobian is not None:
-        density = density + jacobian
+    log_prob: Tensor = scale_and_mask(fn.log_prob(value), site["scale"])
+    density = log_prob if jacobian is None else log_prob + jacobian
     normal = -0.5 * unconstrained**2 - 0.5 * math.log(2 * math.pi)
     rest = normal.flatten(density.dim()).sum(-1) if normal.dim() > density.dim() else normal
-    return torch.where(torch.as_tensor(mask, device=density.device), density, rest)
+    seen = torch.as_tensor(mask, device=density.device)
+    return torch.where(seen, density, rest)
 
 
 def nothing_depends_on(site: Any, gradient: Tensor) -> bool:

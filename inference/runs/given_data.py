@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from ..potentials.masks import with_hidden
 from ..potentials.potential import Potential
 from ..potentials.trace import recorded
 
@@ -34,7 +35,7 @@ def split_data(potential: Potential) -> tuple[dict[str, Tensor], dict[str, Tenso
 def _split_shared(potential: Potential) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     data = potential.data
     observed = {
-        site["name"]: site["value"].detach()
+        site["name"]: with_hidden(site)
         for site in recorded(potential.model, data)
         # A factor has no value.
         if site["is_observed"] and site["value"].numel()
