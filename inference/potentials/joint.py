@@ -21,8 +21,8 @@ from .trace import (
     Model,
     evaluation_mode,
     layout_of,
+    log_density,
     recorded,
-    run,
     seeded,
 )
 
@@ -111,8 +111,7 @@ def density_of(
     """
 
     def at(row: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-        density = LogDensity(layout, row)
-        run(model, data, density)
+        density = log_density(model, data, layout, row)
         return density.prior, density.likelihood, density.values
 
     found = LogDensity(layout, position)

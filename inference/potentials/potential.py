@@ -14,7 +14,7 @@ from .data import ExampleData, Identity
 from .evaluation import PLAIN, Evaluator, Task
 from .gradients import gradients as with_gradients
 from .joint import density_of, tried_over_chains
-from .trace import Layout, LogDensity, Model, Record, Substitute, run, seeded
+from .trace import Layout, LogDensity, Model, Record, Substitute, log_density, run, seeded
 
 
 class Parts(NamedTuple):
@@ -156,9 +156,7 @@ class Potential:
     def _density(self, position: Float[Tensor, "n d"]) -> LogDensity:
         if self.layout.is_joint:
             return density_of(self.model, self.data, self.layout, position)
-        density = LogDensity(self.layout, position)
-        run(self.model, self.data, density)
-        return density
+        return log_density(self.model, self.data, self.layout, position)
 
     def _weighted(self, of_likelihood: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return of_likelihood if self.beta is None else self.beta * of_likelihood

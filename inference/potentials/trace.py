@@ -231,9 +231,8 @@ def _with_partial(
     like = next(iter(masked.values()))["value"]
     noise = torch.Generator().manual_seed(0)
     position = torch.randn(*lead, layout.latent_dim, generator=noise).to(like).requires_grad_()
-    density = LogDensity(layout, position)
     with torch.enable_grad(), evaluation_mode(model):
-        run(model, data, density)
+        density = log_density(model, data, layout, position)
         values = [density.values[name] for name in masked]
         total = (density.prior + density.likelihood).sum()
         found = torch.autograd.grad(total, values, allow_unused=True, materialize_grads=True)
@@ -318,14 +317,33 @@ class LogDensity(Messenger):
             self.likelihood = self.likelihood + self._per_example(log_prob)
             self.fns[msg["name"]] = (msg["fn"], msg["scale"], msg["mask"])
         else:
-            raise ValueError(
-                f"the model has a latent site {msg['name']!r} that it had not when it was read: "
-                "which sites there are must not depend on their values"
-            )
+            raise _changing(msg["name"])
 
     def _per_example(self, log_prob: Tensor) -> Tensor:
         batch = self.prior.dim()
         return log_prob.flatten(batch).sum(-1) if log_prob.dim() > batch else log_prob
+
+
+def log_density(model: Model, data: ExampleData, layout: Layout, position: Tensor) -> LogDensity:
+    """Run a model at a position, (n, d) or (d,), and return what its sites' densities are.
+
+    Raises
+    ------
+    ValueError
+        If its latent sites are not those of the layout.
+    """
+    density = LogDensity(layout, position)
+    run(model, data, density)
+    if len(density.values) < len(layout.sites):
+        raise _changing(next(s.name for s in layout.sites if s.name not in density.values))
+    return density
+
+
+def _changing(name: str) -> ValueError:
+    return ValueError(
+        f"the model has the latent site {name!r} in some of its runs only: which sites there are "
+        "must not depend on their values"
+    )
 
 
 class Substitute(Messenger):
