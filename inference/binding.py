@@ -6,7 +6,7 @@ from typing import Any, Literal
 from .potentials.data import ExampleData
 from .potentials.evaluation import PLAIN, Evaluator
 from .potentials.gradients import gradients
-from .potentials.joint import has_no_plate, read_joint
+from .potentials.joint import is_global, read_joint
 from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
 from .potentials.trace import Model, read_layout
@@ -89,11 +89,11 @@ def bound_to(
     evaluator: Evaluator,
     example_plate: str | None = None,
     shared: Shared | None = None,
-    plateless: bool = False,
+    finds: bool = False,
 ) -> Potential:
     """Return the potential of a model and its arguments, evaluated by an evaluator.
 
-    With ``plateless`` a model without any plate is one example, as with ``shared="sample"``.
+    With ``finds`` a model that has no latent in a plate is one example, as if ``shared`` said so.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def bound_to(
             layout = read_layout(model, examples, example_plate)
             return Potential(model, examples, layout, evaluator=evaluator)
         except ValueError:
-            if not plateless or not has_no_plate(model, data):
+            if not finds or example_plate is not None or not is_global(model, data):
                 raise
     validate(model, data)
     return Potential(model, data, read_joint(model, data), evaluator=evaluator)

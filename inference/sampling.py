@@ -61,8 +61,8 @@ def sample_posterior(
     Parameters
     ----------
     model : callable
-        A :class:`~explainaway.models.GeneratorModel` or any Pyro model with an example plate; an
-        ``nn.Module`` is run in evaluation mode.
+        A :class:`~explainaway.models.GeneratorModel` or any Pyro model, with a plate over examples
+        or as one example (see ``shared``); an ``nn.Module`` is run in evaluation mode.
     *data : Tensor, array, Dataset or DataLoader
         As for :meth:`AlternatingBackProp.fit`.
     kernel : Kernel, default HMC()
@@ -108,8 +108,9 @@ def sample_posterior(
         Name of the plate over examples, where it is not the only one.
     shared : "sample", optional
         Take the whole model as one example: what is outside the plate over examples, which all of
-        them share, is sampled jointly with what is inside. A model without any plate is taken so
-        anyway. Data then need not lead with an example, and draws are (chains, draws, 1, ...).
+        them share, is sampled jointly with what is inside. A model that has no latent in a plate
+        is taken so anyway. Data then need not lead with an example, and draws are (chains, draws,
+        1, ...).
     checkpoint : path, optional
         File to keep the run in. If it exists, the run goes on from it, in warmup too, and ends
         with the same bits as one that was never stopped. Ctrl-C leaves it in order.
@@ -168,7 +169,7 @@ def sample_posterior(
         evaluator_for(model, capture, compile),
         example_plate,
         shared,
-        plateless=True,
+        finds=True,
     )
     n = potential.num_examples
     keys = checked_ids(ids, n, dtype_and_device(model)[1])

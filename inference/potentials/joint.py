@@ -30,13 +30,14 @@ SAME = 1e-3
 """Relative difference of log densities and gradients beyond which ``vmap`` is not believed."""
 
 
-def has_no_plate(model: Model, data: ExampleData) -> bool:
-    """Return whether a model runs on shared data and has no plate at all."""
+def is_global(model: Model, data: ExampleData) -> bool:
+    """Return whether a model runs on shared data and has latents, none of them in a plate."""
     try:
         sites = recorded(model, data)
     except Exception:  # whatever a user's model does with data that it is not meant for
         return False
-    return bool(sites) and not any(site["cond_indep_stack"] for site in sites)
+    latents = [site for site in sites if not site["is_observed"]]
+    return bool(latents) and not any(site["cond_indep_stack"] for site in latents)
 
 
 def read_joint(model: Model, data: ExampleData) -> Layout:

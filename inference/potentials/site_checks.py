@@ -40,7 +40,8 @@ def find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None)
         if len(fitting) != 1:
             raise ValueError(
                 f"example_plate must say which plate holds the {num_examples} examples; the model "
-                f"has the plates { {n: frame.full_size for n, frame in frames.items()} }"
+                f"has the plates { {n: frame.full_size for n, frame in frames.items()} }. If none "
+                'does, sample_posterior(..., shared="sample") takes the whole model as one example'
             )
         name = fitting[0]
     frame = frames[name]
@@ -57,7 +58,8 @@ def find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None)
     if frame.full_size != num_examples:
         raise ValueError(
             f"plate {name!r} has size {frame.full_size}, but the data hold {num_examples} "
-            "examples: its size must be that of the data's first dimension"
+            "examples: its size must be that of the data's first dimension, unless the whole model "
+            'is one example: sample_posterior(..., shared="sample")'
         )
     return name
 

@@ -47,6 +47,12 @@ def _plated(x: Tensor, y: Tensor) -> None:
         pyro.sample("y", dist.Normal(x @ weight + offset, 1.0), obs=y)
 
 
+def _observed_in_a_plate(x: Tensor, y: Tensor) -> None:
+    weight = pyro.sample("weight", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+    with pyro.plate("rows", len(y)):
+        pyro.sample("y", dist.Normal(x @ weight, 1.0), obs=y)
+
+
 def _branching(y: Tensor) -> None:
     z = pyro.sample("z", dist.Normal(0.0, 1.0))
     mean = z if float(z.detach()) > 0 else 2 * z
@@ -84,6 +90,16 @@ def test_draws_have_the_model_as_their_one_example() -> None:
     assert set(posterior.constant) == {"data_0", "data_2"}
     with pytest.raises(ValueError, match="the whole model was sampled as one"):
         posterior.impute(3)
+
+
+def test_a_model_without_a_latent_in_a_plate_is_one_example() -> None:
+    """But only where nobody names the plate, and to be sampled: a potential is asked for."""
+    posterior = sample_posterior(_observed_in_a_plate, X, Y, **SHORT)
+    assert posterior.samples["weight"].shape == (4, 40, 1, 2)
+    with pytest.raises(ValueError, match="'weight' lies outside plate 'rows'"):
+        sample_posterior(_observed_in_a_plate, X, Y, example_plate="rows", **SHORT)
+    with pytest.raises(ValueError, match="'weight' lies outside plate 'rows'"):
+        bind(_observed_in_a_plate, X, Y)
 
 
 def test_a_keyword_reaches_the_model() -> None:

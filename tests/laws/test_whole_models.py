@@ -107,6 +107,7 @@ def test_eight_schools_not_centred_are_exact_and_not_flagged() -> None:
     _assert_moments(drawn, _exact(), ess)
 
 
+@pytest.mark.slow
 def test_eight_schools_centred_are_flagged() -> None:
     """The funnel's neck is entered seldom: the draws say so, and are right as far as they go."""
     with pytest.warns(SamplingWarning, match="diverged"):
