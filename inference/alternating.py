@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .arguments import check_positive, checked_integer
+from .arguments import check_positive, checked_integer, checked_seed
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
@@ -18,9 +18,10 @@ from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
 from .potentials.keywords import keywords
 from .potentials.potential import dtype_and_device, validate
+from .potentials.threads import one_at_a_time
 from .potentials.trace import Model, evaluation_mode
 from .runs.chains import Chains
-from .runs.checkpoint import check_folder
+from .runs.checkpoint import check_folder, seed_of
 from .runs.driver import drive
 from .runs.epochs import Epochs, StopRule
 from .runs.fit_checkpoint import fit_identity, resume_fit
@@ -187,6 +188,7 @@ class AlternatingBackProp:
             raise RuntimeError("choices are made on the first fit or start")
         return self._run.chosen.to_dict()
 
+    @one_at_a_time
     @gradients
     def start(
         self,
@@ -194,7 +196,7 @@ class AlternatingBackProp:
         mask: Any = None,
         context: Any = None,
         ids: Any = None,
-        seed: int = 0,
+        seed: int | None = 0,
         **more: Any,
     ) -> None:
         """Check the model and the data and place a fresh chain for each example.
@@ -206,15 +208,15 @@ class AlternatingBackProp:
         ----------
         *data, mask, context, ids, **more
             As in :meth:`fit`; all examples, so that ``step`` finds their chains by index.
-        seed : int, default 0
-            Reproduces the run.
+        seed : int or None, default 0
+            Reproduces the run. None takes one by chance.
 
         Raises
         ------
         ValueError
             As :meth:`fit`.
         """
-        seed = checked_integer("seed", seed)
+        seed = checked_seed(seed)
         named = keywords("start", self.model, mask, context, more)
         examples = self._examples((data, named))
         validate(self.model, examples)
@@ -253,6 +255,7 @@ class AlternatingBackProp:
             "chains in a file": self.chains_file is not None,
         }
 
+    @one_at_a_time
     @gradients
     def step(self, batch: Batch, index: Tensor) -> StepRecord:
         """Infer and learn once: the body of the loop, for people who write their own.
@@ -274,7 +277,8 @@ class AlternatingBackProp:
         RuntimeError
             If :meth:`start` has not been called.
         ValueError
-            If the batch and the index differ in size.
+            If the batch and the index differ in size. The first batch with arguments of these names
+            and shapes is checked as :meth:`fit` does; later ones are not, which takes time.
         """
         run = self._run
         if run is None:
@@ -284,6 +288,9 @@ class AlternatingBackProp:
         else:
             examples = self._examples(_as_call(batch))
             run.potential.evaluator.look()
+            if (form := examples.form()) not in run.forms:
+                validate(self.model, examples)
+                run.forms.add(form)
         if index.shape != (examples.num_examples,):
             raise ValueError(
                 f"index must have shape ({examples.num_examples},), one for each example of the "
@@ -326,6 +333,7 @@ class AlternatingBackProp:
         with self._run.learner.average.put_into(self._run.learner.parameters):
             yield
 
+    @one_at_a_time
     @gradients
     def fit(
         self,
@@ -333,8 +341,9 @@ class AlternatingBackProp:
         mask: Any = None,
         context: Any = None,
         ids: Any = None,
+        latents: Any = None,
         epochs: int,
-        seed: int = 0,
+        seed: int | None = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_seconds: float = 60.0,
         validation: Batch | None = None,
@@ -356,10 +365,14 @@ class AlternatingBackProp:
             As in :func:`sample_posterior`: a number for each example, to which its noise belongs.
         context : dict of Tensor, optional
             Example-first tensors, handed to the model by that name.
+        latents : Fit, Tensor or dict of Tensor, optional
+            Where the chains start, as in :attr:`Fit.latents`: an earlier fit of the same examples
+            goes on, apart from its step sizes. By default they start from noise.
         epochs : int
             Passes through the data.
-        seed : int, default 0
-            Reproduces the run, bit for bit on one machine with one thread count.
+        seed : int or None, default 0
+            Reproduces the run, bit for bit on one machine with one thread count. None takes one by
+            chance, or a checkpoint's: ``Fit.seed``.
         checkpoint : path, optional
             File to keep the run in. If it exists, the run goes on from it, and ends with the same
             bits as one that was never stopped; a higher ``epochs`` prolongs it. Ctrl-C leaves it
@@ -390,8 +403,10 @@ class AlternatingBackProp:
         KeyboardInterrupt
             After Ctrl-C, between two iterations; the message says how to go on.
         """
-        epochs, seed = check_positive("epochs", epochs), checked_integer("seed", seed)
+        epochs = check_positive("epochs", epochs)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
+        seed = seed_of(seed, path)
+        latents = latents.latents if isinstance(latents, Fit) else latents
         examples = self._examples((data, keywords("fit", self.model, mask, context, more)))
         validate(self.model, examples)
         held_out = None
@@ -399,7 +414,9 @@ class AlternatingBackProp:
             held_out = self._examples(_as_call(validation))
             validate(self.model, held_out)
         resumes = path is not None and path.exists()
-        self._run = run = self._begun(examples, seed, resumes, held_out, path is not None, ids)
+        self._run = run = self._begun(
+            examples, seed, resumes, held_out, path is not None, ids, latents
+        )
         identity = {} if path is None else fit_identity(run, examples, self._settings())
         if path is not None and resumes:
             resume_fit(run, path, identity)
@@ -435,6 +452,7 @@ class AlternatingBackProp:
             run.progress.history,
             dict(average.mean) if average.count else None,
             run.progress.stopped,
+            seed,
         )
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import operator
+import secrets
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ def checked_integer(name: str, value: Any, least: int | None = None) -> int:
         )
         raise ValueError(f"{name} must be {kind}, got {value!r}")
     return number
+
+
+def checked_seed(value: Any) -> int:
+    """Return a seed as Python's integer, for None one of this call alone."""
+    return secrets.randbits(31) if value is None else checked_integer("seed", value)
 
 
 def check_positive(name: str, value: Any) -> int:

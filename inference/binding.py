@@ -9,12 +9,14 @@ from .potentials.gradients import gradients
 from .potentials.joint import is_global, read_joint
 from .potentials.keywords import keywords
 from .potentials.potential import Potential, dtype_and_device, validate
+from .potentials.threads import one_at_a_time
 from .potentials.trace import Model, read_layout
 from .speed import CapturingEvaluator
 
 Shared = Literal["sample"]
 
 
+@one_at_a_time
 @gradients
 def bind(
     model: Model,

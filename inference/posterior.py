@@ -20,7 +20,7 @@ from .diagnostics.verdict import stopped_chains, warn_of_problems
 from .kernels.base import Kernel
 from .potentials.potential import Potential, is_joint
 from .potentials.trace import evaluation_mode
-from .predictive import imputed, predicted, spread_evenly
+from .predictive import imputed, predicted, predictions_of, spread_evenly
 from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
@@ -63,6 +63,8 @@ class Posterior:
         What was sampled; needed for predictive draws and likelihoods, not kept in a file.
     continuation : Plan or None
         Of as many draws again by the same chains, for :meth:`extend`; not kept whole in a file.
+    interrupted : bool
+        Whether Ctrl-C ended the run before all of the draws were made; :meth:`extend` goes on.
     """
 
     samples: dict[str, Tensor]
@@ -76,6 +78,7 @@ class Posterior:
     tuning: dict[str, Tensor]
     potential: Potential | None = None
     continuation: Plan | None = None
+    interrupted: bool = False
 
     def __repr__(self) -> str:
         return described(
@@ -105,6 +108,7 @@ class Posterior:
             tuning=outcome.tuning,
             potential=plan.potential,
             continuation=plan.further(outcome),
+            interrupted=outcome.interrupted,
         )
 
     def extend(
@@ -178,6 +182,7 @@ class Posterior:
             tuning=self.tuning,
             potential=further.potential,
             continuation=further.continuation,
+            interrupted=further.interrupted,
         )
         rate = self.sample_stats["acceptance_rate"]
         whole.warn(stopped_chains(self.position, further.position, rate))
@@ -188,6 +193,11 @@ class Posterior:
         if self.position.shape[1] >= 4:
             step_size = self.sample_stats["step_size"]
             warn_of_problems(self.summary(), step_size, more, stacklevel=4)
+
+    @property
+    def seed(self) -> int | None:
+        """What reproduces the draws; None where the posterior was loaded without its model."""
+        return None if self.continuation is None else self.continuation.seed
 
     def typical_tuning(self) -> dict[str, Tensor]:
         """Return a tuning for other examples, (1, ...): hand it to ``sample_posterior(tuning=)``.
@@ -343,7 +353,9 @@ class Posterior:
         if self.constant:
             groups["constant_data"] = self.constant
         if self.potential is not None and predictive_draws > 0:
-            predictive, likelihood = self._predict(predictive_draws, seed)
+            predictive, likelihood = predictions_of(
+                self.potential, self.position, predictive_draws, seed
+            )
             groups["posterior_predictive"] = predictive
             groups["log_likelihood"] = likelihood
         if self.potential is not None and prior_draws > 0:
@@ -365,26 +377,6 @@ class Posterior:
             dims=dims,
             example_labels=example_labels,
         )
-
-    def _predict(self, count: int, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        assert self.potential is not None
-        chains, draws, n, d = self.position.shape
-        chosen = torch.linspace(0, draws - 1, min(count, draws)).round().long().tolist()
-        copies = self.potential.on(self.potential.data.repeat(chains))
-        predictions: list[dict[str, Tensor]] = []
-        likelihoods: list[Tensor] = []
-        with evaluation_mode(copies.model):
-            for number, draw in enumerate(chosen):
-                flat = self.position[:, draw].reshape(chains * n, d)
-                predictions.append(copies.predict(flat, seed + number))
-                likelihoods.append(copies.log_likelihood(flat).reshape(chains, n))
-        predictive = {
-            name: torch.stack(
-                [one[name].reshape(chains, n, *one[name].shape[1:]) for one in predictions], 1
-            )
-            for name in predictions[0]
-        }
-        return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the draws to a file that :meth:`load` reads; the model is not in it.

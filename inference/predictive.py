@@ -105,3 +105,36 @@ def _in_blocks(draw: Callable[[Tensor, int], T], draws: Tensor, seed: int) -> li
     size = max(1, DRAWN_AT_ONCE // draws.shape[1])
     # Seeds of different runs that lie side by side have no block in common.
     return [draw(some, seed * 1_000_003 + number) for number, some in enumerate(draws.split(size))]
+
+
+def predictions_of(
+    potential: Potential, position: Tensor, count: int, seed: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return draws of the data and log-likelihoods at ``count`` draws of each chain.
+
+    Parameters
+    ----------
+    potential : Potential
+        Of n examples.
+    position : Tensor, (chains, draws, n, d)
+        Where the latents are.
+    count, seed : int
+        How many, evenly spread, and what reproduces the draws.
+    """
+    chains, draws, n, d = position.shape
+    chosen = torch.linspace(0, draws - 1, min(count, draws)).round().long().tolist()
+    copies = potential.on(potential.data.repeat(chains))
+    predictions: list[dict[str, Tensor]] = []
+    likelihoods: list[Tensor] = []
+    with evaluation_mode(copies.model):
+        for number, draw in enumerate(chosen):
+            flat = position[:, draw].reshape(chains * n, d)
+            predictions.append(copies.predict(flat, seed + number))
+            likelihoods.append(copies.log_likelihood(flat).reshape(chains, n))
+    predictive = {
+        name: torch.stack(
+            [one[name].reshape(chains, n, *one[name].shape[1:]) for one in predictions], 1
+        )
+        for name in predictions[0]
+    }
+    return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}

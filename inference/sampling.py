@@ -1,6 +1,7 @@
 """Sampling the posterior of many examples, every chain of each in one batch."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +18,9 @@ from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.keywords import keywords
 from .potentials.potential import dtype_and_device
+from .potentials.threads import one_at_a_time
 from .potentials.trace import Model, evaluation_mode
-from .runs.checkpoint import check_folder
+from .runs.checkpoint import check_folder, seed_of
 from .runs.chunks import sample
 from .runs.draw_store import free_file
 from .runs.plan import Accumulator, Plan
@@ -28,6 +30,7 @@ MOST_COMPARED = 100
 """Examples among which it is looked for some that depend on each other."""
 
 
+@one_at_a_time
 @gradients
 def sample_posterior(
     model: Model,
@@ -37,7 +40,7 @@ def sample_posterior(
     warmup_steps: int = 300,
     num_samples: int = 1500,
     thinning: int = 1,
-    seed: int = 0,
+    seed: int | None = 0,
     mask: Any = None,
     context: Any = None,
     ids: Any = None,
@@ -78,8 +81,8 @@ def sample_posterior(
         Draws of each chain that are kept.
     thinning : int, default 1
         Steps for each draw that is kept.
-    seed : int, default 0
-        Reproduces the draws.
+    seed : int or None, default 0
+        Reproduces the draws. None takes one by chance, or a checkpoint's: ``posterior.seed``.
     mask, context : optional
         Handed to the model by these names.
     ids : sequence of int, optional
@@ -141,7 +144,9 @@ def sample_posterior(
     FileNotFoundError
         If the checkpoint's folder does not exist.
     KeyboardInterrupt
-        After Ctrl-C, between two steps; the message says how to go on.
+        After Ctrl-C, between two steps; the message says how to go on. Without a checkpoint, once
+        there are draws of all examples in memory, they are returned instead, with a warning:
+        ``posterior.interrupted``.
 
     Warns
     -----
@@ -153,10 +158,10 @@ def sample_posterior(
     num_samples = check_positive("num_samples", num_samples)
     thinning = check_positive("thinning", thinning)
     warmup_steps = checked_integer("warmup_steps", warmup_steps, 0)
-    seed = checked_integer("seed", seed)
     if chunk_size is not None:
         chunk_size = check_positive("chunk_size", chunk_size)
     path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
+    seed = seed_of(seed, path)
     check_compile(compile)
     check_precision(precision)
     file = free_file(draws_file, path)
@@ -195,6 +200,13 @@ def sample_posterior(
         ids=keys,
     )
     posterior = Posterior.of(*sample(plan, file, path, checkpoint_seconds, progress))
+    if posterior.interrupted:
+        made = posterior.position.shape[1]
+        warnings.warn(
+            f"Ctrl-C: sampling ended after {made} of {num_samples} draws of each chain; "
+            "posterior.extend(...) makes more",
+            stacklevel=3,
+        )
     posterior.warn()
     return posterior
 

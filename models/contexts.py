@@ -1,8 +1,11 @@
-"""Contexts of several rows of latents for each example, and what of them was read."""
+"""Data and contexts for several rows of latents of each example, and what of them was read."""
 
+import pyro.distributions as dist
+import torch
 from torch import Size, Tensor
 
-from .data_checks import check_context
+from .data_checks import as_floating, check_context, check_no_nan, check_values
+from .observations import Observation
 from .pieces import Context, Read
 
 
@@ -49,6 +52,40 @@ def read_for_latents(
             value = value.to(like.device, like.dtype if value.is_floating_point() else None)
         read[key] = for_latents(f"context[{key!r}]", value, leading)
     return Read(read)
+
+
+def data_for_latents(
+    observation: Observation,
+    made: dist.TorchDistribution,
+    name: str,
+    y: Tensor,
+    mask: Tensor | None,
+    leading: Size,
+    like: Tensor,
+) -> tuple[Tensor, Tensor | None]:
+    """Return data as the observation prepares them, and what is observed, for latents (..., n).
+
+    Parameters
+    ----------
+    observation, made
+        Of the data, and what it gives for one example.
+    name : str
+        What the data are called.
+    y, mask : Tensor
+        Of n examples.
+    leading : Size
+        The latents' leading dimensions.
+    like : Tensor
+        On whose device and in whose dtype they are returned.
+    """
+    y = as_floating(torch.as_tensor(y)).to(like)
+    mask = None if mask is None else torch.as_tensor(mask, device=like.device)
+    filled, known = observation.prepare(y, mask)
+    if known is None:
+        check_no_nan(observation, y)
+    check_values(observation, made, filled, known)
+    filled = for_latents(name, filled, leading)
+    return filled, None if known is None else for_latents("mask", known, leading)
 
 
 def check_read(read: Read | None) -> None:

@@ -25,11 +25,7 @@ def check_examples(
             f"y must be one tensor or array, got a {type(y).__name__}: of examples in a list make "
             "one, torch.stack(list), padded to one length where they differ"
         )
-    if y.is_complex():
-        raise TypeError(
-            f"y must be real, got {y.dtype}: give real and imaginary parts as two columns, "
-            "torch.view_as_real(y)"
-        )
+    as_floating(y)
     if y.dim() < 1 or y.shape[0] == 0:
         raise ValueError(f"y must hold at least one example, got shape {tuple(y.shape)}")
     if mask is not None and mask.shape != y.shape:
@@ -37,8 +33,16 @@ def check_examples(
     observation.validate(y, mask, context)
 
 
-def check_context(context: Context) -> Read:
-    """Return a context that keeps what is read of it; raise TypeError unless it holds tensors."""
+def check_context(context: Context, num_examples: int | None = None) -> Read:
+    """Return a context that keeps what is read of it.
+
+    Raises
+    ------
+    TypeError
+        Unless it holds tensors of real numbers.
+    ValueError
+        If they are not of so many examples.
+    """
     if not isinstance(context, Mapping):
         raise TypeError(
             f"context must be a dict of tensors by name, got a {type(context).__name__}"
@@ -49,6 +53,11 @@ def check_context(context: Context) -> Read:
             raise TypeError(
                 f"context[{key!r}] must be a tensor of real numbers with the example first, got "
                 f"{kind}"
+            )
+        if num_examples is not None and value.shape[:1] != (num_examples,):
+            raise ValueError(
+                f"context[{key!r}] must have the example as its first dimension, of size "
+                f"{num_examples}, got shape {tuple(value.shape)}"
             )
     return Read(context)
 
@@ -92,7 +101,18 @@ def check_cells(
 
 
 def as_floating(y: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """Return data of whole numbers or truth values in a precision, by default torch's own."""
+    """Return data of whole numbers or truth values in a precision, by default torch's own.
+
+    Raises
+    ------
+    TypeError
+        If they are complex.
+    """
+    if y.is_complex():
+        raise TypeError(
+            f"y must be real, got {y.dtype}: give real and imaginary parts as two columns, "
+            "torch.view_as_real(y)"
+        )
     return y if y.is_floating_point() else y.to(dtype or torch.get_default_dtype())
 
 
@@ -143,11 +163,32 @@ def _check_part(
     if observed is None:
         check_no_nan(observation, y, start)
         observed = torch.ones_like(y, dtype=torch.bool)
-    infinite = filled.isinf() & observed
+    _check_finite(filled, observed, start)
+    return filled, observed
+
+
+def check_values(
+    observation: Observation, made: dist.TorchDistribution, y: Tensor, observed: Tensor | None
+) -> None:
+    """Raise ValueError for observed values that are infinite or cannot be.
+
+    Parameters
+    ----------
+    observation, made
+        Of the data, and what it gives for one example.
+    y, observed : Tensor
+        As the observation has prepared them, (n, ...).
+    """
+    known = torch.ones_like(y, dtype=torch.bool) if observed is None else observed
+    _check_finite(y, known, 0)
+    _check_support(observation, made, y, known, 0)
+
+
+def _check_finite(y: Tensor, observed: Tensor, start: int) -> None:
+    infinite = y.isinf() & observed
     if bool(infinite.any()):
         value = float(y[first_place(infinite)])
         raise ValueError(f"y{_place(infinite, start)} must be finite, got {value}")
-    return filled, observed
 
 
 def _check_support(

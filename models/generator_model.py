@@ -11,13 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from .arguments import check_count, seeded_draws
-from .contexts import check_read, for_latents, read_for_latents, repeated
+from .contexts import check_read, data_for_latents, read_for_latents, repeated
 from .data_checks import (
     as_floating,
     check_cells,
     check_context,
     check_examples,
-    check_no_nan,
     check_shapes,
     warn_of_large_integers,
 )
@@ -125,6 +124,8 @@ class GeneratorModel(nn.Module):
             num_examples = len(y)
         elif mask is not None:
             raise ValueError("mask says what is observed of y, but y is None")
+        if context is not None:
+            check_context(context, num_examples or 1)
         with pyro.plate("examples", num_examples or 1):
             z = pyro.sample("z", self.prior.given(context))
             # Under autocast the network computes in lower precision; energies do not.
@@ -261,7 +262,9 @@ class GeneratorModel(nn.Module):
             if observed is None:
                 estimate = self.observation.reconstruct(output, read)
             else:
-                filled, known = self._prepared("observed", observed, mask, leading, rows)
+                filled, known = data_for_latents(
+                    self.observation, self._first(read), "observed", observed, mask, leading, rows
+                )
                 estimate = self.observation.complete(output, filled, known, read)
             self._check_keys(read)
             return estimate.reshape(*leading, *estimate.shape[1:])
@@ -313,8 +316,10 @@ class GeneratorModel(nn.Module):
         check_count("num_draws", num_draws)
         latents = self._as_own(latents)
         rows, leading = self._flattened(latents)
-        filled, known = self._prepared("y", y, mask, leading, rows)
         read = read_for_latents(context, leading, rows)
+        filled, known = data_for_latents(
+            self.observation, self._first(read), "y", y, mask, leading, rows
+        )
         output = self._output(rows, read)
         check_shapes(self.observation.distribution(output, context=read), filled)
         at_once = min(num_draws, max(1, DRAWN_AT_ONCE // len(rows)))
@@ -442,18 +447,6 @@ class GeneratorModel(nn.Module):
 
         drawn: Tensor = with_hidden_drawn(y, draw)
         return drawn
-
-    def _prepared(
-        self, name: str, y: Tensor, mask: Tensor | None, leading: torch.Size, rows: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return data as the observation prepares them, repeated for each row of the latents."""
-        y = as_floating(torch.as_tensor(y)).to(rows)
-        mask = None if mask is None else torch.as_tensor(mask, device=rows.device)
-        filled, known = self.observation.prepare(y, mask)
-        if known is None:
-            check_no_nan(self.observation, y)
-        filled = for_latents(name, filled, leading)
-        return filled, None if known is None else for_latents("mask", known, leading)
 
     def _as_own(self, latents: Tensor) -> Tensor:
         """Return latents where the model is and in what it computes in."""

@@ -24,7 +24,7 @@ MODELS: dict[str, set[str]] = {
     "priors": {"arguments", "pieces", "distributions"},
     "observations": {"arguments", "pieces", "distributions", "operators"},
     "data_checks": {"arguments", "pieces", "distributions", "observations"},
-    "contexts": {"data_checks", "pieces"},
+    "contexts": {"data_checks", "observations", "pieces"},
     "generator_model": {
         "arguments",
         "contexts",

@@ -75,7 +75,9 @@ class ExampleData:
 
         def convert(path: str, value: Any) -> Any:
             made = as_tensor(path, value, dtype, device)
-            return made.clone() if _is_the_callers(value, made) else made
+            if not isinstance(made, Tensor):
+                return made
+            return made.detach().clone() if _is_the_callers(value, made) else made.detach()
 
         given = dict(kwargs)
         args = tuple(numbers_in("data[0]", v) if i == 0 else v for i, v in enumerate(args))
@@ -176,6 +178,17 @@ class ExampleData:
                 found.append((path, value.shape, value.dtype, value.device, value.stride()))
             else:
                 found.append((path, Identity(value)))
+
+        _walk_tree(collect, "", (self.args, self._sorted_kwargs()))
+        return tuple(found)
+
+    def form(self) -> tuple[Any, ...]:
+        """Return names, kinds and shapes of one example's tensors."""
+        found: list[Any] = []
+
+        def collect(path: str, value: Any) -> None:
+            if isinstance(value, Tensor):
+                found.append((path, value.shape[1:], value.dtype))
 
         _walk_tree(collect, "", (self.args, self._sorted_kwargs()))
         return tuple(found)

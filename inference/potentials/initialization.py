@@ -1,6 +1,6 @@
 """Where chains start."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..noise.keyed import KeyedSource, standard_normal
 from .data import ExampleData
 from .potential import Potential, dtype_and_device
-from .trace import Model, Record, run, seeded
+from .trace import Layout, Model, Record, run, seeded
 
 InitStrategy = Callable[[dict[str, Any]], Tensor]
 """From a sample site to its value: those of ``pyro.infer.autoguide.initialization``."""
@@ -52,6 +52,68 @@ def first_position(
             parts.append(potential.flatten(latents))
         position = torch.cat(parts)
     return position.reshape(num_chains, n, d).transpose(0, 1).contiguous()
+
+
+def by_chain(layout: Layout, latents: Any, num_chains: int, num_examples: int) -> dict[str, Tensor]:
+    """Return constrained latents that a user gave as (chains, n, ...) by site name.
+
+    Parameters
+    ----------
+    layout : Layout
+        The model's sites.
+    latents : Tensor or mapping of Tensor
+        By site name, or of the only site: (n, ...), from which all chains start, or
+        (chains, n, ...).
+    num_chains, num_examples : int
+        How many there are.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of the model's sites, examples and chains.
+    """
+    names = [site.name for site in layout.sites]
+    if not isinstance(latents, Mapping):
+        latents = {names[0]: latents} if len(names) == 1 else {}
+    if set(latents) != set(names):
+        raise ValueError(
+            f"latents must be given by name for the sites {names}, got {sorted(latents)}"
+        )
+    whole = {}
+    for site in layout.sites:
+        value = torch.as_tensor(latents[site.name]).detach()
+        shapes = (num_examples, *site.shape), (num_chains, num_examples, *site.shape)
+        if value.shape not in shapes:
+            raise ValueError(
+                f"latents of {site.name!r} must have shape {shapes[0]} or, for each chain, "
+                f"{shapes[1]}, got {tuple(value.shape)}"
+            )
+        whole[site.name] = value.expand(shapes[1])
+    return whole
+
+
+def given_position(potential: Potential, latents: Mapping[str, Tensor]) -> Float[Tensor, "n c d"]:
+    """Return the position of constrained latents (chains, n, ...) by site name.
+
+    Raises
+    ------
+    ValueError
+        If they are not in their site's support.
+    """
+    dtype, device = dtype_and_device(potential.model)
+    num_chains = len(next(iter(latents.values())))
+    of_chains = [
+        potential.flatten({name: value[c].to(device, dtype) for name, value in latents.items()})
+        for c in range(num_chains)
+    ]
+    position = torch.stack(of_chains, 1)
+    wrong = ~position.isfinite().flatten(1).all(1)
+    if bool(wrong.any()):
+        raise ValueError(
+            f"latents of {int(wrong.sum())} examples, the first {int(wrong.nonzero()[0])}, are not "
+            "finite or lie outside their site's support"
+        )
+    return position
 
 
 def _initial_values(

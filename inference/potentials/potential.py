@@ -12,6 +12,7 @@ from torch import Tensor
 from .curvature import curvature, positive_part
 from .data import ExampleData, Identity
 from .evaluation import PLAIN, Evaluator, Task
+from .factorizations import FailedFactorsAreNaN, LinAlgError
 from .gradients import gradients as with_gradients
 from .joint import density_of, tried_over_chains
 from .trace import Layout, LogDensity, Model, Record, Substitute, log_density, run, seeded
@@ -81,10 +82,14 @@ class Potential:
     def __call__(
         self, position: Float[Tensor, "n d"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n d"]]:
-        """Return energies (n,) and their gradients (n, d), both detached."""
+        """Return energies (n,) and their gradients (n, d), both detached.
+
+        Where a factorisation fails, which ends a whole batch, the energies of its rows are
+        infinite, so that only their proposals are rejected.
+        """
         if torch.is_inference_mode_enabled():
             return with_gradients(self)(position)
-        energy, gradient = self.evaluator(ENERGY, self, position)
+        energy, gradient = self._evaluated(ENERGY, position)
         return energy, gradient
 
     def energy(self, position: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
@@ -94,8 +99,35 @@ class Potential:
 
     def parts(self, position: Float[Tensor, "n d"]) -> Parts:
         """Return the energies of the prior and of the likelihood and their gradients, detached."""
-        prior, likelihood, *gradients = self.evaluator(PARTS, self, position)
+        prior, likelihood, *gradients = self._evaluated(PARTS, position)
         return Parts(prior, gradients[0], likelihood, gradients[1])
+
+    def _evaluated(self, task: Task, position: Float[Tensor, "n d"]) -> tuple[Tensor, ...]:
+        try:
+            return self.evaluator(task, self, position)
+        except LinAlgError:
+            return self.plain()._with_failures(task, position)
+
+    def _with_failures(self, task: Task, position: Float[Tensor, "n d"]) -> tuple[Tensor, ...]:
+        """Evaluate what fails as a whole; rows that fail have an infinite energy, no slope."""
+        n = len(position)
+        try:
+            with FailedFactorsAreNaN():
+                values = self.evaluator(task, self, position)
+        except LinAlgError:
+            if n > 1:
+                halves = torch.arange(n, device=position.device).split((n + 1) // 2)
+                parts = [self.rows(half)._with_failures(task, position[half]) for half in halves]
+                return tuple(torch.cat(whole) for whole in zip(*parts, strict=True))
+            number = 1 if task is ENERGY else 2
+            nan = torch.full_like(position, torch.nan)
+            values = (nan[:, 0],) * number + (nan,) * number
+        energies, slopes = values[: len(values) // 2], values[len(values) // 2 :]
+        failed = torch.stack(energies).isnan().any(0)
+        return (
+            *(energy.masked_fill(failed, torch.inf) for energy in energies),
+            *(slope.masked_fill(failed[:, None], 0.0) for slope in slopes),
+        )
 
     def loss(self, position: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
         """Return the mean of ``-log p(y, z)`` over examples, differentiable in θ.

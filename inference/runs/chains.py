@@ -1,6 +1,7 @@
 """The warm-started chains of all examples, found by example index."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 from ..kernels.base import Kernel, full_step_size
 from ..noise.keyed import KeyedSource
 from ..potentials.data import ExampleData
-from ..potentials.initialization import InitStrategy, first_position
+from ..potentials.initialization import InitStrategy, first_position, given_position
 from ..potentials.potential import Potential
 from ..warmup.windows import adapted_mass
 from .files import make_room, new_file
@@ -99,18 +100,26 @@ class Chains:
         file: Path | None,
         unfinished: bool = False,
         ids: Int64[Tensor, " n"] | None = None,
+        latents: Mapping[str, Tensor] | None = None,
     ) -> "Chains":
         """Return the chains of examples where they start, in memory or in a file."""
-        if file is None:
-            position = first_position(potential.on(examples), num_chains, seed, strategy, ids)
-            return replace(Chains.start(position, kernel), ids=ids)
+
+        def first(some: Potential, index: Tensor) -> Tensor:
+            if latents is not None:
+                return given_position(some, {k: v[:, index] for k, v in latents.items()})
+            keys = index if ids is None else ids[index]
+            return first_position(some, num_chains, seed, strategy, keys)
+
         n = examples.num_examples
+        if file is None:
+            index = torch.arange(n, device=examples.tensors()[0].device)
+            position = first(potential.on(examples), index)
+            return replace(Chains.start(position, kernel), ids=ids)
         chains = Chains.mapped(file, (n, num_chains, potential.latent_dim), kernel, unfinished)
         chains.ids = ids
         for index in torch.arange(n).split(PLACED_AT_ONCE):
             some = potential.on(examples.select(index))
-            keys = index if ids is None else ids[index]
-            chains.position[index] = first_position(some, num_chains, seed, strategy, keys)
+            chains.position[index] = first(some, index)
         return chains
 
     def keys(self, seed: int, index: Int64[Tensor, " b"]) -> Int64[Tensor, " rows"]:

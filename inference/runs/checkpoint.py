@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import checked_seed
 from .files import delete_unfinished, is_whole, write_whole
 
 FORMAT = 4
@@ -144,6 +145,13 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
             "it to start afresh"
         )
     return content, whole is not None
+
+
+def seed_of(seed: Any, path: Path | None) -> int:
+    """Return a seed as an integer: for None that of the checkpoint, or else one by chance."""
+    if seed is None and path is not None and path.exists():
+        seed = _read(path)[0].get("identity", {}).get("seed")
+    return checked_seed(seed)
 
 
 def fingerprint(tensors: list[Tensor]) -> str:

@@ -50,6 +50,7 @@ class Chunks:
         self._finished: list[Outcome] = []
         self._run: ChunkRun | None = None
         self._info: Info | None = None
+        self._is_cut = False
         self._identity = {} if checkpoint is None else plan.identity()
         self._settings = {} if checkpoint is None else settings_of(plan.potential.model, {})
         if checkpoint is not None and checkpoint.exists():
@@ -129,6 +130,16 @@ class Chunks:
         worst = run.worst_rhat()
         return shown if worst is None else {**shown, "worst r-hat": f"{worst:.2f}"}
 
+    def cut_short(self) -> bool:
+        """End at the next draw, if all examples have draws that lie in memory."""
+        drawn = self.num_made - self.plan.warmup_steps
+        if self._run is None or len(self._chunks) > 1 or self.store.path is not None or drawn < 1:
+            return False
+        count = drawn // self.plan.thinning + 1
+        self._run.plan = self.plan = replace(self.plan, num_samples=count)
+        self._is_cut = True
+        return True
+
     def how_to_go_on(self, checkpoint: Path | None) -> str:
         """Return what to tell who pressed Ctrl-C."""
         return f"stopped after step {self.num_made} of {self.num_iterations}; " + (
@@ -182,7 +193,7 @@ class Chunks:
 
     def outcome(self) -> Outcome:
         """Return what all chunks have left behind."""
-        return Outcome.merged(self._finished)
+        return Outcome.merged(self._finished)._replace(interrupted=self._is_cut)
 
 
 def sample(
@@ -208,7 +219,8 @@ def sample(
     ValueError
         If the checkpoint is of other work.
     KeyboardInterrupt
-        After Ctrl-C, between two steps; the message says how to go on.
+        After Ctrl-C, between two steps; the message says how to go on. If there is no checkpoint,
+        but draws of all examples in memory, the outcome is ``interrupted`` instead.
     """
     c = plan.start.shape[1]
     plan.potential.evaluator.doubt()
@@ -224,6 +236,9 @@ def sample(
         )
         work = Chunks(plan, store, checkpoint)
         drive(work, checkpoint, checkpoint_seconds, progress)
+        outcome = work.outcome()
+        if outcome.interrupted:
+            store = store.first(work.plan.num_samples)
         if not store.samples_are_views:
             fill_samples(store, work.plan.potential, plan.chunks)
-    return work.plan, store, work.outcome()
+    return work.plan, store, outcome

@@ -58,6 +58,16 @@ class DrawStore(NamedTuple):
             **{name: value[:, :, examples] for name, value in self.stats.items()},
         }
 
+    def first(self, count: int) -> "DrawStore":
+        """Return the first draws alone, as copies, so that the room for the others is free."""
+        return DrawStore(
+            self.position[:, :count].clone(),
+            {name: value[:, :count].clone() for name, value in self.samples.items()},
+            self.samples_are_views,
+            {name: value[:, :count].clone() for name, value in self.stats.items()},
+            self.path,
+        )
+
 
 def free_file(draws_file: str | os.PathLike[str] | None, checkpoint: Path | None) -> Path | None:
     """Return where draws shall lie, or raise ValueError if something lies there already.

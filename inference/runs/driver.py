@@ -51,6 +51,9 @@ class Work(Protocol):
     def numbers(self) -> dict[str, str]:
         """Return what the progress bar shows beside it."""
 
+    def cut_short(self) -> bool:
+        """Plan no more than what is nearly made already; False if that would be of no use."""
+
     def how_to_go_on(self, checkpoint: Path | None) -> str:
         """Return what to tell who pressed Ctrl-C."""
 
@@ -75,6 +78,7 @@ def drive(
     ------
     KeyboardInterrupt
         After Ctrl-C, between two iterations, when all is saved; the message says how to go on.
+        Not without a checkpoint, if the work can be cut short.
     OSError
         If the checkpoint cannot be written; the message says how far the work had come.
     """
@@ -87,6 +91,7 @@ def drive(
     )
     with deferred_interrupt() as interrupt, bar:
         saved_at = shown_at = time.monotonic()
+        ending = False
         while not work.is_over:
             began = time.monotonic()
             work.advance()
@@ -103,8 +108,10 @@ def drive(
             if checkpoint is not None and (due or interrupt.requested or work.is_over):
                 _save(work, checkpoint)
                 saved_at = now
-            if interrupt.requested and not work.is_over:
-                raise KeyboardInterrupt(work.how_to_go_on(checkpoint))
+            if interrupt.requested and not work.is_over and not ending:
+                ending = checkpoint is None and work.cut_short()
+                if not ending:
+                    raise KeyboardInterrupt(work.how_to_go_on(checkpoint))
 
 
 def _save(work: Work, checkpoint: Path) -> None:

@@ -154,6 +154,10 @@ class Epochs:
             "step": f"{last['step_size']:.3g}",
         }
 
+    def cut_short(self) -> bool:
+        """Return False: a fit has done what it did to the model's parameters anyway."""
+        return False
+
     def how_to_go_on(self, checkpoint: Path | None) -> str:
         """Return what to tell who pressed Ctrl-C."""
         return f"stopped in epoch {self.run.progress.epoch + 1} of {self.epochs}; " + (

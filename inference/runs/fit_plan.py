@@ -1,5 +1,6 @@
 """What a fit is made of, and its beginning."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from ..arguments import checked_ids
 from ..kernels.base import Kernel
 from ..potentials.checks import check_uncoupled
 from ..potentials.data import ExampleData
-from ..potentials.initialization import InitStrategy
+from ..potentials.initialization import InitStrategy, by_chain
 from ..potentials.potential import Potential
 from ..potentials.trace import Model, evaluation_mode, parameters_of, read_layout
 from ..speed import Chosen, Compile, Precision, evaluator_for
@@ -57,6 +58,7 @@ class FitPlan:
         held_out: ExampleData | None = None,
         has_checkpoint: bool = False,
         ids: Any = None,
+        latents: Any = None,
     ) -> FitRun:
         """Return a fit before its first iteration: the model read, the chains placed."""
         n = examples.num_examples
@@ -69,7 +71,10 @@ class FitPlan:
         if self.chains_file is not None:
             check_new_file(self.chains_file, "chains_file", resumes)
         keys = checked_ids(ids, n, first.device)
-        chains = self._placed(potential, examples, seed, self.chains_file, has_checkpoint, keys)
+        given = None if latents is None else by_chain(layout, latents, self.num_chains, n)
+        chains = self._placed(
+            potential, examples, seed, self.chains_file, has_checkpoint, keys, given
+        )
         position = chains.position[first, 0]
         check_uncoupled(potential, position)
         with evaluation_mode(self.model):
@@ -100,6 +105,9 @@ class FitPlan:
         file: Path | None,
         unfinished: bool = False,
         ids: Tensor | None = None,
+        latents: Mapping[str, Tensor] | None = None,
     ) -> Chains:
         c, kernel, strategy = self.num_chains, self.kernel, self.init_strategy
-        return Chains.placed(potential, examples, c, kernel, seed, strategy, file, unfinished, ids)
+        return Chains.placed(
+            potential, examples, c, kernel, seed, strategy, file, unfinished, ids, latents
+        )

@@ -51,12 +51,15 @@ class Fit:
         Mean of each parameter over the iterations since ``average_from``, by name.
     stopped : bool
         Whether the stop rule ended the run.
+    seed : int
+        What reproduces it.
     """
 
     latents: Any
     history: dict[str, list[float]]
     averaged: dict[str, Tensor] | None = None
     stopped: bool = False
+    seed: int | None = None
 
     def to_frame(self) -> Any:
         """Return the history as a pandas data frame, a row for each epoch, counted from 1."""

@@ -1,6 +1,7 @@
 """A fit on its way: everything of it that changes."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor
 
@@ -36,6 +37,8 @@ class FitRun:
         How far it has come.
     settings : dict of Tensor
         What the model holds beside what is learned, as it was at the start.
+    forms : set
+        Of batches that the model has checked.
     """
 
     potential: Potential
@@ -47,6 +50,7 @@ class FitRun:
     joins_last: bool = False
     progress: Progress = field(default_factory=Progress)
     settings: dict[str, Tensor] = field(default_factory=dict)
+    forms: set[Any] = field(default_factory=set)
 
     @property
     def seed_of_learning(self) -> int:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from ..speed import is_compiling
+
 
 class InterruptFlag:
     """Whether the user has asked to stop."""
@@ -18,8 +20,9 @@ class InterruptFlag:
 def deferred_interrupt() -> Iterator[InterruptFlag]:
     """Turn the first Ctrl-C into a flag that a loop reads between two steps.
 
-    A second one interrupts at once. Outside the main thread, where no signal arrives, nothing is
-    changed.
+    A second one interrupts at once, and so does the first while something is compiled, which takes
+    long and leaves nothing half done that a checkpoint would hold. Outside the main thread, where
+    no signal arrives, nothing is changed.
     """
     flag = InterruptFlag()
     if threading.current_thread() is not threading.main_thread():
@@ -28,6 +31,10 @@ def deferred_interrupt() -> Iterator[InterruptFlag]:
     previous = signal.getsignal(signal.SIGINT)
 
     def handle(signum: int, frame: FrameType | None) -> None:
+        if is_compiling():
+            raise KeyboardInterrupt(
+                "stopped while compiling; a checkpoint that was written before is in order"
+            )
         if flag.requested:
             raise KeyboardInterrupt
         flag.requested = True

@@ -24,6 +24,8 @@ class Outcome(NamedTuple):
         Gradient evaluations of each chain for its draws, warmup not included; mean over examples.
     seconds : float
         Wall time of the draws, warmup not included.
+    interrupted : bool
+        Whether Ctrl-C ended it early.
     """
 
     state: dict[str, Tensor]
@@ -31,6 +33,7 @@ class Outcome(NamedTuple):
     moments: dict[str, Moments]
     num_gradients: float
     seconds: float
+    interrupted: bool = False
 
     @staticmethod
     def merged(parts: Sequence["Outcome"]) -> "Outcome":

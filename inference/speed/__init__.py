@@ -9,7 +9,7 @@ numbers are the same.
 
 from .choices import Choices
 from .chosen import Chosen, evaluator_for
-from .compilation import CompilationWarning
+from .compilation import CompilationWarning, is_compiling
 from .compile_choice import Compile, CompileChoice, check_compile
 from .evaluator import CaptureWarning, CapturingEvaluator
 from .precision import Precision, check_precision
@@ -26,4 +26,5 @@ __all__ = [
     "check_compile",
     "check_precision",
     "evaluator_for",
+    "is_compiling",
 ]

@@ -1,6 +1,7 @@
 """Captured graphs compiled to machine code by TorchInductor."""
 
 import dataclasses
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +12,13 @@ from torch import Tensor, fx
 from .agreement import OTHER_ARITHMETIC, agree, mostly_agree
 from .graph import Function, Graph
 from .products import for_inductor
+
+_COMPILING = threading.Event()
+
+
+def is_compiling() -> bool:
+    """Return whether a graph is being compiled, which takes many seconds."""
+    return _COMPILING.is_set()
 
 
 class CompilationWarning(UserWarning):
@@ -57,6 +65,7 @@ def _compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Function:
         return module.forward
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        _COMPILING.set()
         try:
             # Shapes and strides are part of what a graph is found by: no need to check them again.
             function: Function = torch._inductor.compile(
@@ -66,4 +75,6 @@ def _compiled(module: fx.GraphModule, inputs: Sequence[Tensor]) -> Function:
         except Exception as error:  # whatever a compiler and its tool chain do
             lines = str(error).strip().splitlines() or [""]
             raise RuntimeError(f"{type(error).__name__}: {lines[0]}") from error
+        finally:
+            _COMPILING.clear()
     return function

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..potentials.data import ExampleData
 from ..potentials.evaluation import SHARES, Task
+from ..potentials.factorizations import LinAlgError
 from ..potentials.potential import ENERGY, Potential
 from ..potentials.trace import Model, seeded
 from .bound import Bound, versions_of
@@ -231,9 +232,15 @@ class CapturingEvaluator:
                 return task.function(potential.plain() if inside else potential, *varying)
         entry, bound = found
         entry.uses += 1
-        if entry.uses < entry.compared_at and entry.doubts == self._doubts:
-            return bound(*tensors)
-        return self._judged(task, entry, bound, potential, varying)
+        try:
+            if entry.uses < entry.compared_at and entry.doubts == self._doubts:
+                return bound(*tensors)
+            return self._judged(task, entry, bound, potential, varying)
+        except LinAlgError:
+            if task.num_steps == 0:
+                raise
+            # In steps that are run one by one, the potential finds the rows that fail.
+            return task.function(potential.plain(), *varying)
 
     def _is_captured(self, task: Task) -> bool:
         """Return whether a task is, or may still be, captured."""

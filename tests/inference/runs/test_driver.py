@@ -31,6 +31,7 @@ class _Counting:
     saved: list[int] = field(default_factory=list)
     compile_choice: _Told = field(default_factory=_Told)
     unit: str = "stroke"
+    cut_to: int | None = None
 
     @property
     def is_over(self) -> bool:
@@ -54,6 +55,12 @@ class _Counting:
 
     def numbers(self) -> dict[str, str]:
         return {"made": str(self.num_made)}
+
+    def cut_short(self) -> bool:
+        if self.cut_to is None:
+            return False
+        self.num_iterations = self.cut_to
+        return True
 
     def how_to_go_on(self, checkpoint: Path | None) -> str:
         return f"stopped at {self.num_made}, kept in {checkpoint}"
@@ -112,16 +119,35 @@ def test_without_a_checkpoint_ctrl_c_says_so() -> None:
         drive(_Counting(at=_interrupt_at(1)), None, 60.0, show_progress=False)
 
 
+def test_ctrl_c_lets_work_end_that_can_be_cut_short() -> None:
+    work = _Counting(at=_interrupt_at(2), cut_to=4)
+    drive(work, None, 60.0, show_progress=False)
+    assert work.num_made == work.concluded == 4
+    kept = _Counting(at=_interrupt_at(2), cut_to=4)
+    with pytest.raises(KeyboardInterrupt):
+        drive(kept, Path("somewhere"), 60.0, show_progress=False)
+    assert kept.saved == [2]
+
+
+def test_ctrl_c_does_not_wait_for_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("explainaway.inference.runs.interrupt.is_compiling", lambda: True)
+    work = _Counting(at=_interrupt_at(2))
+    with pytest.raises(KeyboardInterrupt, match="while compiling"):
+        drive(work, None, 60.0, show_progress=False)
+    assert work.concluded == 1
+
+
 def test_a_second_ctrl_c_does_not_wait() -> None:
     def twice(made: int) -> None:
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
+    before = signal.getsignal(signal.SIGINT)
     work = _Counting(at=twice)
     with pytest.raises(KeyboardInterrupt):
         drive(work, None, 60.0, show_progress=False)
     assert work.concluded == 0
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_bar_shows_stage_numbers_and_where_it_goes_on(
