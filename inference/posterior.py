@@ -18,7 +18,7 @@ from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
 from .diagnostics.summary import Summary, summarise
 from .diagnostics.verdict import stopped_chains, warn_of_problems
 from .kernels.base import Kernel
-from .potentials.potential import Potential
+from .potentials.potential import Potential, is_joint
 from .potentials.trace import evaluation_mode
 from .predictive import imputed, predicted, predictions_of, spread_evenly
 from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
@@ -372,7 +372,7 @@ class Posterior:
                 for group, variables in groups.items()
             },
             self.position.shape[2],
-            examples=examples,
+            examples=[0] if examples is None and is_joint(self.potential) else examples,
             coords=coords,
             dims=dims,
             example_labels=example_labels,

@@ -75,8 +75,13 @@ def imputed(potential: Potential, samples: Mapping[str, Tensor], seed: int) -> T
     Raises
     ------
     ValueError
-        If the model has no such method, or not one latent site.
+        If the model has no such method, or not one latent site, or is one example as a whole.
     """
+    if potential.layout.is_joint:
+        raise ValueError(
+            "impute() is of examples in a plate, and the whole model was sampled as one: predict() "
+            "draws all cells given the latents"
+        )
     model: Any = potential.model
     if not callable(getattr(model, "impute", None)) or len(samples) != 1:
         raise ValueError(

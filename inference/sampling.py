@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from .arguments import check_positive, checked_ids, checked_integer
-from .binding import bound_to
+from .binding import Shared, bound_to
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel
 from .kernels.hmc import HMC
@@ -50,6 +50,7 @@ def sample_posterior(
     chunk_size: int | None = None,
     draws_file: str | os.PathLike[str] | None = None,
     example_plate: str | None = None,
+    shared: Shared | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = 60.0,
     compile: Compile = False,
@@ -63,8 +64,8 @@ def sample_posterior(
     Parameters
     ----------
     model : callable
-        A :class:`~explainaway.models.GeneratorModel` or any Pyro model with an example plate; an
-        ``nn.Module`` is run in evaluation mode.
+        A :class:`~explainaway.models.GeneratorModel` or any Pyro model, with a plate over examples
+        or as one example (see ``shared``); an ``nn.Module`` is run in evaluation mode.
     *data : Tensor, array, Dataset or DataLoader
         As for :meth:`AlternatingBackProp.fit`.
     kernel : Kernel, default HMC()
@@ -108,6 +109,11 @@ def sample_posterior(
         ``xarray`` and ArviZ open it; the posterior's tensors are views of it.
     example_plate : str, optional
         Name of the plate over examples, where it is not the only one.
+    shared : "sample", optional
+        Take the whole model as one example: what is outside the plate over examples, which all of
+        them share, is sampled jointly with what is inside. A model that has no latent in a plate
+        is taken so anyway. Data then need not lead with an example, and draws are (chains, draws,
+        1, ...).
     checkpoint : path, optional
         File to keep the run in. If it exists, the run goes on from it, in warmup too, and ends
         with the same bits as one that was never stopped. Ctrl-C leaves it in order.
@@ -167,6 +173,8 @@ def sample_posterior(
         keywords("sample_posterior", model, mask, context, more),
         evaluator_for(model, capture, compile),
         example_plate,
+        shared,
+        finds=True,
     )
     n = potential.num_examples
     keys = checked_ids(ids, n, dtype_and_device(model)[1])

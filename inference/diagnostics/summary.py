@@ -17,6 +17,17 @@ SMALLEST_ESS = 100
 """For each chain, as ArviZ and Stan advise."""
 
 
+FEW_DIVERGING = 0.005
+"""Share of an example's proposals that may diverge without a word where its chains mix well.
+
+A proposal that diverges is rejected, which is exact. What is to be feared is a part of the
+posterior that no chain enters: it shows in r-hat and ESS of latents and energy, or in how many
+diverge.
+Eight schools, not centred, have 0.1 to 0.2 % in runs without a bias; centred, with one, they have
+0.2 to 13 %, an r-hat up to 1.4 and an ESS of 8 to 162.
+"""
+
+
 class WorstExample(NamedTuple):
     """One example's diagnostics: the worst over its components and its energy."""
 
@@ -101,7 +112,14 @@ class Summary:
                     f"{len(chains)} chains {what}, (example, chain) {chains[:5]}: they are left "
                     "out of r-hat and ESS; look at their examples' data and step sizes"
                 )
-        if self.num_diverging.any():
+        rhat = _worst_of(np.fmax, self.rhat, self.rhat_lp)
+        high = rhat > LARGEST_RHAT
+        ess = _worst_of(np.fmin, self.ess, self.ess_lp)
+        low = ess < SMALLEST_ESS * self.num_chains
+        # NaN, where nothing can be compared, is no sign that chains mix.
+        mixes = (rhat <= LARGEST_RHAT) & (ess >= SMALLEST_ESS * self.num_chains)
+        many = self.num_diverging > FEW_DIVERGING * self.num_chains * self.num_draws
+        if (many | ((self.num_diverging > 0) & ~mixes)).any():
             worst = int(self.num_diverging.argmax())
             found.append(
                 f"{int(self.num_diverging.sum())} proposals diverged, in "
@@ -109,8 +127,6 @@ class Summary:
                 f"(most in example {worst}: {int(self.num_diverging[worst])}): warm up longer, or "
                 "raise the kernel's target_acceptance"
             )
-        rhat = _worst_of(np.fmax, self.rhat, self.rhat_lp)
-        high = rhat > LARGEST_RHAT
         if high.any():
             worst = int(np.nanargmax(rhat))
             found.append(
@@ -118,8 +134,6 @@ class Summary:
                 f" {rhat[worst]:.3f} in example {worst}): more warmup and draws (extend), or, if "
                 "chains sit in different modes, ParallelTempering"
             )
-        ess = _worst_of(np.fmin, self.ess, self.ess_lp)
-        low = ess < SMALLEST_ESS * self.num_chains
         if low.any():
             worst = int(np.nanargmin(ess))
             found.append(

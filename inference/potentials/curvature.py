@@ -37,8 +37,14 @@ def curvature(
     Raises
     ------
     NotImplementedError
-        If the Fisher information of an observed site is not known; names the site.
+        If the Fisher information of an observed site is not known; names the site. If the whole
+        model is one example.
     """
+    if potential.layout.is_joint:
+        raise NotImplementedError(
+            "the metric is of examples in a plate: kernels that use it (RiemannianMALA, "
+            "GaussNewton) cannot sample a whole model as one example; HMC() adapts a dense mass"
+        )
     with torch.no_grad():
         fixed = potential.density(position)
     position = position.detach().requires_grad_()

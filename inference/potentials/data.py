@@ -1,7 +1,7 @@
 """Data whose every tensor leads with the example, kept together and indexed together."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,12 +23,15 @@ class ExampleData:
     """The arguments of a model call for n examples.
 
     Every tensor in ``args`` and ``kwargs`` (also inside tuples, lists and dicts) has the example
-    as its first dimension; whatever is not a tensor is handed on as it is.
+    as its first dimension; whatever is not a tensor is handed on as it is. Shared data are the
+    arguments of a model that is one example as a whole: its chains, as many as ``num_examples``
+    says, have all of them in common.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     num_examples: int
+    is_shared: bool = False
 
     @staticmethod
     def of(
@@ -52,6 +55,22 @@ class ExampleData:
         TypeError
             If something holds no numbers, or is sparse.
         """
+        return ExampleData.shared(args, kwargs, dtype, device).by_example()
+
+    @staticmethod
+    def shared(
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> "ExampleData":
+        """Return data made in the same way for one example that has all of them.
+
+        Raises
+        ------
+        TypeError
+            If something holds no numbers, or is sparse.
+        """
         args = unload(args)
 
         def convert(path: str, value: Any) -> Any:
@@ -66,6 +85,17 @@ class ExampleData:
             given[name] = _lists_as_arrays(name, given[name])
         args = tuple(_map_named(convert, f"data[{i}]", value) for i, value in enumerate(args))
         kwargs = {name: _map_named(convert, name, value) for name, value in given.items()}
+        return ExampleData(args, kwargs, 1, is_shared=True)
+
+    def by_example(self) -> "ExampleData":
+        """Return shared data as those of many examples, with which every tensor leads.
+
+        Raises
+        ------
+        ValueError
+            If there is no tensor, no example, or the first dimensions differ.
+        """
+        args, kwargs = self.args, self.kwargs
         counts: dict[str, int] = {}
 
         def count(path: str, value: Any) -> None:
@@ -130,7 +160,7 @@ class ExampleData:
             return next(others) if isinstance(value, Tensor) else value
 
         args = _map_tree(put, self.args)
-        return ExampleData(args, _map_tree(put, self._sorted_kwargs()), self.num_examples)
+        return replace(self, args=args, kwargs=_map_tree(put, self._sorted_kwargs()))
 
     def signature(self) -> tuple[Any, ...]:
         """Return what a graph of tensor operations depends on: shapes, types, other values."""
@@ -163,6 +193,9 @@ class ExampleData:
         return dict(sorted(self.kwargs.items()))
 
     def _map(self, function: Callable[[Tensor], Tensor], num_examples: int) -> "ExampleData":
+        if self.is_shared:
+            return replace(self, num_examples=num_examples)
+
         def apply(value: Any) -> Any:
             return function(value) if isinstance(value, Tensor) else value
 

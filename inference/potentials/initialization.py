@@ -46,8 +46,10 @@ def first_position(
             values = _initial_values(
                 potential.model, potential.data, init_strategy, seed + 1_000_003 * chain
             )
-            sites = potential.layout.sites
-            parts.append(potential.flatten({site.name: values[site.name] for site in sites}))
+            latents = {site.name: values[site.name] for site in potential.layout.sites}
+            if potential.layout.is_joint:
+                latents = {name: value[None] for name, value in latents.items()}
+            parts.append(potential.flatten(latents))
         position = torch.cat(parts)
     return position.reshape(num_chains, n, d).transpose(0, 1).contiguous()
 

@@ -14,7 +14,8 @@ from .data import ExampleData, Identity
 from .evaluation import PLAIN, Evaluator, Task
 from .factorizations import FailedFactorsAreNaN, LinAlgError
 from .gradients import gradients as with_gradients
-from .trace import Layout, LogDensity, Model, Record, Substitute, run, seeded
+from .joint import density_of, tried_over_chains
+from .trace import Layout, LogDensity, Model, Record, Substitute, log_density, run, seeded
 
 
 class Parts(NamedTuple):
@@ -178,14 +179,16 @@ class Potential:
                 f"position must have shape {(self.num_examples, self.latent_dim)}, got "
                 f"{tuple(position.shape)}"
             )
-        density = LogDensity(self.layout, position)
         if self.autocast is None:
-            run(self.model, self.data, density)
-        else:
-            # Casts of weights that are kept would be kept from one capture to the next.
-            with torch.autocast(position.device.type, self.autocast, cache_enabled=False):
-                run(self.model, self.data, density)
-        return density
+            return self._density(position)
+        # Casts of weights that are kept would be kept from one capture to the next.
+        with torch.autocast(position.device.type, self.autocast, cache_enabled=False):
+            return self._density(position)
+
+    def _density(self, position: Float[Tensor, "n d"]) -> LogDensity:
+        if self.layout.is_joint:
+            return density_of(self.model, self.data, self.layout, position)
+        return log_density(self.model, self.data, self.layout, position)
 
     def _weighted(self, of_likelihood: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         return of_likelihood if self.beta is None else self.beta * of_likelihood
@@ -261,10 +264,17 @@ class Potential:
                 f"latents must be given for the sites {[s.name for s in self.layout.sites]}, got "
                 f"{sorted(latents)}"
             )
-        handler = Substitute(latents)
-        with torch.no_grad():
+
+        def unconstrained(values: Mapping[str, Tensor]) -> list[Tensor]:
+            handler = Substitute(values)
             run(self.model, self.data, handler)
-        parts = [handler.unconstrained[site.name] for site in self.layout.sites]
+            return [handler.unconstrained[site.name] for site in self.layout.sites]
+
+        with torch.no_grad():
+            if self.layout.is_joint:
+                parts = tried_over_chains(unconstrained, dict(latents), self.layout.is_batched)
+            else:
+                parts = unconstrained(latents)
         return torch.cat([part.reshape(self.num_examples, -1) for part in parts], 1)
 
     def unflatten(self, position: Float[Tensor, "n d"]) -> dict[str, Tensor]:
@@ -283,10 +293,18 @@ class Potential:
 
     def predict(self, position: Float[Tensor, "n d"], seed: int) -> dict[str, Tensor]:
         """Return one draw of each observed site given the latents, missing cells included."""
-        handler = Substitute(self.unflatten(position), predict=True)
-        with torch.no_grad(), seeded(seed):
+
+        def draw(latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
+            handler = Substitute(latents, predict=True)
             run(self.model, self.data, handler)
-        return handler.predicted
+            return handler.predicted
+
+        latents = self.unflatten(position)
+        with torch.no_grad(), seeded(seed):
+            if self.layout.is_joint:
+                drawn: dict[str, Tensor] = tried_over_chains(draw, latents, self.layout.is_batched)
+                return drawn
+            return draw(latents)
 
     def draw_prior(self, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return one draw of the latents from the prior and of the observed sites given it."""
@@ -296,7 +314,13 @@ class Potential:
             run(self.model, self.data, observed)
         names = {site.name for site in self.layout.sites}
         drawn = {site["name"]: site["value"] for site in record.sites if site["name"] in names}
+        if self.layout.is_joint:
+            return _one_example(drawn), _one_example(observed.predicted)
         return drawn, observed.predicted
+
+
+def _one_example(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value[None] for name, value in values.items()}
 
 
 def _energy_and_gradient(potential: Potential, position: Tensor) -> tuple[Tensor, ...]:
@@ -348,6 +372,11 @@ def validate(model: Model, data: ExampleData) -> None:
     check = getattr(model, "validate_data", None)
     if callable(check):
         check(*data.args, **data.kwargs)
+
+
+def is_joint(potential: Potential | None) -> bool:
+    """Return whether a potential is known to be of a whole model as one example."""
+    return potential is not None and potential.layout.is_joint
 
 
 def dtype_and_device(model: Model) -> tuple[torch.dtype, torch.device]:

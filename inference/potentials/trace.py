@@ -1,9 +1,8 @@
 """Reading a Pyro model: which latents each example has, and its log density by one handler."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyro
@@ -14,10 +13,18 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
 from torch import Tensor, nn
-from torch.distributions import Transform, biject_to, constraints
+from torch.distributions import Transform, biject_to
 
 from .angles import is_angle, wrapped
 from .data import ExampleData
+from .masks import (
+    filled,
+    is_masked,
+    log_density_with_rest,
+    made_by_obs_mask,
+    nothing_depends_on,
+)
+from .site_checks import check_site, find_plate, is_real, of_plate
 
 Model = Callable[..., Any]
 
@@ -37,6 +44,8 @@ class LatentSite(NamedTuple):
         Whether it is on the real line, so that what the model sees is what the chain holds.
     is_angle : bool
         Whether it is on the circle: the model sees it wrapped into [-π, π).
+    is_partial : bool
+        Whether nothing depends on what its mask leaves out, which is standard normal then.
     """
 
     name: str
@@ -45,15 +54,34 @@ class LatentSite(NamedTuple):
     stop: int
     is_real: bool
     is_angle: bool = False
+    is_partial: bool = False
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each latent site lies in the flat position, and what is observed."""
+    """Where each latent site lies in the flat position, and what is observed.
 
-    plate: str
+    Attributes
+    ----------
+    plate : str or None
+        The plate over examples; None where the whole model is one example, its sites joint.
+    sites : tuple of LatentSite
+        In the order of the model.
+    observed : tuple of str
+        Names of the observed sites.
+    is_batched : bool
+        Whether the chains of joint sites are evaluated at once; else one after the other.
+    """
+
+    plate: str | None
     sites: tuple[LatentSite, ...]
     observed: tuple[str, ...]
+    is_batched: bool = True
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether the whole model is one example."""
+        return self.plate is None
 
     @property
     def latent_dim(self) -> int:
@@ -120,6 +148,8 @@ class Record(_NothingHiddenDrawn):
                 "be drawn from: give it a proper one, wide where little is known, such as "
                 "dist.Normal(0., 10.)"
             )
+        if msg["is_observed"] and is_masked(msg):
+            msg["value"] = filled(msg, msg["value"])
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if not isinstance(msg["fn"], _Subsample):
@@ -146,134 +176,83 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
         sample site outside the plate, or if a density's shape does not fit; the message names the
         site and says what to do.
     """
+    try:
+        sites = recorded(model, data)
+    except ValueError as error:
+        raise of_plate(error, data.num_examples) from error
+    plate = find_plate(sites, data.num_examples, example_plate)
+    for site in sites:
+        check_site(site, plate)
+    return layout_of(sites, plate, model, data)
+
+
+def recorded(model: Model, data: ExampleData) -> list[dict[str, Any]]:
+    """Run a model once, validated, and return its sample sites in order."""
     record = Record()
     with torch.no_grad(), seeded(0), evaluation_mode(model), pyro.validation_enabled(True), record:
-        try:
-            model(*data.args, **data.kwargs)
-        except ValueError as error:
-            raise _of_plate(error, data.num_examples) from error
-    sites = [site for site in record.sites if not site["infer"].get("_deterministic")]
-    plate = _find_plate(sites, data.num_examples, example_plate)
+        model(*data.args, **data.kwargs)
+    return [site for site in record.sites if not site["infer"].get("_deterministic")]
+
+
+def layout_of(
+    sites: list[dict[str, Any]], plate: str | None, model: Model, data: ExampleData
+) -> Layout:
+    """Return the layout of a model's sites, by example of a plate or as they are without one.
+
+    Raises
+    ------
+    ValueError
+        If none is latent.
+    """
     latents: list[LatentSite] = []
     observed: list[str] = []
     start = 0
     for site in sites:
-        _check_site(site, plate, data.num_examples)
         if site["is_observed"]:
             observed.append(site["name"])
             continue
         support = site["fn"].support
         unconstrained = biject_to(support).inv(site["value"])
-        stop = start + unconstrained[0].numel()
+        shape = unconstrained.shape if plate is None else unconstrained.shape[1:]
+        stop = start + shape.numel()
         angle = is_angle(site["fn"])
-        real = _is_real(support) and not angle
-        latents.append(LatentSite(site["name"], unconstrained.shape[1:], start, stop, real, angle))
+        real = is_real(support) and not angle
+        latents.append(LatentSite(site["name"], shape, start, stop, real, angle))
         start = stop
     if not latents:
-        raise ValueError(
-            f"the model has no latent sample site in plate {plate!r}: there is nothing to infer"
-        )
-    return Layout(plate, tuple(latents), tuple(observed))
+        where = "" if plate is None else f" in plate {plate!r}"
+        raise ValueError(f"the model has no latent sample site{where}: there is nothing to infer")
+    layout = Layout(plate, tuple(latents), tuple(observed))
+    masked = {s["name"]: s for s in sites if not s["is_observed"] and is_masked(s)}
+    return _with_partial(layout, masked, model, data) if masked else layout
 
 
-def _of_plate(error: ValueError, num_examples: int) -> ValueError:
-    """Return Pyro's complaint that a plate has another size than the data, in our words."""
-    found = re.search(r"Shape mismatch inside plate\('(.*?)'\).*?(\d+) vs (\d+)", str(error))
-    if found is None or str(num_examples) not in found.groups()[1:]:
-        return error
-    sizes = {int(size) for size in found.groups()[1:]} - {num_examples}
-    return ValueError(
-        f"plate {found[1]!r} has size {min(sizes, default=num_examples)}, but the data hold "
-        f"{num_examples} examples: take its size from the data, as in "
-        f"with pyro.plate({found[1]!r}, len(y)):"
-    )
-
-
-def _find_plate(sites: list[dict[str, Any]], num_examples: int, name: str | None) -> str:
-    frames = {frame.name: frame for site in sites for frame in site["cond_indep_stack"]}
-    if name is not None and name not in frames:
-        raise ValueError(
-            f"example_plate must name a plate of the model, got {name!r}; it has {sorted(frames)}"
-        )
-    if not frames:
-        raise ValueError(
-            "the model has no plate over examples: put its sample sites under "
-            'with pyro.plate("examples", len(y)):'
-        )
-    if name is None:
-        fitting = [n for n, frame in frames.items() if frame.full_size == num_examples]
-        if len(frames) == 1:
-            fitting = list(frames)
-        if len(fitting) != 1:
-            raise ValueError(
-                f"example_plate must say which plate holds the {num_examples} examples; the model "
-                f"has the plates { {n: frame.full_size for n, frame in frames.items()} }"
+def _with_partial(
+    layout: Layout, masked: Mapping[str, dict[str, Any]], model: Model, data: ExampleData
+) -> Layout:
+    """Return a layout whose masked latents say whether what the mask leaves out matters."""
+    lead = () if layout.is_joint else (data.num_examples,)
+    like = next(iter(masked.values()))["value"]
+    noise = torch.Generator().manual_seed(0)
+    position = torch.randn(*lead, layout.latent_dim, generator=noise).to(like).requires_grad_()
+    with torch.enable_grad(), evaluation_mode(model):
+        density = log_density(model, data, layout, position)
+        values = [density.values[name] for name in masked]
+        total = (density.prior + density.likelihood).sum()
+        found = torch.autograd.grad(total, values, allow_unused=True, materialize_grads=True)
+    gradients = dict(zip(masked, found, strict=True))
+    return replace(
+        layout,
+        sites=tuple(
+            site._replace(
+                is_partial=made_by_obs_mask(site.name, layout.observed)
+                or nothing_depends_on(masked[site.name], gradients[site.name])
             )
-        name = fitting[0]
-    frame = frames[name]
-    if frame.dim is None:
-        raise ValueError(
-            f"plate {name!r} is a Python loop: use it as a context, with pyro.plate(...):, so that "
-            "all examples run at once"
-        )
-    if frame.size != frame.full_size:
-        raise ValueError(
-            f"plate {name!r} has subsample_size={frame.size}: leave it out, minibatches are drawn "
-            "by AlternatingBackProp(batch_size=...)"
-        )
-    if frame.full_size != num_examples:
-        raise ValueError(
-            f"plate {name!r} has size {frame.full_size}, but the data hold {num_examples} "
-            "examples: its size must be that of the data's first dimension"
-        )
-    return name
-
-
-def _check_site(site: dict[str, Any], plate: str, num_examples: int) -> None:
-    name, fn = site["name"], site["fn"]
-    frames = {frame.name: frame for frame in site["cond_indep_stack"]}
-    if plate not in frames:
-        kind = "observed" if site["is_observed"] else "latent"
-        remedy = (
-            "observe it inside the plate"
-            if site["is_observed"]
-            else "make what all examples share a pyro.param, or move the site into the plate"
-        )
-        raise ValueError(f"the {kind} site {name!r} lies outside plate {plate!r}: {remedy}")
-    if not site["is_observed"] and _is_discrete(fn.support):
-        raise ValueError(
-            f"the latent site {name!r} is discrete ({type(fn).__name__}), and a gradient-based "
-            "chain cannot move it: sum it out in the observation, or use a continuous relaxation"
-        )
-    shape = torch.Size(fn.log_prob(site["value"]).shape)
-    dims = {frame.dim: frame.size for frame in site["cond_indep_stack"] if frame.vectorized}
-    example_dim = frames[plate].dim
-    outermost = example_dim == min(dims) and len(shape) == -example_dim
-    fits = all(shape[i] == dims.get(i - len(shape), 1) for i in range(len(shape)))
-    if not outermost or not fits:
-        expected = tuple(dims.get(d, 1) for d in range(min(dims), 0))
-        raise ValueError(
-            f"the log density of site {name!r} must have shape {expected}, its plates', with the "
-            f"example first (plate {plate!r} outermost), got {tuple(shape)} from a distribution "
-            f"of batch shape {tuple(fn.batch_shape)} and event shape {tuple(fn.event_shape)} at a "
-            f"value of shape {tuple(site['value'].shape)}: use .to_event() for the dimensions that "
-            "belong to one example"
-        )
-
-
-def _base(support: constraints.Constraint) -> constraints.Constraint:
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    return support
-
-
-def _is_real(support: constraints.Constraint) -> bool:
-    base = _base(support)
-    return base is constraints.real or base is constraints.real_vector
-
-
-def _is_discrete(support: constraints.Constraint) -> bool:
-    return bool(_base(support).is_discrete)
+            if site.name in masked
+            else site
+            for site in layout.sites
+        ),
+    )
 
 
 class LogDensity(_NothingHiddenDrawn):
@@ -281,32 +260,39 @@ class LogDensity(_NothingHiddenDrawn):
 
     After the run ``prior`` and ``likelihood`` hold log densities (n,), in nats, the prior's with
     the log-Jacobian of the transform; ``values`` the constrained latents, ``fns`` the observed
-    sites' distributions with their scale and mask.
+    sites' distributions with their scale and mask. At a position (d,), of a whole model, sites are
+    as they stand in it and log densities are numbers.
     """
 
     def __init__(self, layout: Layout, position: Tensor) -> None:
         super().__init__()
-        self.prior: Tensor = position.new_zeros(position.shape[0])
-        self.likelihood: Tensor = position.new_zeros(position.shape[0])
+        self.prior: Tensor = position.new_zeros(position.shape[:-1])
+        self.likelihood: Tensor = position.new_zeros(position.shape[:-1])
         self.values: dict[str, Tensor] = {}
         self.fns: dict[str, tuple[Any, Any, Any]] = {}
+        self._partial: dict[str, tuple[Tensor, Tensor | None]] = {}
         self._position = position
         self._latents = {site.name: site for site in layout.sites}
 
     def _pyro_sample(self, msg: Any) -> None:
         site = self._latents.get(msg["name"])
         if site is None:
+            if msg["is_observed"] and is_masked(msg):
+                msg["value"] = filled(msg, msg["value"])
             return
-        flat = self._position[:, site.start : site.stop]
-        value = flat.reshape(flat.shape[0], *site.shape)
+        flat = self._position[..., site.start : site.stop]
+        value = flat.reshape((*flat.shape[:-1], *site.shape))
+        unconstrained, jacobian = value, None
         if site.is_angle:
             value = wrapped(value)
         elif not site.is_real:
             transform = biject_to(msg["fn"].support)
-            unconstrained, value = value, transform(value)
-            self.prior = self.prior + _per_example(
-                transform.log_abs_det_jacobian(unconstrained, value)
-            )
+            value = transform(unconstrained)
+            jacobian = transform.log_abs_det_jacobian(unconstrained, value)
+        if site.is_partial:
+            self._partial[site.name] = unconstrained, jacobian
+        elif jacobian is not None:
+            self.prior = self.prior + self._per_example(jacobian)
         self.values[site.name] = value
         msg["value"] = value
         msg["done"] = True
@@ -314,18 +300,50 @@ class LogDensity(_NothingHiddenDrawn):
     def _pyro_post_sample(self, msg: Any) -> None:
         if isinstance(msg["fn"], _Subsample) or msg["infer"].get("_deterministic"):
             return
-        log_prob = msg["fn"].log_prob(msg["value"])
-        log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
-        if log_prob.shape[:1] != self.prior.shape:
+        if msg["name"] in self._partial:
+            unconstrained, jacobian = self._partial[msg["name"]]
+            log_prob = log_density_with_rest(msg, unconstrained, msg["value"], jacobian)
+        else:
+            log_prob = msg["fn"].log_prob(msg["value"])
+            log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
+        if log_prob.shape[: self.prior.dim()] != self.prior.shape:
             raise ValueError(
                 f"the log density of site {msg['name']!r} must have the example as its first "
                 f"dimension, of size {self.prior.shape[0]}, got shape {tuple(log_prob.shape)}"
             )
         if msg["name"] in self._latents:
-            self.prior = self.prior + _per_example(log_prob)
-        else:
-            self.likelihood = self.likelihood + _per_example(log_prob)
+            self.prior = self.prior + self._per_example(log_prob)
+        elif msg["is_observed"]:
+            self.likelihood = self.likelihood + self._per_example(log_prob)
             self.fns[msg["name"]] = (msg["fn"], msg["scale"], msg["mask"])
+        else:
+            raise _changing(msg["name"])
+
+    def _per_example(self, log_prob: Tensor) -> Tensor:
+        batch = self.prior.dim()
+        return log_prob.flatten(batch).sum(-1) if log_prob.dim() > batch else log_prob
+
+
+def log_density(model: Model, data: ExampleData, layout: Layout, position: Tensor) -> LogDensity:
+    """Run a model at a position, (n, d) or (d,), and return what its sites' densities are.
+
+    Raises
+    ------
+    ValueError
+        If its latent sites are not those of the layout.
+    """
+    density = LogDensity(layout, position)
+    run(model, data, density)
+    if len(density.values) < len(layout.sites):
+        raise _changing(next(s.name for s in layout.sites if s.name not in density.values))
+    return density
+
+
+def _changing(name: str) -> ValueError:
+    return ValueError(
+        f"the model has the latent site {name!r} in some of its runs only: which sites there are "
+        "must not depend on their values"
+    )
 
 
 class Substitute(_NothingHiddenDrawn):
@@ -387,7 +405,3 @@ def parameters_of(model: Model, data: ExampleData) -> dict[str, Tensor]:
         if leaf.requires_grad and id(leaf) not in known:
             found[name] = leaf
     return found
-
-
-def _per_example(log_prob: Tensor) -> Tensor:
-    return log_prob.reshape(log_prob.shape[0], -1).sum(1) if log_prob.dim() > 1 else log_prob

@@ -24,6 +24,10 @@ _OVERHEAD = 2**16
 """Bytes that the names and dimensions of a NetCDF file take, and some more."""
 
 
+_ROWS_AT_ONCE = 1024
+"""Draws of a whole model that are constrained at once."""
+
+
 class DrawStore(NamedTuple):
     """Tensors that draws are written into.
 
@@ -147,12 +151,15 @@ def fill_samples(store: DrawStore, potential: Potential, chunks: Sequence[slice]
     """Compute the constrained draws from the flat ones, as many examples at once as in sampling."""
     chains, draws, n, d = store.position.shape
     index = torch.arange(n, device=store.position.device)
+    # Chains that have all data in common need no copies of them.
+    at_once = max(1, _ROWS_AT_ONCE // chains) if potential.layout.is_joint else 1
     for chunk in chunks:
-        copies = potential.rows(index[chunk]).repeated(chains)
-        for draw in range(draws):
-            flat = store.position[:, draw, chunk].reshape(-1, d)
+        for first in range(0, draws, at_once):
+            block = slice(first, first + at_once)
+            flat = store.position[:, block, chunk].reshape(-1, d)
+            copies = potential.rows(index[chunk]).repeated(len(flat) // len(index[chunk]))
             for name, value in copies.unflatten(flat).items():
-                place = store.samples[name][:, draw, chunk]
+                place = store.samples[name][:, block, chunk]
                 place.copy_(value.reshape(place.shape))
     for site in potential.layout.sites:
         if site.is_angle:

@@ -333,7 +333,8 @@ class CapturingEvaluator:
 
         varying = [t.detach() for t in (task.tame(tensors) if task.tame else tensors)]
         try:
-            found = captured(function, varying, potential.data.tensors(), self.choices)
+            data = potential.data
+            found = captured(function, varying, data.tensors(), self.choices, not data.is_shared)
         except NotCapturedError as error:
             self._refused.add(task.name)
             # Steps are captured only to be compiled: that they cannot be is no news.

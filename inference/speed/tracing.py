@@ -42,7 +42,11 @@ class NotCapturedError(Exception):
 
 
 def captured(
-    function: Function, varying: Sequence[Tensor], given: Sequence[Tensor], choices: Choices
+    function: Function,
+    varying: Sequence[Tensor],
+    given: Sequence[Tensor],
+    choices: Choices,
+    reorders: bool = True,
 ) -> Captured:
     """Return the graph of a function, checked where it was captured and somewhere else.
 
@@ -56,6 +60,9 @@ def captured(
         As of :func:`graph.capture`.
     choices : Choices
         What is the fastest here.
+    reorders : bool, default True
+        Whether what is given may be put in another order, to check the graph there: examples may,
+        the rows of a matrix that all of them share may not.
 
     Raises
     ------
@@ -64,7 +71,7 @@ def captured(
     """
     arguments = [*varying, *given]
     elsewhere = [0.75 * _flipped(t) if t.is_floating_point() else t for t in varying]
-    others = [_flipped(tensor) for tensor in given]
+    others = [_flipped(tensor) for tensor in given] if reorders else given
     places = [arguments, [*elsewhere, *others]]
     buffers = Buffers()
     with random_states_kept(), buffers.noted():

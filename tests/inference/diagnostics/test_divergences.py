@@ -1,0 +1,27 @@
+"""When divergent proposals are a warning (case 53: not in unbiased runs of eight schools)."""
+
+import pytest
+import torch
+
+from explainaway.inference import summarise
+
+
+@pytest.mark.parametrize(
+    ("num_diverging", "is_told"), [(0, False), (20, False), (21, True), (400, True)]
+)
+def test_few_divergences_in_chains_that_mix_are_no_warning(
+    num_diverging: int, is_told: bool
+) -> None:
+    """Half a percent of 4,000 proposals are 20; they are counted all the same."""
+    diverging = torch.zeros(4, 1000, 1, dtype=torch.bool)
+    diverging.view(-1)[:num_diverging] = True
+    summary = summarise(torch.randn(4, 1000, 1, 2), torch.randn(4, 1000, 1), diverging)
+    assert summary.num_diverging.tolist() == [num_diverging]
+    assert any("diverged" in problem for problem in summary.problems()) is is_told
+
+
+def test_one_divergence_in_chains_that_do_not_mix_is_told() -> None:
+    diverging = torch.zeros(4, 1000, 1, dtype=torch.bool)
+    diverging[0, 0] = True
+    apart = torch.randn(4, 1000, 1, 1) + torch.arange(4.0)[:, None, None, None]
+    assert "1 proposals diverged" in summarise(apart, None, diverging).problems()[0]
