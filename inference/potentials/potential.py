@@ -133,6 +133,11 @@ class Potential:
             likelihood: Tensor = self.density(position).likelihood
         return likelihood
 
+    def log_likelihoods(self, position: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, " n"]]:
+        """Return the terms of :meth:`log_likelihood` by observed site."""
+        with torch.no_grad():
+            return dict(self.density(position).by_site)
+
     def density(self, position: Float[Tensor, "n d"]) -> LogDensity:
         """Run the model at a position and return what its sites' densities are.
 
@@ -256,15 +261,25 @@ class Potential:
             run(self.model, self.data, handler)
         return handler.predicted
 
+    def deterministic(self, position: Float[Tensor, "n d"]) -> dict[str, Tensor]:
+        """Return what deterministic sites, reparameterised latents among them, are: (n, ...)."""
+        handler = Substitute(self.unflatten(position), deterministic=self.layout.deterministic)
+        with torch.no_grad(), seeded(0):
+            run(self.model, self.data, handler)
+        return handler.deterministic
+
     def draw_prior(self, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return one draw of the latents from the prior and of the observed sites given it."""
-        observed = Substitute({}, predict=True)
+        """Return one draw of all latents from the prior and of the observed sites given it.
+
+        Deterministic sites are among the latents.
+        """
+        observed = Substitute({}, predict=True, deterministic=self.layout.deterministic)
         record = Record()
         with torch.no_grad(), seeded(seed), record:
             run(self.model, self.data, observed)
         names = {site.name for site in self.layout.sites}
         drawn = {site["name"]: site["value"] for site in record.sites if site["name"] in names}
-        return drawn, observed.predicted
+        return {**drawn, **observed.deterministic}, observed.predicted
 
 
 def _energy_and_gradient(potential: Potential, position: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import ImproperUniform
+from pyro.distributions import Delta, ImproperUniform, MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
@@ -49,11 +49,15 @@ class LatentSite(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each latent site lies in the flat position, and what is observed."""
+    """Where each latent site lies in the flat position, what is observed, what follows from them.
+
+    ``deterministic`` are the plate's sites that are functions of others and lead with the example.
+    """
 
     plate: str
     sites: tuple[LatentSite, ...]
     observed: tuple[str, ...]
+    deterministic: tuple[str, ...] = ()
 
     @property
     def latent_dim(self) -> int:
@@ -97,6 +101,20 @@ def _innermost(fn: Any) -> Any:
     while hasattr(fn, "base_dist"):
         fn = fn.base_dist
     return fn
+
+
+def is_deterministic(site: Mapping[str, Any]) -> bool:
+    """Return whether a site is a function of others: ``pyro.deterministic``, or reparameterised.
+
+    A reparameterised latent is a point mass without a density at what its auxiliary sites give.
+    """
+    if site["infer"].get("_deterministic"):
+        return True
+    fn, is_masked = site["fn"], False
+    while hasattr(fn, "base_dist"):
+        is_masked = is_masked or (isinstance(fn, MaskedDistribution) and fn._mask is False)
+        fn = fn.base_dist
+    return bool(site["is_observed"]) and is_masked and isinstance(fn, Delta)
 
 
 class Record(Messenger):
@@ -148,7 +166,7 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
             model(*data.args, **data.kwargs)
         except ValueError as error:
             raise _of_plate(error, data.num_examples) from error
-    sites = [site for site in record.sites if not site["infer"].get("_deterministic")]
+    sites = [site for site in record.sites if not is_deterministic(site)]
     plate = _find_plate(sites, data.num_examples, example_plate)
     latents: list[LatentSite] = []
     observed: list[str] = []
@@ -169,7 +187,14 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
         raise ValueError(
             f"the model has no latent sample site in plate {plate!r}: there is nothing to infer"
         )
-    return Layout(plate, tuple(latents), tuple(observed))
+    following = tuple(
+        site["name"]
+        for site in record.sites
+        if is_deterministic(site)
+        and any(frame.name == plate for frame in site["cond_indep_stack"])
+        and site["value"].shape[:1] == (data.num_examples,)
+    )
+    return Layout(plate, tuple(latents), tuple(observed), following)
 
 
 def _of_plate(error: ValueError, num_examples: int) -> ValueError:
@@ -276,8 +301,8 @@ class LogDensity(Messenger):
     """Run a model at given unconstrained latents and gather its log density.
 
     After the run ``prior`` and ``likelihood`` hold log densities (n,), in nats, the prior's with
-    the log-Jacobian of the transform; ``values`` the constrained latents, ``fns`` the observed
-    sites' distributions with their scale and mask.
+    the log-Jacobian of the transform, ``by_site`` the terms of the likelihood; ``values`` the
+    constrained latents, ``fns`` the observed sites' distributions with their scale and mask.
     """
 
     def __init__(self, layout: Layout, position: Tensor) -> None:
@@ -285,6 +310,7 @@ class LogDensity(Messenger):
         self.prior: Tensor = position.new_zeros(position.shape[0])
         self.likelihood: Tensor = position.new_zeros(position.shape[0])
         self.values: dict[str, Tensor] = {}
+        self.by_site: dict[str, Tensor] = {}
         self.fns: dict[str, tuple[Any, Any, Any]] = {}
         self._position = position
         self._latents = {site.name: site for site in layout.sites}
@@ -312,7 +338,7 @@ class LogDensity(Messenger):
         msg["done"] = True
 
     def _pyro_post_sample(self, msg: Any) -> None:
-        if isinstance(msg["fn"], _Subsample) or msg["infer"].get("_deterministic"):
+        if isinstance(msg["fn"], _Subsample) or is_deterministic(msg):
             return
         log_prob = msg["fn"].log_prob(msg["value"])
         log_prob = scale_and_mask(log_prob, msg["scale"], msg["mask"])
@@ -324,7 +350,8 @@ class LogDensity(Messenger):
         if msg["name"] in self._latents:
             self.prior = self.prior + _per_example(log_prob)
         else:
-            self.likelihood = self.likelihood + _per_example(log_prob)
+            self.by_site[msg["name"]] = _per_example(log_prob)
+            self.likelihood = self.likelihood + self.by_site[msg["name"]]
             self.fns[msg["name"]] = (msg["fn"], msg["scale"], msg["mask"])
 
 
@@ -332,14 +359,22 @@ class Substitute(Messenger):
     """Run a model at given constrained latents.
 
     Records each one's unconstrained value in ``unconstrained`` with the map to it in ``transforms``
-    and, where ``predict`` is set, draws the observed sites afresh into ``predicted``.
+    and, where ``predict`` is set, draws the observed sites afresh into ``predicted``. What sites
+    of the names ``deterministic`` are is kept under that name.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], predict: bool = False) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        predict: bool = False,
+        deterministic: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
         self.unconstrained: dict[str, Tensor] = {}
         self.transforms: dict[str, Transform] = {}
         self.predicted: dict[str, Tensor] = {}
+        self.deterministic: dict[str, Tensor] = {}
+        self._names = deterministic
         self._values = values
         self._predict = predict
 
@@ -353,10 +388,14 @@ class Substitute(Messenger):
             transform = biject_to(msg["fn"].support).inv
             self.transforms[msg["name"]] = transform
             self.unconstrained[msg["name"]] = transform(msg["value"])
-        elif self._predict and msg["is_observed"] and not msg["infer"].get("_deterministic"):
+        elif self._predict and msg["is_observed"] and not is_deterministic(msg):
             msg["value"] = msg["fn"].sample()
             msg["done"] = True
             self.predicted[msg["name"]] = msg["value"]
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if msg["name"] in self._names:
+            self.deterministic[msg["name"]] = msg["value"]
 
 
 def run(model: Model, data: ExampleData, handler: Messenger) -> None:
