@@ -192,7 +192,7 @@ def to_file(
     """
     chains, draws, n = position.shape[:3]
     first, *others = groups["posterior"].values()
-    if others or not torch.equal(first.flatten(3), position):
+    if others or not torch.equal(first.reshape(chains, draws, n, -1), position):
         groups = {**groups, "unconstrained_posterior": {"position": position}}
     following: dict[str, Tensor] = {}
     # What does not fit is said before anything takes long.

@@ -98,7 +98,9 @@ def _by_site(
     """Yield a function of potential and rows, by site, for some draws at a time."""
 
     def of_rows(some: Tensor, block_seed: int) -> dict[str, Tensor]:
-        copies = potential.on(potential.data.repeat(len(some)))
+        data = potential.data.repeat(len(some))
+        # Draws that lie in a file are not on the model's device.
+        some, copies = some.to(data.tensors()[0].device), potential.on(data)
         with evaluation_mode(potential.model):
             found = function(copies, some.flatten(0, 1), block_seed)
         return {name: value.unflatten(0, some.shape[:2]) for name, value in found.items()}

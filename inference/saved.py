@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
 from .kernels.base import Kernel
-from .potentials.potential import Potential, dtype_and_device
+from .potentials.potential import Potential
 from .runs.draw_store import DrawStore
 from .runs.plan import Accumulator, Plan, check_energies
 from .runs.posterior_file import finish, read
@@ -87,16 +87,16 @@ def load(
         If the file is not whole or not one of a posterior, or of another model, data or kernel.
     """
     groups, content = read(path, _REST)
-    device = torch.device("cpu") if potential is None else dtype_and_device(potential.model)[1]
+    device = torch.device("cpu") if potential is None else potential.data.tensors()[0].device
     content = _on(content, device)
     groups = _on(groups, device)
     samples = {name: groups["posterior"][name] for name in content["latents"]}
     if groups.get("unconstrained_posterior"):
         position = groups["unconstrained_posterior"]["position"]
     else:
-        position = next(iter(samples.values())).flatten(3)
-        (name,) = samples
-        samples = {name: position.view(samples[name].shape)}
+        ((name, one),) = samples.items()
+        position = one.reshape(*one.shape[:3], -1)
+        samples = {name: position.view(one.shape)}
     stats = {name: v for name, v in groups["sample_stats"].items() if name != "energy"}
     fields = {
         "samples": samples,

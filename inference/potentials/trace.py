@@ -108,13 +108,13 @@ def is_deterministic(site: Mapping[str, Any]) -> bool:
 
     A reparameterised latent is a point mass without a density at what its auxiliary sites give.
     """
-    if site["infer"].get("_deterministic"):
-        return True
+    if site["infer"].get("_deterministic") or not site["is_observed"]:
+        return bool(site["infer"].get("_deterministic"))
     fn, is_masked = site["fn"], False
     while hasattr(fn, "base_dist"):
         is_masked = is_masked or (isinstance(fn, MaskedDistribution) and fn._mask is False)
         fn = fn.base_dist
-    return bool(site["is_observed"]) and is_masked and isinstance(fn, Delta)
+    return is_masked and isinstance(fn, Delta)
 
 
 class Record(Messenger):

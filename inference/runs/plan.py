@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..diagnostics.moments import Moments
 from ..kernels.base import Kernel
-from ..potentials.potential import Potential, dtype_and_device
+from ..potentials.potential import Potential
 from ..potentials.trace import evaluation_mode, parameters_of
 from ..speed import Chosen
 from .checkpoint import fingerprint
@@ -148,21 +148,22 @@ def check_energies(
     ValueError
         If they are not what was kept: the model or the data have changed.
     """
+    if "position" not in state:
+        return
+    (n, d), fitting = state["position"].shape[1:], (potential.num_examples, potential.latent_dim)
+    if (n, d) != fitting:
+        raise ValueError(
+            f"potential must be of the {n} examples and {d} latent components that these draws are "
+            f"of, got {fitting[0]} and {fitting[1]}"
+        )
     place = "last_" if "last_energy" in state else ""
     kept = state.get(f"{place}energy")
     if kept is None and "prior_energy" in state:
         kept = (state["prior_energy"] + state["likelihood_energy"])[..., 0]
     if kept is None or kept.shape != state["position"].shape[:2]:
         return
-    fitting = (potential.num_examples, potential.latent_dim)
-    if state[f"{place}position"].shape[1:] != fitting:
-        n, d = state[f"{place}position"].shape[1:]
-        raise ValueError(
-            f"potential must be of the {n} examples and {d} latent components that these draws are "
-            f"of, got {fitting[0]} and {fitting[1]}"
-        )
     roughly = 1e-4 if autocast is None else 3e-2
-    device = dtype_and_device(potential.model)[1]
+    device = potential.data.tensors()[0].device
     with evaluation_mode(potential.model):
         for chain, position in enumerate(state[f"{place}position"].to(device)):
             now, _ = potential.plain()(position)

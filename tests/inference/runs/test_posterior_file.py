@@ -118,6 +118,36 @@ def test_every_kind_of_number_comes_back(
     _assert_equal(Posterior.load(path), loaded)
 
 
+@pytest.mark.parametrize(
+    "prior",
+    [
+        dist.Normal(0.0, 1.0),
+        dist.Gamma(2.0, 1.0),
+        dist.Dirichlet(torch.ones(3)),
+        dist.VonMises(0.0, 1.0),
+        dist.Normal(torch.zeros(2, 3), 1.0).to_event(2),
+    ],
+    ids=lambda prior: type(prior).__name__,
+)
+def test_latents_of_every_shape_and_support_come_back(tmp_path: Path, prior: Any) -> None:
+    def model(y: Tensor) -> None:
+        with pyro.plate("rows", len(y)):
+            z = pyro.sample("z", prior)
+            pyro.sample("y", dist.Normal(z.reshape(len(y), -1).sum(-1), 1.0), obs=y)
+
+    posterior = sample_posterior(model, Y[:, 1], draws_file=tmp_path / "draws.nc", **SETTINGS)
+    posterior.save(tmp_path / "saved.nc")
+    potential = bind(model, Y[:, 1])
+    for name in ("draws.nc", "saved.nc"):
+        loaded = Posterior.load(tmp_path / name, potential, MALA())
+        _assert_equal(loaded, posterior)
+        assert (
+            az.from_netcdf(str(tmp_path / name))["posterior"]["z"].ndim == loaded.samples["z"].dim()
+        )
+        more = loaded.extend(3, progress=False).position
+        assert torch.equal(more, posterior.extend(3, progress=False).position)
+
+
 def test_draws_on_disk_are_a_posteriors_file(tmp_path: Path) -> None:
     """Loaded, its chains go on with the same bits; its groups are those that are saved."""
     for name, model, data in (
