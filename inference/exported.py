@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .arguments import checked_integer
-from .diagnostics.arviz import check_examples, describe
+from .diagnostics.arviz import check_examples
 from .diagnostics.arviz import to_arviz as _to_arviz
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
@@ -143,16 +143,16 @@ def to_arviz(
         ``coords``, ``dims`` and ``example_labels``, as there.
     """
     chains, draws, n = position.shape[:3]
-    # What does not fit is said before anything takes long.
-    describe(
-        {g: {k: tuple(v.shape) for k, v in of.items()} for g, of in groups.items()}, n, **labels
-    )
     check_examples(examples, n)
+    # What does not fit is said before anything takes long.
+    _layout(groups, n, {}, **labels)
     asked = of_model()
     if asked is not None:
-        groups = groups | groups_of_model(asked[0], position, asked[1])
-        if asked[1].deterministic:
-            following = gathered(deterministic(asked[0], position.flatten(0, 1)))
+        potential, wanted = asked
+        _layout(groups, n, _following(asked, position), **labels)
+        groups = groups | groups_of_model(potential, position, wanted)
+        if wanted.deterministic:
+            following = gathered(deterministic(potential, position.flatten(0, 1)))
             groups["posterior"] |= {
                 name: value.unflatten(0, (chains, draws)) for name, value in following.items()
             }
@@ -194,30 +194,34 @@ def to_file(
     first, *others = groups["posterior"].values()
     if others or not torch.equal(first.reshape(chains, draws, n, -1), position):
         groups = {**groups, "unconstrained_posterior": {"position": position}}
-    following: dict[str, Tensor] = {}
     # What does not fit is said before anything takes long.
-    _layout(groups, n, {}, **labels)
+    layout = _layout(groups, n, {}, **labels)
     asked = of_model()
     if asked is not None:
-        potential, wanted = asked
-        groups = {**groups, **groups_of_model(potential, position, wanted)}
-        if wanted.deterministic:
-            following = next(deterministic(potential, position[0, :1]))
-    shapes = {
-        name: ((chains, draws, *value.shape[1:]), value.dtype) for name, value in following.items()
-    }
-    layout = _layout(groups, n, shapes, **labels)
+        following = _following(asked, position)
+        _layout(groups, n, following, **labels)
+        groups = {**groups, **groups_of_model(asked[0], position, asked[1])}
+        layout = _layout(groups, n, following, **labels)
 
     def values() -> Iterator[tuple[str, Values]]:
         for group, variables in groups.items():
             for name, value in variables.items():
                 yield layout.paths[group][name], value
-        if following and asked is not None:
+        if asked is not None and asked[1].deterministic:
             for block in deterministic(asked[0], position.flatten(0, 1)):
                 for name, value in block.items():
                     yield layout.paths["posterior"][name], value
 
     write(path, layout, values(), rest)
+
+
+def _following(asked: tuple[Potential, OfModel], position: Tensor) -> dict[str, Any]:
+    """Return shapes and types of deterministic sites, if they are wanted."""
+    potential, wanted = asked
+    if not wanted.deterministic:
+        return {}
+    one = next(deterministic(potential, position[0, :1]))
+    return {name: ((*position.shape[:2], *v.shape[1:]), v.dtype) for name, v in one.items()}
 
 
 def _layout(groups: Groups, n: int, following: Mapping[str, Any], **labels: Any) -> FileLayout:

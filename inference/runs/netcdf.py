@@ -123,9 +123,11 @@ def _encoded(dim: str, values: Sequence[Any]) -> tuple[NDArray[Any], dict[str, A
     array = np.asarray(values)
     if array.ndim != 1:
         raise ValueError(f"coords[{dim!r}] must hold one value for each place, got {array.shape}")
-    if array.dtype.kind in "USO":
-        return np.array([str(value) for value in values], dtype=object), {}
-    coded = xarray.conventions.encode_cf_variable(xarray.Variable((dim,), array))
+    # It makes dates of objects that are.
+    variable = xarray.Variable((dim,), array)
+    if variable.dtype.kind in "USO":
+        return np.array([str(value) for value in array.tolist()], dtype=object), {}
+    coded = xarray.conventions.encode_cf_variable(variable)
     return np.asarray(coded.data), dict(coded.attrs)
 
 

@@ -156,6 +156,26 @@ def test_a_dimension_of_ones_own_that_a_variable_is_called_is_refused() -> None:
         posterior.to_arviz(dims={"sizes": ["draw"]})
 
 
+def test_names_that_do_not_fit_are_said_before_the_model_draws(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    posterior = _sampled()
+
+    def draw(*_: Any) -> None:
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr(type(posterior.potential), "predict", draw)
+    for given, said in (
+        ({"dims": {"expected": ["a"]}}, r"dims\['expected'\] must name the 0 dimensions"),
+        ({"dims": {"sizes": ["expected"]}}, "names a dimension 'expected', as a variable"),
+        ({"coords": {"sizes_dim_0": [1]}}, r"coords\['sizes_dim_0'\] must hold 2 values"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            posterior.to_arviz(**given)
+        with pytest.raises(ValueError, match=said):
+            posterior.save(tmp_path / "saved.nc", predictive_draws=2, **given)
+
+
 def test_an_argument_and_a_site_of_one_name_may_differ_in_shape() -> None:
     def model(rate: Tensor, y: Tensor) -> None:
         with pyro.plate("rows", len(y)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -215,6 +216,28 @@ def test_draws_that_are_damaged_are_not_gone_on_with(tmp_path: Path) -> None:
         _sampled(**files)
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [1, 2, 3, 4, 5],
+        [0.5, 1.0, 2.0, 3.0, 4.0],
+        ["a", "bb", "ä", "", "e"],
+        list(pd.date_range("2021-01-01", periods=5, freq="h")),
+        [True, False, True, True, False],
+    ],
+    ids=["int", "float", "str", "date", "bool"],
+)
+def test_labels_come_back(tmp_path: Path, labels: list[Any]) -> None:
+    posterior = _sampled()
+    posterior.save(tmp_path / "saved.nc", example_labels=labels)
+    expected = posterior.to_arviz(example_labels=labels, predictive_draws=0, prior_draws=0)
+    opened = az.from_netcdf(str(tmp_path / "saved.nc"))
+    for group in ("posterior", "observed_data"):
+        np.testing.assert_array_equal(
+            opened[group]["example"].values, expected[group]["example"].values
+        )
+
+
 def test_files_of_other_programs_are_refused(tmp_path: Path) -> None:
     tree = _sampled().to_arviz(predictive_draws=0, prior_draws=0)
     path = tmp_path / "file.nc"
@@ -238,47 +261,54 @@ KILLED = """
 import os, sys, signal, pathlib
 sys.path.insert(0, sys.argv[2])
 from tests.inference.runs import test_posterior_file as t
-folder, what = pathlib.Path(sys.argv[1]), sys.argv[3]
-posterior = None if what == "draws" else t._sampled()
+folder = pathlib.Path(sys.argv[1])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)
+if os.fork() == 0:
+    t.posterior_file.add_checksum = die
+    t._sampled(draws_file=folder / "draws" / "draws.nc", checkpoint=folder / "draws" / "run.pt")
+assert os.wait()[1] == signal.SIGKILL
+t._sampled(seed=5).save(folder / "saved" / "saved.nc")
+t._sampled(seed=5).save(folder / "before.nc")
 t.posterior_file.add_checksum = die
-if what == "draws":
-    t._sampled(draws_file=folder / "draws.nc", checkpoint=folder / "run.pt")
-else:
-    posterior.save(folder / "saved.nc")
+t._sampled().save(folder / "saved" / "saved.nc")
 """
 
 
-def _killed(folder: Path, what: str) -> None:
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder in which two processes have been killed at the end of a file."""
+    folder = tmp_path_factory.mktemp("killed")
+    for name in ("draws", "saved"):
+        (folder / name).mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), str(ROOT), what],
+        [sys.executable, "-c", KILLED, str(folder), str(ROOT)],
         capture_output=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
+    return folder
 
 
-def test_a_killed_save_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "saved.nc"
-    _sampled(seed=5).save(path)
-    before = path.read_bytes()
-    _killed(tmp_path, "save")
-    assert path.read_bytes() == before
-    assert len(os.listdir(tmp_path)) == 2
-    _sampled().save(path)
-    assert os.listdir(tmp_path) == ["saved.nc"]
+def test_a_killed_save_leaves_the_old_file(killed: Path) -> None:
+    folder = killed / "saved"
+    assert len(os.listdir(folder)) == 2
+    old, before = Posterior.load(folder / "saved.nc"), Posterior.load(killed / "before.nc")
+    assert torch.equal(old.position, before.position)
+    # What was half written goes when the next one is.
+    _sampled().save(folder / "saved.nc")
+    assert os.listdir(folder) == ["saved.nc"]
+    assert not torch.equal(Posterior.load(folder / "saved.nc").position, before.position)
 
 
-def test_killed_at_its_end_sampling_to_disk_is_finished_by_its_checkpoint(tmp_path: Path) -> None:
-    _killed(tmp_path, "draws")
-    path = tmp_path / "draws.nc"
+def test_killed_at_its_end_sampling_to_disk_is_finished_by_its_checkpoint(killed: Path) -> None:
+    path, checkpoint = killed / "draws" / "draws.nc", killed / "draws" / "run.pt"
     with pytest.raises(ValueError, match=r"draws\.nc' is damaged or unfinished.* its checkpoint"):
         Posterior.load(path)
     # It can be looked at all the same.
     assert az.from_netcdf(str(path))["posterior"]["z"].shape == (2, 8, 5, 2)
-    posterior = _sampled(draws_file=path, checkpoint=tmp_path / "run.pt")
+    posterior = _sampled(draws_file=path, checkpoint=checkpoint)
     assert torch.equal(posterior.position, _sampled().position)
     loaded = Posterior.load(path, bind(_model(), Y), MALA())
     _assert_equal(loaded, posterior)
