@@ -12,25 +12,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .arguments import check_positive
-from .diagnostics import arviz as _arviz
 from .diagnostics.described import as_html, described
-from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
+from .diagnostics.moments import Moments
 from .diagnostics.summary import Summary, summarise
 from .diagnostics.verdict import stopped_chains, warn_of_problems
+from .exported import Groups, OfModel, groups_of_draws
+from .exported import to_arviz as _to_arviz
+from .exported import to_file as _to_file
 from .kernels.base import Kernel
 from .potentials.potential import Potential, is_joint
-from .potentials.trace import evaluation_mode
-from .predictive import imputed, predicted, predictions_of, spread_evenly
-from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
+from .predictive import deterministic as _deterministic
+from .predictive import gathered, imputed, predicted, spread_evenly
+from .runs.checkpoint import check_folder
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
 from .runs.given_data import split_data
 from .runs.outcome import Outcome
 from .runs.plan import Accumulator, Plan, parameters_fingerprint
-from .speed import Chosen
-
-_CONTINUED = ("state", "seed", "first_step", "thinning", "chunk_size", "parameters", "ids")
-"""What a file keeps of the plan for further draws, beside the name of its kernel."""
+from .saved import finish_draws, rest_of
+from .saved import load as _load
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,9 @@ class Posterior:
         ``scale``, the root of the inverse mass.
     potential : Potential or None
         What was sampled; needed for predictive draws and likelihoods, not kept in a file.
+    state : dict of Tensor or None
+        The kernel's, (chains, n, ...), after the last draws: its energies tell whether the model is
+        still what was sampled.
     continuation : Plan or None
         Of as many draws again by the same chains, for :meth:`extend`; not kept whole in a file.
     interrupted : bool
@@ -77,6 +80,7 @@ class Posterior:
     num_gradients: float
     tuning: dict[str, Tensor]
     potential: Potential | None = None
+    state: dict[str, Tensor] | None = None
     continuation: Plan | None = None
     interrupted: bool = False
 
@@ -92,7 +96,7 @@ class Posterior:
     def of(plan: Plan, store: DrawStore, outcome: Outcome) -> "Posterior":
         """Return the posterior of a run that has filled its store."""
         observed, constant = split_data(plan.potential)
-        return Posterior(
+        posterior = Posterior(
             samples=store.samples,
             sample_stats={
                 **store.stats,
@@ -107,9 +111,12 @@ class Posterior:
             num_gradients=outcome.num_gradients,
             tuning=outcome.tuning,
             potential=plan.potential,
+            state=outcome.state,
             continuation=plan.further(outcome),
             interrupted=outcome.interrupted,
         )
+        finish_draws(store, posterior._groups(), posterior._rest())
+        return posterior
 
     def extend(
         self,
@@ -181,6 +188,7 @@ class Posterior:
             num_gradients=self.num_gradients + further.num_gradients,
             tuning=self.tuning,
             potential=further.potential,
+            state=further.state,
             continuation=further.continuation,
             interrupted=further.interrupted,
         )
@@ -214,17 +222,32 @@ class Posterior:
                 typical[name] = torch.linalg.cholesky((value @ value.mT).mean(0, keepdim=True))
         return typical
 
-    def get_samples(self, group_by_chain: bool = False) -> dict[str, Tensor]:
+    def get_samples(
+        self, group_by_chain: bool = False, deterministic: bool = False
+    ) -> dict[str, Tensor]:
         """Return the draws by site name, (chains * draws, n, ...), as Pyro's MCMC does.
 
         Parameters
         ----------
         group_by_chain : bool, default False
             Keep the chains apart: (chains, draws, n, ...).
+        deterministic : bool, default False
+            Also what the plate's deterministic sites are, latents that have been reparameterised
+            among them: the model is run for every draw.
+
+        Raises
+        ------
+        ValueError
+            If they are asked for and the posterior was loaded without its potential.
         """
-        if group_by_chain:
-            return dict(self.samples)
-        return {name: value.flatten(0, 1) for name, value in self.samples.items()}
+        samples = {name: value.flatten(0, 1) for name, value in self.samples.items()}
+        if deterministic:
+            potential, _ = self._drawing("get_samples", None)
+            samples |= gathered(_deterministic(potential, self.position.flatten(0, 1)))
+        if not group_by_chain:
+            return samples
+        shape = self.position.shape[:2]
+        return {name: value.unflatten(0, shape) for name, value in samples.items()}
 
     def predict(self, num_draws: int | None = None, seed: int = 0) -> Any:
         """Return draws of the data given the latents, every cell, hidden and observed.
@@ -303,6 +326,7 @@ class Posterior:
         example_labels: Sequence[Any] | None = None,
         predictive_draws: int = 100,
         prior_draws: int = 100,
+        deterministic: bool = True,
         seed: int = 0,
     ) -> Any:
         """Return the draws as ArviZ's ``InferenceData`` (0.x) or ``DataTree`` (1.x).
@@ -323,6 +347,9 @@ class Posterior:
             spread evenly; at most all. 0 leaves these groups out.
         prior_draws : int, default 100
             Draws for the groups ``prior`` and ``prior_predictive``; 0 leaves them out.
+        deterministic : bool, default True
+            Whether deterministic sites (``pyro.deterministic``, latents that have been
+            reparameterised) are among the draws, where the model is at hand.
         seed : int, default 0
             Of the predictive and prior draws.
 
@@ -330,85 +357,98 @@ class Posterior:
         -------
         InferenceData or DataTree
             Groups posterior, sample_stats, observed_data, constant_data (what else the model was
-            given) and, where the model is at hand, posterior_predictive, log_likelihood, prior and
-            prior_predictive. ``energy`` in sample_stats is the potential energy, -lp: the momentum
-            is drawn anew at every step.
+            given, by argument name) and, where the model is at hand, posterior_predictive,
+            log_likelihood, prior and prior_predictive. What is observed, predicted and likely
+            bears the name of its observed site. ``energy`` in sample_stats is the potential energy,
+            -lp: the momentum is drawn anew at every step.
+
+        Raises
+        ------
+        ValueError
+            If examples, labels or names do not fit, or the model is needed and it or the data have
+            changed.
 
         Notes
         -----
         ``log_likelihood`` is given z, one value for each example. With a latent for each example
         it is not for PSIS-LOO or WAIC: they would not leave the latent out.
+
+        A variable whose name a dimension has (``chain``, ``draw``, ``example``) gets ``_site``
+        behind it; ``/`` in a name becomes a dot.
         """
-        groups: dict[str, dict[str, Tensor]] = {
-            "posterior": self.samples,
-            "sample_stats": {
-                name: value.expand(*self.position.shape[:3]) if value.dim() == 1 else value
-                for name, value in {
-                    **self.sample_stats,
-                    "energy": -self.sample_stats["lp"],
-                }.items()
-            },
-            "observed_data": self.observed,
-        }
-        if self.constant:
-            groups["constant_data"] = self.constant
-        if self.potential is not None and predictive_draws > 0:
-            predictive, likelihood = predictions_of(
-                self.potential, self.position, predictive_draws, seed
-            )
-            groups["posterior_predictive"] = predictive
-            groups["log_likelihood"] = likelihood
-        if self.potential is not None and prior_draws > 0:
-            with evaluation_mode(self.potential.model):
-                drawn = [self.potential.draw_prior(seed + i) for i in range(prior_draws)]
-            for group, index in (("prior", 0), ("prior_predictive", 1)):
-                groups[group] = {
-                    name: torch.stack([one[index][name] for one in drawn])[None]
-                    for name in drawn[0][index]
-                }
-        return _arviz.to_arviz(
-            {
-                group: {name: value.detach().cpu().numpy() for name, value in variables.items()}
-                for group, variables in groups.items()
-            },
-            self.position.shape[2],
-            examples=[0] if examples is None and is_joint(self.potential) else examples,
+        asked = OfModel(predictive_draws, prior_draws, deterministic, seed)
+        return _to_arviz(
+            self._groups(),
+            self.position,
+            lambda: asked.at(self.potential, self.state),
+            [0] if examples is None and is_joint(self.potential) else examples,
             coords=coords,
             dims=dims,
             example_labels=example_labels,
         )
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the draws to a file that :meth:`load` reads; the model is not in it.
+    def _groups(self) -> Groups:
+        return groups_of_draws(self.samples, self.sample_stats, self.observed, self.constant)
+
+    def _rest(self) -> dict[str, Any]:
+        return rest_of(
+            self.samples,
+            self.accumulated,
+            self.tuning,
+            self.state,
+            self.seconds,
+            self.num_gradients,
+            self.interrupted,
+            self.continuation,
+        )
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        coords: Mapping[str, Sequence[Any]] | None = None,
+        dims: Mapping[str, Sequence[str]] | None = None,
+        example_labels: Sequence[Any] | None = None,
+        predictive_draws: int = 0,
+        prior_draws: int = 0,
+        deterministic: bool = True,
+        seed: int = 0,
+    ) -> None:
+        """Write the draws to a NetCDF file that ArviZ, xarray and :meth:`load` read.
+
+        The model is not in it, but all that the chains need to go on. A checksum guards every
+        byte. A file that was there is replaced when the new one is whole.
+
+        Parameters
+        ----------
+        path : path
+            Of the file.
+        coords, dims, example_labels, deterministic, seed
+            As in :meth:`to_arviz`.
+        predictive_draws, prior_draws : int, default 0
+            As in :meth:`to_arviz`.
 
         Raises
         ------
         FileNotFoundError
             If the folder does not exist.
+        OSError
+            If it cannot be written; what was there before is as it was.
+        ValueError
+            As :meth:`to_arviz`.
         """
-        save_checkpoint(
-            check_folder(path, "path"),
-            {
-                "kind": "a posterior",
-                "identity": {},
-                "samples": self.samples,
-                "sample_stats": self.sample_stats,
-                "accumulated": moments_to_dict(self.accumulated),
-                "observed": self.observed,
-                "constant": self.constant,
-                "position": self.position,
-                "seconds": self.seconds,
-                "num_gradients": self.num_gradients,
-                "tuning": self.tuning,
-                "continuation": self._continuation(),
-            },
+        place = check_folder(path, "path")
+        asked = OfModel(predictive_draws, prior_draws, deterministic, seed)
+        _to_file(
+            place,
+            self._groups(),
+            self.position,
+            self._rest(),
+            lambda: asked.at(self.potential, self.state),
+            coords=coords,
+            dims=dims,
+            example_labels=example_labels,
         )
-
-    def _continuation(self) -> dict[str, Any] | None:
-        if self.continuation is None:
-            return None
-        content = {name: getattr(self.continuation, name) for name in _CONTINUED}
-        return {**content, "kernel": repr(self.continuation.kernel)}
 
     @staticmethod
     def load(
@@ -422,7 +462,8 @@ class Posterior:
         Parameters
         ----------
         path : path
-            Written by :meth:`save`.
+            Written by :meth:`save`, or a ``draws_file`` whose sampling has ended. A large one is
+            mapped into memory, not read.
         potential : Potential, optional
             ``bind(model, y)`` of the model and data, for predictive draws and likelihoods.
         kernel : Kernel, optional
@@ -433,40 +474,7 @@ class Posterior:
         Raises
         ------
         ValueError
-            If the file is truncated or something else, or was made with another kernel.
+            If the file is damaged, unfinished or something else, was made with another kernel, or
+            the energies of the last draws are not what they were: of another model or other data.
         """
-        names = (
-            "samples",
-            "sample_stats",
-            "accumulated",
-            "observed",
-            "constant",
-            "position",
-            "seconds",
-            "num_gradients",
-            "tuning",
-        )
-        content = load_checkpoint(Path(path), "a posterior", {}, (*names, "continuation"))
-        fields = {name: content[name] for name in names}
-        fields["accumulated"] = moments_from_dict(content["accumulated"])
-        going_on = content["continuation"]
-        continuation = None
-        if going_on is not None and kernel is not None:
-            if going_on["kernel"] != repr(kernel):
-                raise ValueError(
-                    f"kernel must be the one that the draws were made with, {going_on['kernel']}, "
-                    f"got {kernel!r}"
-                )
-            if potential is not None:
-                continuation = Plan(
-                    potential,
-                    kernel,
-                    start=going_on["state"]["position"].transpose(0, 1),
-                    warmup_steps=0,
-                    num_samples=fields["position"].shape[1],
-                    accumulate=accumulate or {},
-                    chosen=Chosen.of(potential),
-                    moments=fields["accumulated"],
-                    **{name: going_on[name] for name in _CONTINUED},
-                )
-        return Posterior(**fields, potential=potential, continuation=continuation)
+        return Posterior(**_load(Path(path), potential, kernel, accumulate))

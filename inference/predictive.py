@@ -1,6 +1,6 @@
 """Draws of the data from posterior draws of the latents."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -47,15 +47,71 @@ def predicted(potential: Potential, position: Tensor, seed: int) -> dict[str, Te
     seed : int
         Reproduces the draws.
     """
+    return gathered(_by_site(potential, Potential.predict, position, seed))
 
-    def draw(some: Tensor, block_seed: int) -> dict[str, Tensor]:
-        copies = potential.on(potential.data.repeat(len(some)))
-        found = copies.predict(some.flatten(0, 1), block_seed)
+
+def likelihoods(potential: Potential, position: Tensor) -> dict[str, Tensor]:
+    """Return ``log p(y | z)`` of each observed site at positions (draws, n, d): (draws, n), nats.
+
+    Parameters
+    ----------
+    potential : Potential
+        Of the n examples.
+    position : Tensor
+        Unconstrained latents.
+    """
+
+    def likelihood(copies: Potential, some: Tensor, seed: int) -> dict[str, Tensor]:
+        return copies.log_likelihoods(some)
+
+    return gathered(_by_site(potential, likelihood, position, 0))
+
+
+def deterministic(potential: Potential, position: Tensor) -> Iterator[dict[str, Tensor]]:
+    """Return what deterministic sites are at positions (draws, n, d), of some draws at a time.
+
+    Parameters
+    ----------
+    potential : Potential
+        Of the n examples.
+    position : Tensor
+        Unconstrained latents.
+
+    Returns
+    -------
+    iterator of dict of Tensor
+        By site name, (some draws, n, ...).
+    """
+
+    def values(copies: Potential, some: Tensor, seed: int) -> dict[str, Tensor]:
+        return copies.deterministic(some)
+
+    return _by_site(potential, values, position, 0)
+
+
+def _by_site(
+    potential: Potential,
+    function: Callable[[Potential, Tensor, int], dict[str, Tensor]],
+    position: Tensor,
+    seed: int,
+) -> Iterator[dict[str, Tensor]]:
+    """Yield a function of potential and rows, by site, for some draws at a time."""
+
+    def of_rows(some: Tensor, block_seed: int) -> dict[str, Tensor]:
+        data = potential.data.repeat(len(some))
+        # Draws that lie in a file are not on the model's device.
+        some, copies = some.to(data.tensors()[0].device), potential.on(data)
+        with evaluation_mode(potential.model):
+            found = function(copies, some.flatten(0, 1), block_seed)
         return {name: value.unflatten(0, some.shape[:2]) for name, value in found.items()}
 
-    with evaluation_mode(potential.model):
-        blocks = _in_blocks(draw, position, seed)
-    return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
+    yield from _in_blocks(of_rows, position, seed)
+
+
+def gathered(blocks: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the blocks of some draws put together."""
+    parts = list(blocks)
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def imputed(potential: Potential, samples: Mapping[str, Tensor], seed: int) -> Tensor:
@@ -98,43 +154,11 @@ def imputed(potential: Potential, samples: Mapping[str, Tensor], seed: int) -> T
         drawn: Tensor = model.impute(latents=some, seed=block_seed, **given)
         return drawn
 
-    return torch.cat(_in_blocks(draw, latents, seed))
+    return torch.cat(list(_in_blocks(draw, latents, seed)))
 
 
-def _in_blocks(draw: Callable[[Tensor, int], T], draws: Tensor, seed: int) -> list[T]:
+def _in_blocks(draw: Callable[[Tensor, int], T], draws: Tensor, seed: int) -> Iterator[T]:
     size = max(1, DRAWN_AT_ONCE // draws.shape[1])
     # Seeds of different runs that lie side by side have no block in common.
-    return [draw(some, seed * 1_000_003 + number) for number, some in enumerate(draws.split(size))]
-
-
-def predictions_of(
-    potential: Potential, position: Tensor, count: int, seed: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return draws of the data and log-likelihoods at ``count`` draws of each chain.
-
-    Parameters
-    ----------
-    potential : Potential
-        Of n examples.
-    position : Tensor, (chains, draws, n, d)
-        Where the latents are.
-    count, seed : int
-        How many, evenly spread, and what reproduces the draws.
-    """
-    chains, draws, n, d = position.shape
-    chosen = torch.linspace(0, draws - 1, min(count, draws)).round().long().tolist()
-    copies = potential.on(potential.data.repeat(chains))
-    predictions: list[dict[str, Tensor]] = []
-    likelihoods: list[Tensor] = []
-    with evaluation_mode(copies.model):
-        for number, draw in enumerate(chosen):
-            flat = position[:, draw].reshape(chains * n, d)
-            predictions.append(copies.predict(flat, seed + number))
-            likelihoods.append(copies.log_likelihood(flat).reshape(chains, n))
-    predictive = {
-        name: torch.stack(
-            [one[name].reshape(chains, n, *one[name].shape[1:]) for one in predictions], 1
-        )
-        for name in predictions[0]
-    }
-    return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}
+    for number, some in enumerate(draws.split(size)):
+        yield draw(some, seed * 1_000_003 + number)

@@ -106,7 +106,9 @@ def sample_posterior(
         draws are the same up to rounding. By default all run at once.
     draws_file : path, optional
         A NetCDF file to keep the draws in instead of memory, for more draws than that holds.
-        ``xarray`` and ArviZ open it; the posterior's tensors are views of it.
+        ``xarray`` and ArviZ open it; the posterior's tensors are views of it. When sampling has
+        ended it has all that :meth:`Posterior.save` writes but deterministic sites, and
+        :meth:`Posterior.load` goes on from it.
     example_plate : str, optional
         Name of the plate over examples, where it is not the only one.
     shared : "sample", optional

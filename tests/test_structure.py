@@ -51,14 +51,17 @@ INFERENCE: dict[str, set[str]] = {
     "predictive": {"arguments", "potentials"},
     "binding": {"potentials", "speed"},
     "runs": {"arguments", "diagnostics", "kernels", "noise", "potentials", "speed", "warmup"},
+    "exported": {"arguments", "diagnostics", "potentials", "predictive", "runs"},
+    "saved": {"diagnostics", "kernels", "potentials", "runs", "speed"},
     "posterior": {
         "arguments",
         "diagnostics",
+        "exported",
         "kernels",
         "potentials",
         "predictive",
         "runs",
-        "speed",
+        "saved",
     },
     "sampling": {
         "arguments",

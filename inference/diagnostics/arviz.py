@@ -5,7 +5,7 @@ Nothing here needs torch, so that it can be tested with ArviZ 1.x alone.
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,131 @@ with warnings.catch_warnings():
     )
     import arviz as az
 
-__all__ = ["az", "to_arviz"]
+__all__ = ["Described", "az", "check_examples", "describe", "to_arviz"]
 
 # Asked by version: 1.x still answers to the name InferenceData, with a warning.
 _IS_0_X = int(az.__version__.split(".")[0]) < 1
 
 _SAMPLED = (
     "posterior",
+    "unconstrained_posterior",
     "posterior_predictive",
     "log_likelihood",
     "sample_stats",
     "prior",
     "prior_predictive",
 )
+
+_OF_US = ("sample_stats", "unconstrained_posterior")
+"""Groups whose variables have our names, not the model's."""
+
+AXES = ("chain", "draw", "example")
+
+Shape = tuple[int, ...]
+
+
+class Described(NamedTuple):
+    """A variable of a group.
+
+    Attributes
+    ----------
+    name : str
+        As ArviZ and files know it.
+    dims : tuple of str
+        Of all its dimensions; chain and draw are among them where it has them.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+
+
+def describe(
+    shapes: Mapping[str, Mapping[str, Shape]],
+    num_examples: int,
+    *,
+    coords: Mapping[str, Sequence[Any]] | None = None,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    example_labels: Sequence[Any] | None = None,
+) -> tuple[dict[str, dict[str, Described]], dict[str, dict[str, list[Any]]]]:
+    """Return what variables are called and of which dimensions, and each group's coordinates.
+
+    A site or an argument whose name is that of a dimension gets ``_site`` behind it, and ``/``
+    becomes a dot: neither can be in a file.
+
+    Parameters
+    ----------
+    shapes : mapping of mapping of tuple
+        Of the variables by group and by the model's names.
+    num_examples, coords, dims, example_labels
+        As for :func:`to_arviz`.
+
+    Raises
+    ------
+    ValueError
+        If labels, coordinates or dimensions do not fit.
+    """
+    labels = list(range(num_examples)) if example_labels is None else list(example_labels)
+    if len(labels) != num_examples:
+        raise ValueError(
+            f"example_labels must hold one label for each of the {num_examples} examples, got "
+            f"{len(labels)}"
+        )
+    events = {
+        group: {name: shape[len(_leading(group, shape)) :] for name, shape in variables.items()}
+        for group, variables in shapes.items()
+    }
+    names = _names(events, dims or {})
+    described: dict[str, dict[str, Described]] = {}
+    all_coords: dict[str, dict[str, list[Any]]] = {}
+    for group, variables in shapes.items():
+        described[group] = {}
+        known = {"example": labels, **{name: list(v) for name, v in (coords or {}).items()}}
+        used: dict[str, None] = {}
+        for name, shape in variables.items():
+            own = name if group in _OF_US else names[name]
+            # A likelihood bears the name of what was observed, but has one value an example.
+            given = None if group == "log_likelihood" else (dims or {}).get(name)
+            event = _event_dims(own, events[group][name], given, known)
+            described[group][name] = Described(own, (*_leading(group, shape), *event))
+            used |= dict.fromkeys(described[group][name].dims)
+        all_coords[group] = {dim: known[dim] for dim in used if dim in known}
+    return described, all_coords
+
+
+def _leading(group: str, shape: Shape) -> tuple[str, ...]:
+    """Return the first dimensions of a variable; what is frozen after warmup has no draws."""
+    return AXES if group in _SAMPLED and len(shape) >= 3 else AXES[2:]
+
+
+def _names(
+    events: Mapping[str, Mapping[str, Shape]], dims: Mapping[str, Sequence[str]]
+) -> dict[str, str]:
+    """Return names of variables that no dimension and no other variable has."""
+    most: dict[str, int] = {}
+    for group, variables in events.items():
+        for name, event in variables.items():
+            if group not in _OF_US:
+                most[name] = max(most.get(name, 0), len(event))
+    for variable, given in dims.items():
+        for dim in given:
+            if dim in AXES or dim in most or list(given).count(dim) > 1:
+                taken = "a variable" if dim in most else "another dimension"
+                raise ValueError(
+                    f"dims[{variable!r}] names a dimension {dim!r}, as {taken} is called: give it "
+                    "another name"
+                )
+    reserved = {*AXES, *(f"{name}_dim_{i}" for name, count in most.items() for i in range(count))}
+    found: dict[str, str] = {}
+    # Those that keep their names come first, so that no other can take one of them.
+    for name in sorted(most, key=lambda name: name in reserved or "/" in name):
+        own = name.replace("/", ".")
+        if own in reserved:
+            own += "_site"
+        while own in found.values() or own in reserved:
+            own += "_"
+        found[name] = own
+        reserved |= {f"{own}_dim_{i}" for i in range(most[name])}
+    return found
 
 
 def to_arviz(
@@ -58,35 +170,34 @@ def to_arviz(
     ValueError
         If an example does not exist, or labels or names do not fit.
     """
-    labels = list(range(num_examples)) if example_labels is None else list(example_labels)
-    if len(labels) != num_examples:
-        raise ValueError(
-            f"example_labels must hold one label for each of the {num_examples} examples, got "
-            f"{len(labels)}"
-        )
-    chosen = list(range(num_examples)) if examples is None else list(examples)
-    for example in chosen:
-        if not 0 <= example < num_examples:
-            raise ValueError(f"examples must lie between 0 and {num_examples - 1}, got {example}")
+    shapes = {
+        group: {name: value.shape for name, value in variables.items()}
+        for group, variables in groups.items()
+    }
+    described, all_coords = describe(
+        shapes, num_examples, coords=coords, dims=dims, example_labels=example_labels
+    )
+    chosen = check_examples(examples, num_examples)
     single = examples is not None and len(chosen) == 1
-    all_coords: dict[str, Any] = dict(coords or {})
-    if not single:
-        all_coords["example"] = [labels[example] for example in chosen]
     parts = {}
     for group, variables in groups.items():
-        axis = 2 if group in _SAMPLED else 0
         arrays: dict[str, np.ndarray[Any, Any]] = {}
         names: dict[str, list[str]] = {}
         for name, value in variables.items():
+            known = described[group][name]
+            axis = known.dims.index("example")
             array = np.take(value, chosen, axis=axis)
-            arrays[name] = array.squeeze(axis) if single else array
-            # A likelihood bears the name of what was observed, but has one value an example.
-            given = None if group == "log_likelihood" else (dims or {}).get(name)
-            event = _event_dims(name, array.shape[axis + 1 :], given, all_coords)
-            names[name] = event if single else ["example", *event]
-        used = {dimension for found in names.values() for dimension in found}
-        used_coords = {key: all_coords[key] for key in all_coords if key in used}
-        parts[group] = _group(group, arrays, names, used_coords)
+            arrays[known.name] = array.squeeze(axis) if single else array
+            left = [dim for dim in known.dims if dim not in ("chain", "draw")]
+            names[known.name] = left[1:] if single else left
+        of_group = all_coords[group]
+        if single:
+            of_group.pop("example", None)
+        elif "example" in of_group:
+            of_group["example"] = [of_group["example"][example] for example in chosen]
+        for axis_name in ("chain", "draw"):
+            of_group.pop(axis_name, None)
+        parts[group] = _group(group, arrays, names, of_group)
     if _IS_0_X:
         return az.concat(*parts.values())
     tree = parts["posterior"]
@@ -96,11 +207,17 @@ def to_arviz(
     return tree
 
 
+def check_examples(examples: Sequence[int] | None, num_examples: int) -> list[int]:
+    """Return which examples are meant, all by default, or raise ValueError if there is no such."""
+    chosen = list(range(num_examples)) if examples is None else list(examples)
+    for example in chosen:
+        if not 0 <= example < num_examples:
+            raise ValueError(f"examples must lie between 0 and {num_examples - 1}, got {example}")
+    return chosen
+
+
 def _event_dims(
-    name: str,
-    shape: tuple[int, ...],
-    given: Sequence[str] | None,
-    coords: dict[str, Any],
+    name: str, shape: Shape, given: Sequence[str] | None, coords: dict[str, list[Any]]
 ) -> list[str]:
     """Return the names of a variable's last dimensions, and give each a coordinate."""
     if given is not None and len(given) != len(shape):

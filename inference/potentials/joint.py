@@ -6,7 +6,7 @@ that cannot follow it (a value read into Python, an operation without a rule), o
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -20,11 +20,15 @@ from .trace import (
     LogDensity,
     Model,
     evaluation_mode,
+    is_deterministic,
     layout_of,
     log_density,
     recorded,
     seeded,
 )
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 SAME = 1e-3
 """Relative difference of log densities and gradients beyond which ``vmap`` is not believed."""
@@ -36,7 +40,7 @@ def is_global(model: Model, data: ExampleData) -> bool:
         sites = recorded(model, data)
     except Exception:  # whatever a user's model does with data that it is not meant for
         return False
-    latents = [site for site in sites if not site["is_observed"]]
+    latents = [site for site in sites if not (site["is_observed"] or is_deterministic(site))]
     return bool(latents) and not any(site["cond_indep_stack"] for site in latents)
 
 
@@ -51,9 +55,10 @@ def read_joint(model: Model, data: ExampleData) -> Layout:
     """
     sites = recorded(model, data)
     for site in sites:
-        _check_site(site)
+        if not is_deterministic(site):
+            _check_site(site)
     layout = layout_of(sites, None, model, data)
-    dtype = next(site["value"].dtype for site in sites if not site["is_observed"])
+    dtype = next(site["value"].dtype for site in sites if site["name"] == layout.sites[0].name)
     return replace(layout, is_batched=_runs_batched(model, data, layout, dtype))
 
 
@@ -111,32 +116,36 @@ def density_of(
     The distributions of the sites are not among it: each chain has its own.
     """
 
-    def at(row: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    def at(row: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor], dict[str, Tensor]]:
         density = log_density(model, data, layout, row)
-        return density.prior, density.likelihood, density.values
+        return density.prior, density.likelihood, density.values, density.by_site
 
     found = LogDensity(layout, position)
-    found.prior, found.likelihood, found.values = over_chains(at, position, layout.is_batched)
+    found.prior, found.likelihood, found.values, found.by_site = over_chains(
+        at, position, layout.is_batched
+    )
     return found
 
 
-def over_chains(function: Callable[[Any], Any], chains: Any, is_batched: bool) -> Any:
+def over_chains(function: Callable[[A], B], chains: A, is_batched: bool) -> B:
     """Return what a function gives for each chain, stacked: of tensors in tuples and dicts.
 
     Random numbers drawn in it are each chain's own.
     """
     if is_batched:
-        return torch.func.vmap(function, randomness="different")(chains)
+        batched: B = torch.func.vmap(function, randomness="different")(chains)
+        return batched
     leaves, form = pytree.tree_flatten(chains)
     results = [
         function(pytree.tree_unflatten(list(row), form)) for row in zip(*leaves, strict=True)
     ]
     flat = [pytree.tree_flatten(result) for result in results]
-    stacked = [torch.stack(parts) for parts in zip(*(found for found, _ in flat), strict=True)]
-    return pytree.tree_unflatten(stacked, flat[0][1])
+    parts = zip(*(found for found, _ in flat), strict=True)
+    stacked: B = pytree.tree_unflatten([torch.stack(part) for part in parts], flat[0][1])
+    return stacked
 
 
-def tried_over_chains(function: Callable[[Any], Any], chains: Any, is_batched: bool) -> Any:
+def tried_over_chains(function: Callable[[A], B], chains: A, is_batched: bool) -> B:
     """Return what :func:`over_chains` does, one chain after the other where ``vmap`` fails.
 
     For what is done once in a while: draws of data have operations that densities have not.

@@ -34,11 +34,28 @@ def keywords(
 
 def _taken(model: Model) -> set[str] | None:
     """Return the names of a model's keyword arguments, None where it may take any."""
-    try:
-        function = model.forward if isinstance(model, nn.Module) else model
-        parameters = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return None
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+    parameters = _parameters(model)
+    if parameters is None or any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+
+
+def positional_names(model: Model, count: int) -> list[str]:
+    """Return what a model calls its first arguments: data_0, data_1, ... where it does not."""
+    named = [
+        p.name
+        for p in _parameters(model) or []
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return [*named, *(f"data_{i}" for i in range(len(named), count))][:count]
+
+
+def _parameters(model: Model) -> list[inspect.Parameter] | None:
+    try:
+        function: Any = model.forward if isinstance(model, nn.Module) else model
+        # What Pyro's handlers make of a function does not say what it takes.
+        while hasattr(function, "fn") and hasattr(function, "msngr"):
+            function = function.fn
+        return list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return None

@@ -59,9 +59,9 @@ def filled(site: Any, value: Tensor) -> Tensor:
     return torch.where(~cells & value.isnan(), _possible(fn.support, value), value)
 
 
-def with_hidden(site: Any) -> Tensor:
-    """Return an observed value with NaN for what a mask leaves out."""
-    value: Tensor = site["value"].detach()
+def with_hidden(site: Any, given: Tensor | None = None) -> Tensor:
+    """Return an observed value, or what was given as it, with NaN for what a mask leaves out."""
+    value: Tensor = site["value"].detach() if given is None else given
     fn, mask = unmasked(site)
     if not isinstance(mask, Tensor) or not value.is_floating_point():
         return value

@@ -1,9 +1,9 @@
 """The posterior of each example's latents as a potential energy on a flat tensor."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -166,6 +166,11 @@ class Potential:
             likelihood: Tensor = self.density(position).likelihood
         return likelihood
 
+    def log_likelihoods(self, position: Float[Tensor, "n d"]) -> dict[str, Float[Tensor, " n"]]:
+        """Return the terms of :meth:`log_likelihood` by observed site."""
+        with torch.no_grad():
+            return dict(self.density(position).by_site)
+
     def density(self, position: Float[Tensor, "n d"]) -> LogDensity:
         """Run the model at a position and return what its sites' densities are.
 
@@ -265,16 +270,8 @@ class Potential:
                 f"{sorted(latents)}"
             )
 
-        def unconstrained(values: Mapping[str, Tensor]) -> list[Tensor]:
-            handler = Substitute(values)
-            run(self.model, self.data, handler)
-            return [handler.unconstrained[site.name] for site in self.layout.sites]
-
-        with torch.no_grad():
-            if self.layout.is_joint:
-                parts = tried_over_chains(unconstrained, dict(latents), self.layout.is_batched)
-            else:
-                parts = unconstrained(latents)
+        found = self._substituted(latents, lambda handler: handler.unconstrained)
+        parts = [found[site.name] for site in self.layout.sites]
         return torch.cat([part.reshape(self.num_examples, -1) for part in parts], 1)
 
     def unflatten(self, position: Float[Tensor, "n d"]) -> dict[str, Tensor]:
@@ -293,30 +290,51 @@ class Potential:
 
     def predict(self, position: Float[Tensor, "n d"], seed: int) -> dict[str, Tensor]:
         """Return one draw of each observed site given the latents, missing cells included."""
-
-        def draw(latents: Mapping[str, Tensor]) -> dict[str, Tensor]:
-            handler = Substitute(latents, predict=True)
-            run(self.model, self.data, handler)
-            return handler.predicted
-
         latents = self.unflatten(position)
-        with torch.no_grad(), seeded(seed):
+        with seeded(seed):
+            return self._substituted(latents, lambda handler: handler.predicted, predict=True)
+
+    def deterministic(self, position: Float[Tensor, "n d"]) -> dict[str, Tensor]:
+        """Return what deterministic sites, reparameterised latents among them, are: (n, ...)."""
+        latents, names = self.unflatten(position), self.layout.deterministic
+        with seeded(0):
+            return self._substituted(
+                latents, lambda handler: handler.deterministic, deterministic=names
+            )
+
+    def _substituted(
+        self,
+        latents: Mapping[str, Tensor],
+        kept: Callable[[Substitute], dict[str, Tensor]],
+        **of_handler: Any,
+    ) -> dict[str, Tensor]:
+        """Run the model at constrained latents, (n, ...), and return what the handler keeps."""
+
+        def at(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            handler = Substitute(values, **of_handler)
+            run(self.model, self.data, handler)
+            return kept(handler)
+
+        with torch.no_grad():
             if self.layout.is_joint:
-                drawn: dict[str, Tensor] = tried_over_chains(draw, latents, self.layout.is_batched)
-                return drawn
-            return draw(latents)
+                return tried_over_chains(at, dict(latents), self.layout.is_batched)
+            return at(dict(latents))
 
     def draw_prior(self, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return one draw of the latents from the prior and of the observed sites given it."""
-        observed = Substitute({}, predict=True)
+        """Return one draw of all latents from the prior and of the observed sites given it.
+
+        Deterministic sites are among the latents.
+        """
+        observed = Substitute({}, predict=True, deterministic=self.layout.deterministic)
         record = Record()
         with torch.no_grad(), seeded(seed), record:
             run(self.model, self.data, observed)
         names = {site.name for site in self.layout.sites}
         drawn = {site["name"]: site["value"] for site in record.sites if site["name"] in names}
+        found = {**drawn, **observed.deterministic}
         if self.layout.is_joint:
-            return _one_example(drawn), _one_example(observed.predicted)
-        return drawn, observed.predicted
+            return _one_example(found), _one_example(observed.predicted)
+        return found, observed.predicted
 
 
 def _one_example(values: Mapping[str, Tensor]) -> dict[str, Tensor]:

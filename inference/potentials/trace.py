@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import ImproperUniform
+from pyro.distributions import Delta, ImproperUniform, MaskedDistribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
@@ -59,7 +59,7 @@ class LatentSite(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each latent site lies in the flat position, and what is observed.
+    """Where each latent site lies in the flat position, what is observed, what follows from them.
 
     Attributes
     ----------
@@ -71,12 +71,16 @@ class Layout:
         Names of the observed sites.
     is_batched : bool
         Whether the chains of joint sites are evaluated at once; else one after the other.
+    deterministic : tuple of str
+        Names of the sites that are functions of others; of a plate's, those that lead with the
+        example.
     """
 
     plate: str | None
     sites: tuple[LatentSite, ...]
     observed: tuple[str, ...]
     is_batched: bool = True
+    deterministic: tuple[str, ...] = ()
 
     @property
     def is_joint(self) -> bool:
@@ -134,6 +138,20 @@ class _NothingHiddenDrawn(Messenger):
         msg["value"], msg["done"] = msg["args"][0], True
 
 
+def is_deterministic(site: Mapping[str, Any]) -> bool:
+    """Return whether a site is a function of others: ``pyro.deterministic``, or reparameterised.
+
+    A reparameterised latent is a point mass without a density at what its auxiliary sites give.
+    """
+    if site["infer"].get("_deterministic") or not site["is_observed"]:
+        return bool(site["infer"].get("_deterministic"))
+    fn, is_masked = site["fn"], False
+    while hasattr(fn, "base_dist"):
+        is_masked = is_masked or (isinstance(fn, MaskedDistribution) and fn._mask is False)
+        fn = fn.base_dist
+    return is_masked and isinstance(fn, Delta)
+
+
 class Record(_NothingHiddenDrawn):
     """Keep every sample site's message, in order."""
 
@@ -182,7 +200,8 @@ def read_layout(model: Model, data: ExampleData, example_plate: str | None = Non
         raise of_plate(error, data.num_examples) from error
     plate = find_plate(sites, data.num_examples, example_plate)
     for site in sites:
-        check_site(site, plate)
+        if not is_deterministic(site):
+            check_site(site, plate)
     return layout_of(sites, plate, model, data)
 
 
@@ -191,11 +210,11 @@ def recorded(model: Model, data: ExampleData) -> list[dict[str, Any]]:
     record = Record()
     with torch.no_grad(), seeded(0), evaluation_mode(model), pyro.validation_enabled(True), record:
         model(*data.args, **data.kwargs)
-    return [site for site in record.sites if not site["infer"].get("_deterministic")]
+    return record.sites
 
 
 def layout_of(
-    sites: list[dict[str, Any]], plate: str | None, model: Model, data: ExampleData
+    recorded: list[dict[str, Any]], plate: str | None, model: Model, data: ExampleData
 ) -> Layout:
     """Return the layout of a model's sites, by example of a plate or as they are without one.
 
@@ -204,6 +223,7 @@ def layout_of(
     ValueError
         If none is latent.
     """
+    sites = [site for site in recorded if not is_deterministic(site)]
     latents: list[LatentSite] = []
     observed: list[str] = []
     start = 0
@@ -222,9 +242,20 @@ def layout_of(
     if not latents:
         where = "" if plate is None else f" in plate {plate!r}"
         raise ValueError(f"the model has no latent sample site{where}: there is nothing to infer")
-    layout = Layout(plate, tuple(latents), tuple(observed))
+    following = tuple(
+        site["name"]
+        for site in recorded
+        if is_deterministic(site) and (plate is None or _leads_with(site, plate, data.num_examples))
+    )
+    layout = Layout(plate, tuple(latents), tuple(observed), deterministic=following)
     masked = {s["name"]: s for s in sites if not s["is_observed"] and is_masked(s)}
     return _with_partial(layout, masked, model, data) if masked else layout
+
+
+def _leads_with(site: Mapping[str, Any], plate: str, num_examples: int) -> bool:
+    return any(frame.name == plate for frame in site["cond_indep_stack"]) and bool(
+        site["value"].shape[:1] == (num_examples,)
+    )
 
 
 def _with_partial(
@@ -259,9 +290,9 @@ class LogDensity(_NothingHiddenDrawn):
     """Run a model at given unconstrained latents and gather its log density.
 
     After the run ``prior`` and ``likelihood`` hold log densities (n,), in nats, the prior's with
-    the log-Jacobian of the transform; ``values`` the constrained latents, ``fns`` the observed
-    sites' distributions with their scale and mask. At a position (d,), of a whole model, sites are
-    as they stand in it and log densities are numbers.
+    the log-Jacobian of the transform, ``by_site`` the terms of the likelihood; ``values`` the
+    constrained latents, ``fns`` the observed sites' distributions with their scale and mask. At a
+    position (d,), of a whole model, sites are as they stand in it and log densities are numbers.
     """
 
     def __init__(self, layout: Layout, position: Tensor) -> None:
@@ -269,6 +300,7 @@ class LogDensity(_NothingHiddenDrawn):
         self.prior: Tensor = position.new_zeros(position.shape[:-1])
         self.likelihood: Tensor = position.new_zeros(position.shape[:-1])
         self.values: dict[str, Tensor] = {}
+        self.by_site: dict[str, Tensor] = {}
         self.fns: dict[str, tuple[Any, Any, Any]] = {}
         self._partial: dict[str, tuple[Tensor, Tensor | None]] = {}
         self._position = position
@@ -298,7 +330,7 @@ class LogDensity(_NothingHiddenDrawn):
         msg["done"] = True
 
     def _pyro_post_sample(self, msg: Any) -> None:
-        if isinstance(msg["fn"], _Subsample) or msg["infer"].get("_deterministic"):
+        if isinstance(msg["fn"], _Subsample) or is_deterministic(msg):
             return
         if msg["name"] in self._partial:
             unconstrained, jacobian = self._partial[msg["name"]]
@@ -314,7 +346,8 @@ class LogDensity(_NothingHiddenDrawn):
         if msg["name"] in self._latents:
             self.prior = self.prior + self._per_example(log_prob)
         elif msg["is_observed"]:
-            self.likelihood = self.likelihood + self._per_example(log_prob)
+            self.by_site[msg["name"]] = self._per_example(log_prob)
+            self.likelihood = self.likelihood + self.by_site[msg["name"]]
             self.fns[msg["name"]] = (msg["fn"], msg["scale"], msg["mask"])
         else:
             raise _changing(msg["name"])
@@ -350,14 +383,22 @@ class Substitute(_NothingHiddenDrawn):
     """Run a model at given constrained latents.
 
     Records each one's unconstrained value in ``unconstrained`` with the map to it in ``transforms``
-    and, where ``predict`` is set, draws the observed sites afresh into ``predicted``.
+    and, where ``predict`` is set, draws the observed sites afresh into ``predicted``. What sites
+    of the names ``deterministic`` are is kept under that name.
     """
 
-    def __init__(self, values: Mapping[str, Tensor], predict: bool = False) -> None:
+    def __init__(
+        self,
+        values: Mapping[str, Tensor],
+        predict: bool = False,
+        deterministic: tuple[str, ...] = (),
+    ) -> None:
         super().__init__()
         self.unconstrained: dict[str, Tensor] = {}
         self.transforms: dict[str, Transform] = {}
         self.predicted: dict[str, Tensor] = {}
+        self.deterministic: dict[str, Tensor] = {}
+        self._names = deterministic
         self._values = values
         self._predict = predict
 
@@ -368,10 +409,14 @@ class Substitute(_NothingHiddenDrawn):
             transform = biject_to(msg["fn"].support).inv
             self.transforms[msg["name"]] = transform
             self.unconstrained[msg["name"]] = transform(msg["value"])
-        elif self._predict and msg["is_observed"] and not msg["infer"].get("_deterministic"):
+        elif self._predict and msg["is_observed"] and not is_deterministic(msg):
             msg["value"] = msg["fn"].sample()
             msg["done"] = True
             self.predicted[msg["name"]] = msg["value"]
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if msg["name"] in self._names:
+            self.deterministic[msg["name"]] = msg["value"]
 
 
 def run(model: Model, data: ExampleData, handler: Messenger) -> None:

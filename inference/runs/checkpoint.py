@@ -13,7 +13,7 @@ from torch import Tensor
 from ..arguments import checked_seed
 from .files import delete_unfinished, is_whole, write_whole
 
-FORMAT = 4
+FORMAT = 5
 """Of what checkpoints hold; a file of another is refused, there is no conversion."""
 
 
@@ -81,6 +81,35 @@ def load_checkpoint(
         If the file is damaged, truncated, of another kind or of other work, or lacks an entry.
     """
     content, has_checksum = _read(path)
+    return checked(path, content, has_checksum, kind, identity, required)
+
+
+def checked(
+    path: Path,
+    content: Any,
+    has_checksum: bool,
+    kind: str,
+    identity: Mapping[str, Any],
+    required: tuple[str, ...],
+) -> dict[str, Any]:
+    """Return what a file holds that has been read.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_checkpoint`.
+    """
+    if not isinstance(content, dict) or not {"format", "kind"} <= content.keys():
+        raise ValueError(
+            f"{str(path)!r} is not a checkpoint of explainaway, it holds "
+            f"{type(content).__name__}: give another file"
+        )
+    if content["format"] != FORMAT:
+        raise ValueError(
+            f"checkpoint {str(path)!r} has format {content['format']}, this version of "
+            f"explainaway reads format {FORMAT}: go on with the version that wrote it, or delete "
+            "it to start afresh"
+        )
     if content.get("kind") != kind:
         raise ValueError(
             f"checkpoint {str(path)!r} is one of {content['kind']}, not one of {kind}: give "
@@ -104,13 +133,13 @@ def load_checkpoint(
     return dict(content)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], bool]:
-    """Return what a file of ours holds, and whether a checksum vouches for it.
+def _read(path: Path) -> tuple[Any, bool]:
+    """Return what a file holds, and whether a checksum vouches for it.
 
     Raises
     ------
     ValueError
-        If it cannot be read or is something else; the message says which.
+        If it cannot be read.
     """
     try:
         whole, content = is_whole(path), None
@@ -132,17 +161,6 @@ def _read(path: Path) -> tuple[dict[str, Any], bool]:
         raise ValueError(
             f"checkpoint {str(path)!r} is damaged: its checksum is not that of its content; take "
             "an older copy of it, or delete it to start afresh"
-        )
-    if not isinstance(content, dict) or not {"format", "kind"} <= content.keys():
-        raise ValueError(
-            f"{str(path)!r} is not a checkpoint of explainaway, it holds "
-            f"{type(content).__name__}: give another file"
-        )
-    if content["format"] != FORMAT:
-        raise ValueError(
-            f"checkpoint {str(path)!r} has format {content['format']}, this version of "
-            f"explainaway reads format {FORMAT}: go on with the version that wrote it, or delete "
-            "it to start afresh"
         )
     return content, whole is not None
 

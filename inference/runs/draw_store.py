@@ -1,13 +1,10 @@
 """Where draws are kept: in memory, or in a NetCDF file that is mapped into memory."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import h5netcdf
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,13 +13,9 @@ from ..potentials.potential import Potential
 from .checkpoint import check_new_file
 from .chunk_run import STATS
 from .files import make_room, new_file
-
-_DTYPES = {torch.float32: np.float32, torch.float64: np.float64, torch.uint8: np.uint8}
-
-
-_OVERHEAD = 2**16
-"""Bytes that the names and dimensions of a NetCDF file take, and some more."""
-
+from .given_data import split_data
+from .netcdf import make, mapped
+from .posterior_file import FileLayout, reopen
 
 _ROWS_AT_ONCE = 1024
 """Draws of a whole model that are constrained at once."""
@@ -40,9 +33,11 @@ class DrawStore(NamedTuple):
     samples_are_views : bool
         Whether ``samples`` show ``position``; else they have to be filled from it.
     stats : dict of Tensor
-        Statistics of the draws, (chains, draws, n); ``diverging`` is 0 or 1.
+        Statistics of the draws, (chains, draws, n).
     path : Path or None
         The file that they lie in.
+    layout : FileLayout or None
+        What is in it.
     """
 
     position: Tensor
@@ -50,6 +45,7 @@ class DrawStore(NamedTuple):
     samples_are_views: bool
     stats: dict[str, Tensor]
     path: Path | None
+    layout: FileLayout | None = None
 
     def buffers(self, examples: slice) -> dict[str, Tensor]:
         """Return what a run over some of the examples fills."""
@@ -116,35 +112,59 @@ def allocate(
     dtype = next(iter(latents.values())).dtype
     sites = potential.layout.sites
     in_place = len(sites) == 1 and sites[0].is_real
-    variables = {
-        f"posterior/{name}": ((*shape, *value.shape[1:]), dtype) for name, value in latents.items()
+    groups = {
+        "posterior": {name: ((*shape, *value.shape[1:]), dtype) for name, value in latents.items()},
+        "unconstrained_posterior": {} if in_place else {"position": ((*shape, d), dtype)},
+        "sample_stats": {
+            name: (shape, torch.bool if name == "diverging" else dtype) for name in STATS
+        },
     }
-    if not in_place:
-        variables["unconstrained_posterior/position"] = ((*shape, d), dtype)
-    for name in STATS:
-        kind = torch.uint8 if name == "diverging" else dtype
-        variables[f"sample_stats/{name}"] = (shape, kind)
     views = in_place or (path is None and all(site.is_real for site in sites))
+    layout = None
     if path is None:
+        device = next(iter(latents.values())).device
         held = {
-            name: torch.empty(size, dtype=kind, device=next(iter(latents.values())).device)
+            (group, name): torch.empty(size, dtype=kind, device=device)
+            for group, variables in groups.items()
             for name, (size, kind) in variables.items()
-            if in_place or not (views and name.startswith("posterior/"))
+            if in_place or not (views and group == "posterior")
         }
     else:
-        held = _map(path, variables, unfinished)
-    name = f"posterior/{sites[0].name}" if in_place else "unconstrained_posterior/position"
-    position = held[name].reshape(*shape, d)
+        layout = FileLayout.of({**groups, **_beside_draws(potential, dtype, groups)}, n)
+        tensors = _map(path, layout, unfinished)
+        held = {
+            (group, name): tensors[layout.paths[group][name]]
+            for group, variables in groups.items()
+            for name in variables
+        }
+    of_position = (
+        ("posterior", sites[0].name) if in_place else ("unconstrained_posterior", "position")
+    )
+    position = held[of_position].reshape(*shape, d)
     samples = {
         site.name: (
             position[..., site.start : site.stop].reshape(*shape, *site.shape)
             if views
-            else held[f"posterior/{site.name}"]
+            else held["posterior", site.name]
         )
         for site in sites
     }
-    stats = {name: held[f"sample_stats/{name}"] for name in STATS}
-    return DrawStore(position, samples, views, stats, path)
+    stats = {name: held["sample_stats", name] for name in STATS}
+    return DrawStore(position, samples, views, stats, path, layout)
+
+
+def _beside_draws(
+    potential: Potential, dtype: torch.dtype, groups: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return what a file holds beside what sampling writes into it, and the statistics again."""
+    observed, constant = split_data(potential)
+    shape, _ = groups["sample_stats"]["lp"]
+    more = {"energy": (shape, dtype), "step_size": (shape[2:], dtype)}
+    return {
+        "sample_stats": {**groups["sample_stats"], **more},
+        "observed_data": {name: (tuple(v.shape), v.dtype) for name, v in observed.items()},
+        "constant_data": {name: (tuple(v.shape), v.dtype) for name, v in constant.items()},
+    }
 
 
 def fill_samples(store: DrawStore, potential: Potential, chunks: Sequence[slice]) -> None:
@@ -167,68 +187,15 @@ def fill_samples(store: DrawStore, potential: Potential, chunks: Sequence[slice]
             columns.copy_(wrapped(columns))
 
 
-def _map(
-    path: Path, variables: Mapping[str, tuple[tuple[int, ...], torch.dtype]], unfinished: bool
-) -> dict[str, Tensor]:
+def _map(path: Path, layout: FileLayout, unfinished: bool) -> dict[str, Tensor]:
     """Return the variables of a NetCDF file as tensors that share its bytes."""
     if not path.exists():
-        new_file(path, lambda new: _make(new, path, variables), unfinished)
-    places = {}
-    try:
-        opened = h5netcdf.File(path, "r")
-    except OSError as error:
-        raise ValueError(
-            f"draws_file {str(path)!r} is not a NetCDF file, or it is damaged: give another file, "
-            "or delete it and the checkpoint to start afresh"
-        ) from error
-    with opened as file:
-        for name, (shape, dtype) in variables.items():
-            variable = _find(file, name)
-            kind = _DTYPES[dtype]
-            if variable is None or variable.shape != shape or variable.dtype != kind:
-                found = "nothing" if variable is None else f"{variable.shape} {variable.dtype}"
-                raise ValueError(
-                    f"draws_file {str(path)!r} exists and is of other work: its {name} is {found}, "
-                    f"here it is {shape} {np.dtype(kind)}. Give another file, or delete this one"
-                )
-            places[name] = variable._h5ds.id.get_offset()
+
+        def take(new: Path, num_bytes: int) -> None:
+            make_room(new, num_bytes, "draws_file", path)
+
+        new_file(path, lambda new: make(new, layout.variables, layout.coords, take), unfinished)
     return {
-        name: torch.from_numpy(
-            np.memmap(path, _DTYPES[dtype], mode="r+", offset=places[name], shape=shape)
-        )
-        for name, (shape, dtype) in variables.items()
+        name: mapped(path, place, layout.variables[name], "r+")
+        for name, place in reopen(path, layout).items()
     }
-
-
-def _make(
-    new: Path, path: Path, variables: Mapping[str, tuple[tuple[int, ...], torch.dtype]]
-) -> None:
-    """Make a file that will lie at a path, all its blocks taken from the disk."""
-    size = sum(math.prod(shape) * dtype.itemsize for shape, dtype in variables.values())
-    # Before HDF5 writes, which does not survive a full disk, and again when it has laid all out.
-    make_room(new, size + _OVERHEAD, "draws_file", path)
-    with h5netcdf.File(new, "w") as file:
-        for name, (shape, dtype) in variables.items():
-            _create(file, name, shape, dtype)
-    make_room(new, new.stat().st_size, "draws_file", path)
-
-
-def _find(file: h5netcdf.File, name: str) -> h5netcdf.Variable | None:
-    group, variable = name.split("/")
-    if group not in file.groups or variable not in file.groups[group].variables:
-        return None
-    return file.groups[group].variables[variable]
-
-
-def _create(file: h5netcdf.File, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    group_name, variable_name = name.split("/")
-    group = file.groups[group_name] if group_name in file.groups else file.create_group(group_name)
-    dims = ["chain", "draw", "example"]
-    dims += [f"{variable_name}_dim_{i}" for i in range(len(shape) - 3)]
-    for dim, size in zip(dims, shape, strict=True):
-        if dim not in group.dimensions:
-            group.dimensions[dim] = size
-            group.create_variable(dim, (dim,), np.int64)[...] = np.arange(size)
-    variable = group.create_variable(variable_name, tuple(dims), _DTYPES[dtype])
-    # Writing one value makes HDF5 lay out the whole variable, in one piece.
-    variable[(0,) * len(shape)] = 0

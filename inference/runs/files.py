@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 MARK = b"\nexplainaway blake2b "
-"""Before the checksum of all that comes before; readers of zip files pass over it."""
+"""Before the checksum of all that comes before; readers of zip and HDF5 files pass over it."""
 
-_SIZE = len(MARK) + 64 + 1
+CHECKSUM_BYTES = len(MARK) + 64 + 1
 _PIECE = 2**24
 
 
@@ -49,23 +49,46 @@ def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
     OSError
         If it cannot be written; what was there before is as it was.
     """
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        through = _Digesting(file)
+        write(through)  # type: ignore[arg-type]
+        if through.error is not None:
+            raise through.error
+        _finish(file, through.digest.hexdigest())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield an empty file beside a path that is moved there in the end.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before is as it was.
+    """
     with temporary_beside(path) as temporary:
         try:
-            with temporary.open("wb") as file:
-                through = _Digesting(file)
-                write(through)  # type: ignore[arg-type]
-                if through.error is not None:
-                    raise through.error
-                file.write(MARK + through.digest.hexdigest().encode() + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"{error.strerror}: {str(path)!r} could not be written; what was there before is "
-                "as it was",
+                f"{error.strerror or error}: {str(path)!r} could not be written; what was there "
+                "before is as it was",
             ) from error
         temporary.replace(path)
+
+
+def add_checksum(path: Path) -> None:
+    """Add the checksum of all that is in a file."""
+    with path.open("r+b") as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=32))
+        _finish(file, digest.hexdigest())
+
+
+def _finish(file: BinaryIO, digest: str) -> None:
+    file.write(MARK + digest.encode() + b"\n")
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def is_whole(path: Path) -> bool | None:
@@ -78,7 +101,7 @@ def is_whole(path: Path) -> bool | None:
     """
     digest = hashlib.blake2b(digest_size=32)
     with path.open("rb") as file:
-        left = file.seek(0, os.SEEK_END) - _SIZE
+        left = file.seek(0, os.SEEK_END) - CHECKSUM_BYTES
         if left < 0:
             return None
         file.seek(left)
@@ -143,19 +166,32 @@ def make_room(path: Path, num_bytes: int, argument: str, named: Path) -> None:
     OSError
         If there are not as many.
     """
+    try:
+        take_blocks(path, num_bytes)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: {argument} {str(named)!r} takes {num_bytes:,} bytes, which "
+            "cannot be had there; nothing has been computed yet",
+        ) from error
+
+
+def take_blocks(path: Path, num_bytes: int) -> None:
+    """Take a file's blocks from the disk, where the system can.
+
+    Raises
+    ------
+    OSError
+        If there are not as many.
+    """
     if not hasattr(os, "posix_fallocate"):
         return
     with path.open("r+b") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, num_bytes)
         except OSError as error:
-            if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-                return
-            raise OSError(
-                error.errno,
-                f"{error.strerror}: {argument} {str(named)!r} takes {num_bytes:,} bytes, which "
-                "cannot be had there; nothing has been computed yet",
-            ) from error
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                raise
 
 
 def new_file(path: Path, make: Callable[[Path], None], unfinished: bool) -> None:

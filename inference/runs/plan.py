@@ -126,27 +126,59 @@ class Plan:
         ValueError
             If they are not what was kept: the model or the data have changed.
         """
-        state = self.state or {}
-        place = "last_" if "last_energy" in state else ""
-        kept = state.get(f"{place}energy")
-        if kept is None and "prior_energy" in state:
-            kept = (state["prior_energy"] + state["likelihood_energy"])[..., 0]
-        if kept is None or kept.shape != state["position"].shape[:2]:
-            return
-        roughly = 1e-4 if self.potential.autocast is None else 3e-2
-        with evaluation_mode(self.potential.model):
-            for chain, position in enumerate(state[f"{place}position"]):
-                now, _ = self.potential.plain()(position)
-                scale = roughly * (1 + now[now.isfinite()].abs().max())
-                apart = ~torch.isclose(now, kept[chain], rtol=roughly, atol=float(scale))
-                if bool((apart & ~kept[chain].isnan()).any()):
-                    i = int(torch.nonzero(apart)[0])
-                    raise ValueError(
-                        f"the model or the data are not what these draws were made with: the energy"
-                        f" of the last draw of chain {chain}, example {i}, was "
-                        f"{float(kept[chain, i]):.6g} nats and is {float(now[i]):.6g}. Put them "
-                        "back as they were, or sample afresh"
-                    )
+        check_energies(self.potential, self.state or {}, self.potential.autocast)
+
+
+def check_energies(
+    potential: Potential, state: Mapping[str, Tensor], autocast: torch.dtype | None
+) -> None:
+    """Evaluate the energies once more that a kernel's last state holds.
+
+    Parameters
+    ----------
+    potential : Potential
+        Of n examples.
+    state : mapping of Tensor
+        (c, n, ...); what has no energies, or NaN, is not compared.
+    autocast : torch.dtype or None
+        The precision that they were computed in, where not the model's own.
+
+    Raises
+    ------
+    ValueError
+        If they are not what was kept: the model or the data have changed.
+    """
+    if "position" not in state:
+        return
+    (n, d), fitting = state["position"].shape[1:], (potential.num_examples, potential.latent_dim)
+    if (n, d) != fitting:
+        raise ValueError(
+            f"potential must be of the {n} examples and {d} latent components that these draws are "
+            f"of, got {fitting[0]} and {fitting[1]}"
+        )
+    place = "last_" if "last_energy" in state else ""
+    kept = state.get(f"{place}energy")
+    if kept is None and "prior_energy" in state:
+        kept = (state["prior_energy"] + state["likelihood_energy"])[..., 0]
+    if kept is None or kept.shape != state["position"].shape[:2]:
+        return
+    roughly = 1e-4 if autocast is None else 3e-2
+    device = potential.data.tensors()[0].device
+    with evaluation_mode(potential.model):
+        for chain, position in enumerate(state[f"{place}position"].to(device)):
+            now, _ = potential.plain()(position)
+            before = kept[chain].to(now)
+            scale = roughly * (1 + now.nan_to_num(0.0, 0.0, 0.0).abs().max())
+            apart = ~torch.isclose(now, before, rtol=roughly, atol=float(scale))
+            apart &= ~before.isnan()
+            if bool(apart.any()):
+                i = int(torch.nonzero(apart)[0])
+                raise ValueError(
+                    f"the model or the data are not what these draws were made with: the energy"
+                    f" of the last draw of chain {chain}, example {i}, was "
+                    f"{float(before[i]):.6g} nats and is {float(now[i]):.6g}. Put them "
+                    "back as they were, or sample afresh"
+                )
 
 
 def parameters_fingerprint(potential: Potential) -> str:

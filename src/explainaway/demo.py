@@ -146,9 +146,8 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
 
     new = model.generate(2 * SHOWN, seed=settings.seed + 1).clamp(low, 1.0).numpy()
     picture = _draw(settings, data, recovered, new, low)
-    shown = checked.to_arviz(seed=settings.seed, predictive_draws=20)
     posterior_file = settings.output / "posterior.nc"
-    shown.to_netcdf(str(posterior_file))
+    checked.save(posterior_file, predictive_draws=20, prior_draws=100, seed=settings.seed)
     seconds["pictures and files"] = time.monotonic() - began - sum(seconds.values())
     result = {
         "settings": {

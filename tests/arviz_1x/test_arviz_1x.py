@@ -84,3 +84,30 @@ def test_netcdf_round_trip(tmp_path: Path) -> None:
     for group in _groups():
         for name in tree[group].data_vars:
             np.testing.assert_array_equal(again[group][name].values, tree[group][name].values)
+
+
+def test_names_that_dimensions_have_are_changed() -> None:
+    rng = np.random.default_rng(0)
+    groups = {
+        "posterior": {
+            "chain": rng.normal(size=(2, 9, 5, 2)),
+            "inner/z": rng.normal(size=(2, 9, 5)),
+        },
+        "sample_stats": {"lp": rng.normal(size=(2, 9, 5))},
+        "observed_data": {"draw": rng.normal(size=5)},
+        "log_likelihood": {"draw": rng.normal(size=(2, 9, 5))},
+    }
+    tree = _module().to_arviz(groups, 5)
+    assert set(tree["posterior"].data_vars) == {"chain_site", "inner.z"}
+    assert set(tree["observed_data"].data_vars) == {"draw_site"}
+    assert set(tree["log_likelihood"].data_vars) == {"draw_site"}
+
+
+def test_bytes_behind_a_file_are_passed_over(tmp_path: Path) -> None:
+    """A posterior's file has there what it needs to go on, and its checksum."""
+    path = tmp_path / "posterior.nc"
+    _module().to_arviz(_groups(), 5).to_netcdf(str(path))
+    with path.open("ab") as file:
+        file.write(bytes(range(256)) * 100)
+    again = az.from_netcdf(str(path))
+    np.testing.assert_array_equal(again["posterior"]["z"].values, _groups()["posterior"]["z"])

@@ -68,6 +68,8 @@ def test_a_large_mapped_file_is_not_copied(tmp_path: Path, monkeypatch: pytest.M
             if most == 1:
                 with pytest.raises(ValueError, match="model or the data are not what these draws"):
                     posterior.extend(5, progress=False)
+                with pytest.raises(ValueError, match="model or the data are not what these draws"):
+                    posterior.to_arviz(predictive_draws=1)
             else:
                 assert (posterior.observed["y"] == 1).all()
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer.autoguide.initialization import init_to_value
+from pyro.infer.reparam import LocScaleReparam
 from torch import Tensor
 
 from explainaway.inference import (
@@ -87,9 +88,38 @@ def test_draws_have_the_model_as_their_one_example() -> None:
     assert posterior.samples["spread"].shape == (3, 40, 1)
     assert posterior.predict(7).shape == (7, 1, 5)
     torch.testing.assert_close(posterior.observed["y"], Y[None])
-    assert set(posterior.constant) == {"data_0", "data_2"}
+    assert set(posterior.constant) == {"x", "scale"}
     with pytest.raises(ValueError, match="the whole model was sampled as one"):
         posterior.impute(3)
+
+
+def test_functions_of_latents_are_among_the_draws_and_likelihoods_are_by_site() -> None:
+    def model(x: Tensor, y: Tensor, other: Tensor) -> None:
+        centred = {"weight": LocScaleReparam(0.0)}
+        with poutine.reparam(config=centred):
+            weight = pyro.sample("weight", dist.Normal(torch.zeros(2), 2.0).to_event(1))
+        mean = pyro.deterministic("mean", x @ weight)
+        with pyro.plate("rows", len(y)):
+            pyro.sample("y", dist.Normal(mean, 1.0), obs=y)
+            pyro.sample("other", dist.Laplace(mean, 1.0), obs=other)
+
+    posterior = sample_posterior(model, X, Y, 2 * Y, num_chains=2, **SHORT)
+    draws = posterior.get_samples(group_by_chain=True, deterministic=True)
+    decentred = posterior.samples["weight_decentered"]
+    assert set(draws) == {"weight_decentered", "weight", "mean"}
+    torch.testing.assert_close(draws["weight"], 2 * decentred)
+    torch.testing.assert_close(draws["mean"], 2 * decentred @ X.T)
+    found = posterior.to_arviz(predictive_draws=SHORT["num_samples"], prior_draws=3)
+    mean = draws["mean"][:, :, 0]
+    for name, fn in (
+        ("y", dist.Normal(mean, 1.0).log_prob(Y)),
+        ("other", dist.Laplace(mean, 1.0).log_prob(2 * Y)),
+    ):
+        likelihood = torch.as_tensor(found.log_likelihood[name].values)
+        torch.testing.assert_close(likelihood, fn.sum(-1))
+        torch.testing.assert_close(posterior.observed[name], (Y if name == "y" else 2 * Y)[None])
+    assert found.prior["mean"].shape == (1, 3, 5)
+    assert set(posterior.constant) == {"x"}
 
 
 def test_a_model_without_a_latent_in_a_plate_is_one_example() -> None:

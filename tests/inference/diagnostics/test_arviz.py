@@ -116,7 +116,7 @@ def test_what_is_not_explained_is_constant_data() -> None:
     )
     tree = posterior.to_arviz()
     assert set(tree["observed_data"]) == {"y"}
-    np.testing.assert_array_equal(tree["constant_data"]["data_1"].values, [1.0, 2.0])
+    np.testing.assert_array_equal(tree["constant_data"]["exposure"].values, [1.0, 2.0])
     assert (tree["prior"]["rate"].values > 0).all()
 
 

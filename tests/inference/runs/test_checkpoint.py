@@ -1,5 +1,6 @@
 """Which checkpoints are refused."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,9 @@ import pytest
 import torch
 
 from explainaway.inference import AlternatingBackProp, Posterior, sample_posterior
-from explainaway.inference.runs.checkpoint import FORMAT
+from explainaway.inference.runs.checkpoint import FORMAT, save_checkpoint
+from explainaway.inference.runs.files import add_checksum
+from explainaway.inference.runs.posterior_file import _REST, _rest_of
 from explainaway.models import Gaussian, GeneratorModel, Normal, mlp
 
 SETTINGS: dict[str, Any] = {"warmup_steps": 5, "num_samples": 4, "progress": False}
@@ -16,6 +19,17 @@ SETTINGS: dict[str, Any] = {"warmup_steps": 5, "num_samples": 4, "progress": Fal
 def _model() -> GeneratorModel:
     torch.manual_seed(0)
     return GeneratorModel(Normal(2), mlp(2, (6,), hidden=(8,)), Gaussian(0.3))
+
+
+def _age_posterior(path: Path) -> None:
+    """Make a posterior's file one of the format before, its checksum right."""
+    begin, end = _rest_of(path)
+    whole = path.read_bytes()
+    content = torch.load(io.BytesIO(whole[begin:end]), weights_only=True)
+    buffer = io.BytesIO()
+    torch.save({**content, "format": FORMAT - 1}, buffer)
+    path.write_bytes(whole[:begin] + buffer.getvalue() + _REST + b"%016d" % len(buffer.getvalue()))
+    add_checksum(path)
 
 
 def _age(path: Path) -> None:
@@ -40,7 +54,13 @@ def test_files_of_an_older_format_are_refused_with_what_to_do(tmp_path: Path) ->
     _age(path)
     with pytest.raises(ValueError, match=refusal):
         sample_posterior(_model(), y, checkpoint=path, **SETTINGS)
-    posterior.save(path)
+    # What was a posterior's file before it was NetCDF.
+    save_checkpoint(path, {"kind": "a posterior", "identity": {}})
     _age(path)
+    with pytest.raises(ValueError, match=refusal):
+        Posterior.load(path)
+    posterior.save(path)
+    Posterior.load(path)
+    _age_posterior(path)
     with pytest.raises(ValueError, match=refusal):
         Posterior.load(path)
