@@ -16,11 +16,12 @@ from .diagnostics import arviz as _arviz
 from .diagnostics.described import as_html, described
 from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
 from .diagnostics.summary import Summary, summarise
-from .diagnostics.verdict import stopped_chains, warn_of_problems
+from .diagnostics.verdict import stale_chains, stopped_chains, warn_of_problems
+from .judged import what_is_read
 from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
-from .predictive import imputed, predicted, spread_evenly
+from .predictive import imputed, predicted, predicted_by_chain, spread_evenly
 from .runs.checkpoint import check_folder, load_checkpoint, save_checkpoint
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
@@ -180,12 +181,14 @@ class Posterior:
             continuation=further.continuation,
         )
         rate = self.sample_stats["acceptance_rate"]
-        whole.warn(stopped_chains(self.position, further.position, rate))
+        whole.warn(stopped_chains(self.position, further.position, rate, plan.thinning))
         return whole
 
     def warn(self, more: tuple[str, ...] = ()) -> None:
         """Warn of what the draws show to be wrong, once, with more that is known to be."""
         if self.position.shape[1] >= 4:
+            if self.continuation is not None:
+                more = (*more, *stale_chains(self.continuation.stale_energies()))
             step_size = self.sample_stats["step_size"]
             warn_of_problems(self.summary(), step_size, more, stacklevel=4)
 
@@ -278,12 +281,26 @@ class Posterior:
         return self.potential, spread_evenly(chains * draws, num_draws)
 
     def summary(self) -> Summary:
-        """Return r-hat and ESS of each example and component; frozen, copied, NaN chains apart."""
+        """Return r-hat and ESS of each example and component; frozen, copied, NaN chains apart.
+
+        The verdict is made on decoded signals, hidden cells first, where the model has a method
+        ``decode``, and otherwise on the constrained latents.
+        """
         return self._summary
 
     @cached_property
     def _summary(self) -> Summary:
-        return summarise(self.position, self.sample_stats["lp"], self.sample_stats["diverging"])
+        stats = self.sample_stats
+        what, read = what_is_read(self.potential, self.samples, self.position, self.observed)
+        return summarise(
+            self.position,
+            stats["lp"],
+            stats["diverging"],
+            acceptance_rate=stats["acceptance_rate"],
+            thinning=1 if self.continuation is None else self.continuation.thinning,
+            read=read,
+            what=what,
+        )
 
     def to_arviz(
         self,
@@ -343,7 +360,9 @@ class Posterior:
         if self.constant:
             groups["constant_data"] = self.constant
         if self.potential is not None and predictive_draws > 0:
-            predictive, likelihood = self._predict(predictive_draws, seed)
+            predictive, likelihood = predicted_by_chain(
+                self.potential, self.position, predictive_draws, seed
+            )
             groups["posterior_predictive"] = predictive
             groups["log_likelihood"] = likelihood
         if self.potential is not None and prior_draws > 0:
@@ -365,26 +384,6 @@ class Posterior:
             dims=dims,
             example_labels=example_labels,
         )
-
-    def _predict(self, count: int, seed: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        assert self.potential is not None
-        chains, draws, n, d = self.position.shape
-        chosen = torch.linspace(0, draws - 1, min(count, draws)).round().long().tolist()
-        copies = self.potential.on(self.potential.data.repeat(chains))
-        predictions: list[dict[str, Tensor]] = []
-        likelihoods: list[Tensor] = []
-        with evaluation_mode(copies.model):
-            for number, draw in enumerate(chosen):
-                flat = self.position[:, draw].reshape(chains * n, d)
-                predictions.append(copies.predict(flat, seed + number))
-                likelihoods.append(copies.log_likelihood(flat).reshape(chains, n))
-        predictive = {
-            name: torch.stack(
-                [one[name].reshape(chains, n, *one[name].shape[1:]) for one in predictions], 1
-            )
-            for name in predictions[0]
-        }
-        return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the draws to a file that :meth:`load` reads; the model is not in it.

@@ -58,6 +58,32 @@ def predicted(potential: Potential, position: Tensor, seed: int) -> dict[str, Te
     return {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
 
 
+def predicted_by_chain(
+    potential: Potential, position: Tensor, count: int, seed: int
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return draws of the data and log likelihoods of up to ``count`` draws of each chain.
+
+    Both by name, (chains, count, n, ...), the likelihoods under the names of all observed sites.
+    """
+    chains, draws, n, d = position.shape
+    chosen = torch.linspace(0, draws - 1, min(count, draws)).round().long().tolist()
+    copies = potential.on(potential.data.repeat(chains))
+    predictions: list[dict[str, Tensor]] = []
+    likelihoods: list[Tensor] = []
+    with evaluation_mode(copies.model):
+        for number, draw in enumerate(chosen):
+            flat = position[:, draw].reshape(chains * n, d)
+            predictions.append(copies.predict(flat, seed + number))
+            likelihoods.append(copies.log_likelihood(flat).reshape(chains, n))
+    predictive = {
+        name: torch.stack(
+            [one[name].reshape(chains, n, *one[name].shape[1:]) for one in predictions], 1
+        )
+        for name in predictions[0]
+    }
+    return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}
+
+
 def imputed(potential: Potential, samples: Mapping[str, Tensor], seed: int) -> Tensor:
     """Return draws of the data's hidden cells, (draws, n, ...), observed cells as they are.
 

@@ -49,11 +49,13 @@ INFERENCE: dict[str, set[str]] = {
     "warmup": {"kernels"},
     "speed": {"potentials"},
     "predictive": {"arguments", "potentials"},
+    "judged": {"diagnostics", "potentials"},
     "binding": {"potentials", "speed"},
     "runs": {"arguments", "diagnostics", "kernels", "noise", "potentials", "speed", "warmup"},
     "posterior": {
         "arguments",
         "diagnostics",
+        "judged",
         "kernels",
         "potentials",
         "predictive",

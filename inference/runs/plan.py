@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,6 +17,15 @@ from .checkpoint import fingerprint
 from .outcome import Outcome
 
 Accumulator = Callable[[Any], Tensor]
+
+
+class StaleEnergy(NamedTuple):
+    """A chain whose kept energy, nats, is not that of its position now."""
+
+    example: int
+    chain: int
+    kept: float
+    now: float
 
 
 @dataclass(frozen=True)
@@ -118,35 +127,43 @@ class Plan:
             parameters=parameters_fingerprint(self.potential),
         )
 
-    def check_energies(self) -> None:
-        """Evaluate the energies that chains go on from once more.
-
-        Raises
-        ------
-        ValueError
-            If they are not what was kept: the model or the data have changed.
-        """
+    def stale_energies(self) -> list[StaleEnergy]:
+        """Evaluate the energies that chains go on from once more, and return those that differ."""
         state = self.state or {}
         place = "last_" if "last_energy" in state else ""
         kept = state.get(f"{place}energy")
         if kept is None and "prior_energy" in state:
             kept = (state["prior_energy"] + state["likelihood_energy"])[..., 0]
         if kept is None or kept.shape != state["position"].shape[:2]:
-            return
+            return []
+        position = state[f"{place}position"]
         roughly = 1e-4 if self.potential.autocast is None else 3e-2
+        stale = []
         with evaluation_mode(self.potential.model):
-            for chain, position in enumerate(state[f"{place}position"]):
-                now, _ = self.potential.plain()(position)
-                scale = roughly * (1 + now[now.isfinite()].abs().max())
-                apart = ~torch.isclose(now, kept[chain], rtol=roughly, atol=float(scale))
-                if bool((apart & ~kept[chain].isnan()).any()):
-                    i = int(torch.nonzero(apart)[0])
-                    raise ValueError(
-                        f"the model or the data are not what these draws were made with: the energy"
-                        f" of the last draw of chain {chain}, example {i}, was "
-                        f"{float(kept[chain, i]):.6g} nats and is {float(now[i]):.6g}. Put them "
-                        "back as they were, or sample afresh"
-                    )
+            for examples in self.chunks:
+                potential = self.potential.plain().rows(examples)
+                for chain, at in enumerate(position[:, examples]):
+                    now, before = potential(at)[0], kept[chain, examples]
+                    # Not the largest: one example far away must not excuse the others.
+                    sizes = now[now.isfinite()].abs()
+                    atol = roughly * (1 + float(sizes.median()) if len(sizes) else 1.0)
+                    apart = ~torch.isclose(now, before, rtol=roughly, atol=atol)
+                    for i in torch.nonzero(apart & ~before.isnan())[:, 0].tolist():
+                        example = examples.start + i
+                        stale.append(StaleEnergy(example, chain, float(before[i]), float(now[i])))
+        return stale
+
+    def check_energies(self) -> None:
+        """Raise ValueError if energies are not what was kept: model or data have changed."""
+        stale = self.stale_energies()
+        if stale:
+            first = stale[0]
+            raise ValueError(
+                f"the model or the data are not what these draws were made with: the energy"
+                f" of the last draw of chain {first.chain}, example {first.example}, was "
+                f"{first.kept:.6g} nats and is {first.now:.6g}. Put them "
+                "back as they were, or sample afresh"
+            )
 
 
 def parameters_fingerprint(potential: Potential) -> str:
