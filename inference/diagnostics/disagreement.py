@@ -6,9 +6,10 @@ of the means of batches of consecutive draws, if these are long enough to be nea
 they are not, the chains are too short for what is asked of them, and the ratio says so.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float
-from scipy.special import betaincinv
+from scipy.special import betainc, betaincinv
 from torch import Tensor
 
 from .convergence import CHUNK, normal_scores
@@ -91,6 +92,14 @@ def limit_between_chains(chains: int, num_draws: int, num_values: int, chance: f
     # The upper quantile of F by the incomplete beta function, whose lower tail loses no digits.
     share = float(betaincinv(within / 2, between / 2, chance / (kinds * max(num_values, 1))))
     return within / between * (1 / share - 1)
+
+
+def most_by_chance(trials: int, share: float, chance: float) -> int:
+    """Return how many of some trials, each a hit with this chance, are exceeded with less."""
+    hits = np.arange(trials + 1)
+    # P(at least k + 1 hits), an incomplete beta function.
+    beyond = betainc(hits[:-1] + 1, trials - hits[:-1], share)
+    return int(np.argmax(np.append(beyond, 0.0) < chance))
 
 
 def _cut(chains: int, num_draws: int) -> tuple[int, int, int]:

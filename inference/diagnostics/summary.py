@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .described import as_html
-from .disagreement import FEWEST_RANKED
+from .disagreement import FEWEST_RANKED, most_by_chance
 from .standstill import frozen_chains
 from .statistics import Read, statistics_of, statistics_read
 
@@ -19,6 +19,9 @@ CHANCE = 1e-3
 
 LARGEST_RHAT = 1.01
 """As Vehtari et al. advise: more than chance, but less than this, does not matter."""
+
+DIVERGING = 0.005
+"""Share of an example's proposals that may diverge: some do in posteriors that are sampled well."""
 
 SMALLEST_ESS = 100
 """For each chain, as ArviZ and Stan advise, where enough draws were asked for."""
@@ -112,6 +115,14 @@ class Summary:
         return (self.judged.disagreement > 1) & ~irrelevant
 
     @property
+    def diverging_often(self) -> NDArray[np.bool_]:
+        """Whether more of each example's proposals diverged than a small share and chance, (n,)."""
+        total = self.num_chains * self.num_draws
+        most = most_by_chance(total, DIVERGING, CHANCE / len(self.num_diverging))
+        often: NDArray[np.bool_] = self.num_diverging > most
+        return often
+
+    @property
     def least_ess(self) -> float:
         """What each example's effective sample size is held against, of all chains."""
         return self.num_chains * min(float(SMALLEST_ESS), SMALLEST_SHARE * self.num_draws)
@@ -120,7 +131,7 @@ class Summary:
     def untrusted(self) -> list[int]:
         """Examples that :meth:`problems` is about."""
         chains = [*self.frozen, *self.copied, *self.not_finite]
-        flags = self.differing | (self.judged.ess < self.least_ess) | (self.num_diverging > 0)
+        flags = self.differing | (self.judged.ess < self.least_ess) | self.diverging_often
         for example, *_ in chains:
             flags[example] = True
         return [int(example) for example in np.flatnonzero(flags)]
@@ -163,13 +174,13 @@ class Summary:
                     "out of r-hat and ESS; look at their examples' data and step sizes"
                 )
         n = len(self.num_diverging)
-        if self.num_diverging.any():
-            worst = int(self.num_diverging.argmax())
+        often = self.diverging_often
+        if often.any():
+            first = _first_of(often, -self.num_diverging.astype(np.float64))
             found.append(
-                f"{int(self.num_diverging.sum())} proposals diverged, in "
-                f"{int((self.num_diverging > 0).sum())} of {n} examples "
-                f"(most in example {worst}: {int(self.num_diverging[worst])}): warm up longer, or "
-                "raise the kernel's target_acceptance"
+                f"{int(self.num_diverging.sum())} proposals diverged, in {int(often.sum())} of {n} "
+                f"examples too often, {first} ({int(self.num_diverging[first[0]])} in example "
+                f"{first[0]}): warm up longer, or raise the kernel's target_acceptance"
             )
         differing = self.differing
         if differing.any():

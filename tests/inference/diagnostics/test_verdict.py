@@ -8,11 +8,16 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
+import scipy.stats
 import torch
 from torch import Tensor, nn
 
 from explainaway.inference import MALA, SamplingWarning, sample_posterior, summarise
-from explainaway.inference.diagnostics.disagreement import between_chains, limit_between_chains
+from explainaway.inference.diagnostics.disagreement import (
+    between_chains,
+    limit_between_chains,
+    most_by_chance,
+)
 from explainaway.inference.diagnostics.standstill import frozen_chains
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
@@ -35,7 +40,9 @@ def test_batches_forgive_autocorrelation_that_they_are_longer_than() -> None:
     z = torch.randn(4, 300, 2_000)
     for t in range(1, 300):
         z[:, t] = 0.5 * z[:, t - 1] + 0.75**0.5 * z[:, t]
-    assert float((between_chains(z) > limit_between_chains(4, 300, 1, 0.01)).double().mean()) < 0.025
+    assert (
+        float((between_chains(z) > limit_between_chains(4, 300, 1, 0.01)).double().mean()) < 0.025
+    )
 
 
 def test_the_limit_grows_with_the_number_of_variables() -> None:
@@ -64,6 +71,21 @@ def test_a_chain_in_another_mode_is_named(draws: int) -> None:
 def test_ess_is_held_against_the_draws_that_were_asked_for() -> None:
     for draws, expected in ((5, 0.4), (300, 24), (2000, 160), (20_000, 400)):
         assert summarise(torch.randn(4, draws, 1, 1)).least_ess == pytest.approx(expected)
+
+
+def test_a_few_divergences_are_chance_and_many_are_not() -> None:
+    """Case 53: eight schools, not centred, diverge in .2 % of their proposals and are unbiased."""
+    for trials, share, chance in ((20, 0.005, 1e-3), (4000, 0.005, 1e-7)):
+        most = most_by_chance(trials, share, chance)
+        assert scipy.stats.binom.sf(most, trials, share) < chance
+        assert scipy.stats.binom.sf(most - 1, trials, share) >= chance
+    diverging = torch.zeros(4, 1000, 3, dtype=torch.bool)
+    diverging[0, :16, 0] = True
+    assert summarise(torch.randn(4, 1000, 3, 1), diverging=diverging).problems() == []
+    diverging[0, :90, 1] = True
+    summary = summarise(torch.randn(4, 1000, 3, 1), diverging=diverging)
+    assert summary.untrusted == [1]
+    assert "106 proposals diverged, in 1 of 3 examples too often, [1] (90" in summary.problems()[0]
 
 
 def test_values_that_differ_by_rounding_do_not_disagree() -> None:
