@@ -20,7 +20,7 @@ CHANCE = 1e-3
 LARGEST_RHAT = 1.01
 """As Vehtari et al. advise: more than chance, but less than this, does not matter."""
 
-DIVERGING = 0.005
+DIVERGING = 0.002
 """Share of an example's proposals that may diverge: some do in posteriors that are sampled well."""
 
 SMALLEST_ESS = 100
