@@ -235,7 +235,7 @@ def with_one(good: Posterior, bad: Posterior, k: int) -> Posterior:
 def false_alarms_of_sampled(smoke: bool) -> Iterator[Rate]:
     """Yield rates of chains that sample normal posteriors."""
     model = generator_model()
-    size = 300 if smoke else 10_000
+    size = 300 if smoke else 2_000
     groups, singles = (3, 3) if smoke else (size // 100, 300)
     y = data(model, size)
     for name, kernel in (("HMC", HMC()), ("MALA", MALA())):
@@ -322,48 +322,55 @@ def table(rates: list[Rate], last: str) -> str:
     return "\n".join(lines)
 
 
+MEASURED: dict[str, tuple[str, Callable[[bool], Iterator[Rate]]]] = {
+    "faults in exact": ("faults", faults_in_exact),
+    "faults in sampled": ("faults", faults_in_sampled),
+    "alarms of exact": ("alarms", false_alarms_of_exact),
+    "alarms of sampled": ("alarms", false_alarms_of_sampled),
+    "alarms of many": ("alarms", false_alarms_of_many),
+}
+
+
 def main() -> None:
     """Measure, and write the numbers and the page's tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--smoke", action="store_true", help="a few runs of each kind")
+    parser.add_argument("--only", choices=MEASURED, action="append", help="one part, by name")
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results")
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "verdict.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    options.output.mkdir(parents=True, exist_ok=True)
+    path = options.output / "verdict_rates.json"
+    parts: dict[str, list[dict[str, Any]]] = {}
+    if options.only and path.is_file():
+        parts = json.loads(path.read_text())
     began = time.monotonic()
-    alarms: list[Rate] = []
-    found: list[Rate] = []
-    for rates, measured in (
-        (found, faults_in_exact),
-        (found, faults_in_sampled),
-        (alarms, false_alarms_of_exact),
-        (alarms, false_alarms_of_sampled),
-        (alarms, false_alarms_of_many),
-    ):
-        for rate in measured(options.smoke):
-            rates.append(rate)
+    for name in options.only or MEASURED:
+        parts[name] = []
+        for rate in MEASURED[name][1](options.smoke):
+            parts[name].append(rate._asdict() | {"interval": rate.interval()})
             print(f"{rate}, {time.monotonic() - began:.0f} s", flush=True)
-        write(alarms, found, round(time.monotonic() - began), options.output, options.page)
+        path.write_text(json.dumps(parts, indent=1) + "\n")
+    if options.page.is_file():
+        options.page.write_text(with_tables(options.page.read_text(), parts))
 
 
-def write(alarms: list[Rate], found: list[Rate], seconds: int, output: Path, page: Path) -> None:
-    """Write the numbers, and the tables into the page."""
-    alarms = [*alarms, pooled(alarms, "all of them")] if alarms else []
-    content = {
-        "seconds": seconds,
-        "false alarms": [rate._asdict() | {"interval": rate.interval()} for rate in alarms],
-        "faults": [rate._asdict() | {"interval": rate.interval()} for rate in found],
-    }
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "verdict_rates.json").write_text(json.dumps(content, indent=1) + "\n")
-    if not page.is_file():
-        return
-    text = page.read_text()
-    for name, rows in (("alarms", table(alarms, "warn")), ("faults", table(found, "named"))):
-        before, begin, rest = text.partition(f"<!-- {name} -->\n")
+def with_tables(page: str, parts: dict[str, list[dict[str, Any]]]) -> str:
+    """Return the page with its tables written anew."""
+    for kind, last in (("alarms", "warn"), ("faults", "named")):
+        rates = [
+            Rate(*(row[field] for field in Rate._fields))
+            for name, (of_kind, _) in MEASURED.items()
+            if of_kind == kind
+            for row in parts.get(name, ())
+        ]
+        if kind == "alarms" and rates:
+            rates.append(pooled(rates, "all of them"))
+        before, begin, rest = page.partition(f"<!-- {kind} -->\n")
         _, end, after = rest.partition("<!-- end -->")
-        text = f"{before}{begin}{rows}\n{end}{after}"
-    page.write_text(text)
+        page = f"{before}{begin}{table(rates, last)}\n{end}{after}"
+    return page
 
 
 if __name__ == "__main__":
