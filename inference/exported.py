@@ -13,7 +13,7 @@ from .diagnostics.arviz import to_arviz as _to_arviz
 from .potentials.potential import Potential
 from .potentials.trace import evaluation_mode
 from .predictive import deterministic, gathered, likelihoods, predicted, spread_evenly
-from .runs.plan import check_energies
+from .runs.energies import check_energies
 from .runs.posterior_file import FileLayout, Values, write
 
 Groups = dict[str, dict[str, Tensor]]
@@ -57,7 +57,7 @@ class OfModel(NamedTuple):
         if not (wanted.predictive_draws or wanted.prior_draws or wanted.deterministic):
             return None
         try:
-            check_energies(potential, state or {}, potential.autocast)
+            check_energies(potential, state or {})
         except ValueError as error:
             raise ValueError(
                 f"{error}; predictive_draws=0, prior_draws=0 and deterministic=False leave out "

@@ -14,11 +14,12 @@ from torch import Tensor
 from .arguments import check_positive
 from .diagnostics.described import as_html, described
 from .diagnostics.moments import Moments
-from .diagnostics.summary import Summary, summarise
-from .diagnostics.verdict import stopped_chains, warn_of_problems
+from .diagnostics.summary import Summary
+from .diagnostics.verdict import stale_chains, stopped_chains, warn_of_problems
 from .exported import Groups, OfModel, groups_of_draws
 from .exported import to_arviz as _to_arviz
 from .exported import to_file as _to_file
+from .judged import summary_of
 from .kernels.base import Kernel
 from .potentials.potential import Potential, is_joint
 from .predictive import deterministic as _deterministic
@@ -26,8 +27,9 @@ from .predictive import gathered, imputed, predicted, spread_evenly
 from .runs.checkpoint import check_folder
 from .runs.chunks import sample
 from .runs.draw_store import DrawStore, free_file
+from .runs.energies import check_energies
 from .runs.given_data import split_data
-from .runs.outcome import Outcome
+from .runs.outcome import Outcome, typical_tuning
 from .runs.plan import Accumulator, Plan, parameters_fingerprint
 from .saved import finish_draws, rest_of
 from .saved import load as _load
@@ -166,7 +168,7 @@ class Posterior:
                 "the model's parameters have changed since these draws were made, so further "
                 "draws would be of another posterior: sample afresh"
             )
-        plan.check_energies()
+        check_energies(plan.potential, plan.state or {}, plan.chunks)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         plan = replace(plan, num_samples=num_samples)
         further = Posterior.of(
@@ -193,12 +195,14 @@ class Posterior:
             interrupted=further.interrupted,
         )
         rate = self.sample_stats["acceptance_rate"]
-        whole.warn(stopped_chains(self.position, further.position, rate))
+        whole.warn(stopped_chains(self.position, further.position, rate, plan.thinning))
         return whole
 
     def warn(self, more: tuple[str, ...] = ()) -> None:
         """Warn of what the draws show to be wrong, once, with more that is known to be."""
         if self.position.shape[1] >= 4:
+            if self.continuation is not None:
+                more = (*more, *stale_chains(self.continuation.stale_energies()))
             step_size = self.sample_stats["step_size"]
             warn_of_problems(self.summary(), step_size, more, stacklevel=4)
 
@@ -212,15 +216,7 @@ class Posterior:
 
         A step size is the median over the examples, a scale the root of the mean of ``L Lᵀ``.
         """
-        typical = {}
-        for name, value in self.tuning.items():
-            if name != "scale":
-                typical[name] = value.median()[None]
-            elif value.dim() == 2:
-                typical[name] = (value**2).mean(0, keepdim=True).sqrt()
-            else:
-                typical[name] = torch.linalg.cholesky((value @ value.mT).mean(0, keepdim=True))
-        return typical
+        return typical_tuning(self.tuning)
 
     def get_samples(
         self, group_by_chain: bool = False, deterministic: bool = False
@@ -311,12 +307,24 @@ class Posterior:
         return self.potential, spread_evenly(chains * draws, num_draws)
 
     def summary(self) -> Summary:
-        """Return r-hat and ESS of each example and component; frozen, copied, NaN chains apart."""
+        """Return r-hat and ESS of each example and component; frozen, copied, NaN chains apart.
+
+        The verdict is made on decoded signals, hidden cells first, where the model has a method
+        ``decode``, and otherwise on the constrained latents.
+        """
         return self._summary
 
     @cached_property
     def _summary(self) -> Summary:
-        return summarise(self.position, self.sample_stats["lp"], self.sample_stats["diverging"])
+        thinning = 1 if self.continuation is None else self.continuation.thinning
+        return summary_of(
+            self.potential,
+            self.samples,
+            self.position,
+            self.observed,
+            self.sample_stats,
+            thinning,
+        )
 
     def to_arviz(
         self,
@@ -391,16 +399,7 @@ class Posterior:
         return groups_of_draws(self.samples, self.sample_stats, self.observed, self.constant)
 
     def _rest(self) -> dict[str, Any]:
-        return rest_of(
-            self.samples,
-            self.accumulated,
-            self.tuning,
-            self.state,
-            self.seconds,
-            self.num_gradients,
-            self.interrupted,
-            self.continuation,
-        )
+        return rest_of(vars(self))
 
     def save(
         self,

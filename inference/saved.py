@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .diagnostics.moments import Moments, moments_from_dict, moments_to_dict
+from .diagnostics.moments import moments_from_dict, moments_to_dict
 from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .runs.draw_store import DrawStore
-from .runs.plan import Accumulator, Plan, check_energies
+from .runs.energies import check_energies
+from .runs.plan import Accumulator, Plan
 from .runs.posterior_file import finish, read
 from .speed import Chosen
 
@@ -24,26 +25,16 @@ _AS_THEY_WERE = ("tuning", "state", "seconds", "num_gradients", "interrupted")
 _REST = (*_AS_THEY_WERE, "latents", "accumulated", "going_on", "choices")
 
 
-def rest_of(
-    samples: Mapping[str, Tensor],
-    accumulated: Mapping[str, Moments],
-    tuning: Mapping[str, Tensor],
-    state: Mapping[str, Tensor] | None,
-    seconds: float,
-    num_gradients: float,
-    interrupted: bool,
-    continuation: Plan | None,
-) -> dict[str, Any]:
-    """Return what a file keeps of a posterior beside its draws and data."""
-    plan = continuation
+def rest_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a file keeps of a posterior, of these fields, beside its draws and data."""
+    plan: Plan | None = fields["continuation"]
+    state = fields["state"]
     return {
-        "latents": list(samples),
-        "accumulated": moments_to_dict(accumulated),
-        "tuning": dict(tuning),
+        **{name: fields[name] for name in _AS_THEY_WERE},
         "state": None if state is None else dict(state),
-        "seconds": seconds,
-        "num_gradients": num_gradients,
-        "interrupted": interrupted,
+        "tuning": dict(fields["tuning"]),
+        "latents": list(fields["samples"]),
+        "accumulated": moments_to_dict(fields["accumulated"]),
         "choices": None if plan is None else plan.chosen.to_dict(),
         "going_on": None
         if plan is None
@@ -82,7 +73,7 @@ def load(
         If the file is not whole or not one of a posterior, or of another model, data or kernel.
     """
     groups, content = read(path, _REST)
-    device = torch.device("cpu") if potential is None else potential.data.tensors()[0].device
+    device = torch.device("cpu") if potential is None else potential.data.device
     content = _on(content, device)
     groups = _on(groups, device)
     samples = {name: groups["posterior"][name] for name in content["latents"]}
@@ -115,7 +106,7 @@ def load(
         # What the file's draws were computed in, unless the potential's precision has been named.
         chosen = replace(chosen, timed=potential.autocast is None)
         potential = chosen.resumed(content["choices"], potential)
-    check_energies(potential, content["state"] or {}, potential.autocast)
+    check_energies(potential, content["state"] or {})
     fields["potential"] = potential
     if going_on is not None and kernel is not None:
         fields["continuation"] = Plan(

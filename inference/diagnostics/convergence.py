@@ -47,8 +47,8 @@ def rhat_and_ess(draws: Float[Tensor, "c s *v"]) -> tuple[Float[Tensor, "*v"], F
         count = ordered.shape[1]
         # Not by quantile(): the two in the middle must be equally far from it, to the last bit.
         median = ((ordered[:, (count - 1) // 2] + ordered[:, count // 2]) / 2)[:, None, None]
-        scores = _normal_scores(halves)
-        tail = _rhat(_normal_scores((halves - median).abs()))
+        scores = normal_scores(halves)
+        tail = _rhat(normal_scores((halves - median).abs()))
         found.append(torch.stack([torch.maximum(_rhat(scores), tail), _ess(scores)]))
     rhat, ess = torch.cat(found, 1)
     return rhat.reshape(draws.shape[2:]), ess.reshape(draws.shape[2:])
@@ -73,7 +73,7 @@ def _rhat(draws: Float[Tensor, "*v c s"]) -> Float[Tensor, "*v"]:
     return ((num_draws - 1) / num_draws + between / within).sqrt()
 
 
-def _normal_scores(draws: Float[Tensor, "v c s"]) -> Float[Tensor, "v c s"]:
+def normal_scores(draws: Float[Tensor, "v c s"]) -> Float[Tensor, "v c s"]:
     """Return the normal quantile of each draw's rank among all chains', ties averaged."""
     flat = draws.flatten(1)
     count = flat.shape[1]

@@ -9,32 +9,60 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .convergence import rhat_and_ess
 from .described import as_html
+from .disagreement import FEWEST_RANKED, most_by_chance
+from .standstill import frozen_chains
+from .statistics import Read, statistics_of, statistics_read
+
+CHANCE = 1e-3
+"""Of one false alarm by r-hat among all examples and variables, and of one by chains at rest."""
 
 LARGEST_RHAT = 1.01
-SMALLEST_ESS = 100
-"""For each chain, as ArviZ and Stan advise."""
+"""As Vehtari et al. advise: more than chance, but less than this, does not matter."""
 
-
-FEW_DIVERGING = 0.005
+DIVERGING = 0.002
 """Share of an example's proposals that may diverge without a word where its chains mix well.
 
 A proposal that diverges is rejected, which is exact. What is to be feared is a part of the
 posterior that no chain enters: it shows in r-hat and ESS of latents and energy, or in how many
-diverge.
-Eight schools, not centred, have 0.1 to 0.2 % in runs without a bias; centred, with one, they have
-0.2 to 13 %, an r-hat up to 1.4 and an ESS of 8 to 162.
+diverge. Eight schools, not centred, have 0.1 to 0.2 % in runs without a bias; centred, with one,
+they have 0.2 to 13 %, an r-hat up to 1.4 and an ESS of 8 to 162.
 """
+
+SMALLEST_ESS = 100
+"""For each chain, as ArviZ and Stan advise, where enough draws were asked for."""
+
+SMALLEST_SHARE = 1 / 50
+"""Effective draws among those that were asked for, where these are fewer."""
 
 
 class WorstExample(NamedTuple):
-    """One example's diagnostics: the worst over its components and its energy."""
+    """One example's diagnostics: the worst over what is judged and its energy."""
 
     example: int
     rhat: float
     ess: float
     num_diverging: int
+
+
+class Judged(NamedTuple):
+    """What the verdict is made on: the worst of each example, its energy included.
+
+    Attributes
+    ----------
+    what : str
+        Its name in sentences: ``"latents"``, ``"constrained latents"`` or ``"signals"``.
+    rhat, ess : array, (n,)
+        As those of the summary.
+    disagreement : array, (n,)
+        Variance between chains over that within them, as a share of what chance explains among so
+        many examples and variables: above one, the chains differ.
+    """
+
+    what: str
+    rhat: NDArray[np.float64]
+    ess: NDArray[np.float64]
+    disagreement: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -55,11 +83,16 @@ class Summary:
     num_chains, num_draws : int
         What was looked at.
     frozen : list of (example, chain)
-        Chains that never moved. ArviZ gives them the full sample size.
+        Chains that never moved, though they had the chance. ArviZ gives them the full sample size.
     copied : list of (example, chain, chain)
         Pairs of chains with the same draws.
     not_finite : list of (example, chain)
         Chains with a NaN or an infinity.
+    judged : Judged
+        What the verdict is made on: what a user reads where the model offers it, such as decoded
+        signals. Latents that a network can rotate need not agree between chains for it.
+    latents_differ : list of int
+        Examples whose latents differ between chains, though what is judged agrees.
 
     References
     ----------
@@ -77,6 +110,41 @@ class Summary:
     frozen: list[tuple[int, int]]
     copied: list[tuple[int, int, int]]
     not_finite: list[tuple[int, int]]
+    judged: Judged
+    latents_differ: list[int]
+
+    @property
+    def differing(self) -> NDArray[np.bool_]:
+        """Whether each example's chains differ by more than chance, (n,)."""
+        # A single chain has no r-hat, and ranks of few draws cannot tell.
+        irrelevant = (self.judged.rhat <= LARGEST_RHAT) & (self.num_draws >= FEWEST_RANKED)
+        return (self.judged.disagreement > 1) & ~irrelevant
+
+    @property
+    def diverging_often(self) -> NDArray[np.bool_]:
+        """Whether more of each example's proposals diverged than are usual, (n,).
+
+        Than a small share and chance, or any where its chains do not mix.
+        """
+        total = self.num_chains * self.num_draws
+        most = most_by_chance(total, DIVERGING, CHANCE / len(self.num_diverging))
+        poor = self.differing | (self.judged.ess < self.least_ess)
+        often: NDArray[np.bool_] = (self.num_diverging > most) | ((self.num_diverging > 0) & poor)
+        return often
+
+    @property
+    def least_ess(self) -> float:
+        """What each example's effective sample size is held against, of all chains."""
+        return self.num_chains * min(float(SMALLEST_ESS), SMALLEST_SHARE * self.num_draws)
+
+    @property
+    def untrusted(self) -> list[int]:
+        """Examples that :meth:`problems` is about."""
+        chains = [*self.frozen, *self.copied, *self.not_finite]
+        flags = self.differing | (self.judged.ess < self.least_ess) | self.diverging_often
+        for example, *_ in chains:
+            flags[example] = True
+        return [int(example) for example in np.flatnonzero(flags)]
 
     @property
     def worst_rhat(self) -> float:
@@ -89,9 +157,8 @@ class Summary:
         return float(np.nanmin(self.ess)) if np.isfinite(self.ess).any() else float("nan")
 
     def worst(self, count: int = 10) -> list[WorstExample]:
-        """Return the examples that have mixed least: by r-hat, the energy's included."""
-        rhat = _worst_of(np.fmax, self.rhat, self.rhat_lp)
-        ess = _worst_of(np.fmin, self.ess, self.ess_lp)
+        """Return the examples that have mixed least: by r-hat of what is judged and the energy."""
+        rhat, ess = self.judged.rhat, self.judged.ess
         # An example without any r-hat is worse than all others.
         order = np.argsort(-np.where(np.isnan(rhat), np.inf, rhat), kind="stable")[:count]
         return [
@@ -100,7 +167,11 @@ class Summary:
         ]
 
     def problems(self) -> list[str]:
-        """Return a sentence for each thing that is wrong, with its remedy; none if all is well."""
+        """Return a sentence for each thing that is wrong, with its remedy; none if all is well.
+
+        Every sentence names examples, the worst first, by rules that well-mixed chains break in at
+        most one run of a hundred, however many examples there are and however few draws.
+        """
         found = []
         for what, chains in (
             ("never moved", self.frozen),
@@ -112,33 +183,31 @@ class Summary:
                     f"{len(chains)} chains {what}, (example, chain) {chains[:5]}: they are left "
                     "out of r-hat and ESS; look at their examples' data and step sizes"
                 )
-        rhat = _worst_of(np.fmax, self.rhat, self.rhat_lp)
-        high = rhat > LARGEST_RHAT
-        ess = _worst_of(np.fmin, self.ess, self.ess_lp)
-        low = ess < SMALLEST_ESS * self.num_chains
-        # NaN, where nothing can be compared, is no sign that chains mix.
-        mixes = (rhat <= LARGEST_RHAT) & (ess >= SMALLEST_ESS * self.num_chains)
-        many = self.num_diverging > FEW_DIVERGING * self.num_chains * self.num_draws
-        if (many | ((self.num_diverging > 0) & ~mixes)).any():
-            worst = int(self.num_diverging.argmax())
+        n = len(self.num_diverging)
+        often = self.diverging_often
+        if often.any():
+            first = _first_of(often, -self.num_diverging.astype(np.float64))
             found.append(
-                f"{int(self.num_diverging.sum())} proposals diverged, in "
-                f"{int((self.num_diverging > 0).sum())} of {len(self.num_diverging)} examples "
-                f"(most in example {worst}: {int(self.num_diverging[worst])}): warm up longer, or "
-                "raise the kernel's target_acceptance"
+                f"{int(self.num_diverging.sum())} proposals diverged, in {int(often.sum())} of {n} "
+                f"examples too often, {first} ({int(self.num_diverging[first[0]])} in example "
+                f"{first[0]}): warm up longer, or raise the kernel's target_acceptance"
             )
-        if high.any():
-            worst = int(np.nanargmax(rhat))
+        differing = self.differing
+        if differing.any():
+            first = _first_of(differing, -self.judged.disagreement)
             found.append(
-                f"r-hat is above {LARGEST_RHAT} in {int(high.sum())} of {len(rhat)} examples (worst"
-                f" {rhat[worst]:.3f} in example {worst}): more warmup and draws (extend), or, if "
-                "chains sit in different modes, ParallelTempering"
+                f"r-hat is above what chance explains in {int(differing.sum())} of {n} examples, "
+                f"{first} (of {self.judged.what} or the energy; {self.judged.rhat[first[0]]:.3f} in"
+                f" example {first[0]}): more warmup and draws (extend), or, if chains sit in "
+                "different modes, ParallelTempering"
             )
+        low = self.judged.ess < self.least_ess
         if low.any():
-            worst = int(np.nanargmin(ess))
+            first = _first_of(low, self.judged.ess)
             found.append(
-                f"ESS is below {SMALLEST_ESS} a chain in {int(low.sum())} of {len(ess)} examples "
-                f"(worst {ess[worst]:.0f} in example {worst}): more draws"
+                f"ESS is below {self.least_ess / self.num_chains:.3g} a chain in {int(low.sum())} "
+                f"of {n} examples, {first} (of {self.judged.what} or the energy; "
+                f"{self.judged.ess[first[0]]:.0f} in example {first[0]}): more draws"
             )
         return found
 
@@ -188,21 +257,30 @@ class Summary:
         if np.isfinite(self.ess).any():
             median = np.nanmedian(self.ess)
             lines.append(f"ESS: smallest {self.smallest_ess:.0f}, median {median:.0f}")
+        if self.latents_differ:
+            lines.append(
+                f"latents differ between chains in {len(self.latents_differ)} examples whose "
+                f"{self.judged.what} agree, {self.latents_differ[:5]}: several latents give the "
+                f"same; read {self.judged.what}, not latents"
+            )
         return "\n".join([*lines, *self.problems()])
 
 
-def _worst_of(
-    pick: np.ufunc, by_component: NDArray[np.float64], of_energy: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return each example's worst value, NaN only where all are."""
-    worst: NDArray[np.float64] = pick(pick.reduce(by_component, axis=1), of_energy)
-    return worst
+def _first_of(flags: NDArray[np.bool_], key: NDArray[np.float64]) -> list[int]:
+    """Return up to five of the examples that are flagged, by a key."""
+    order = np.argsort(np.where(flags, key, np.inf), kind="stable")
+    return [int(i) for i in order[: min(5, int(flags.sum()))]]
 
 
 def summarise(
     draws: Float[Tensor, "chains draws n d"],
     lp: Float[Tensor, "chains draws n"] | None = None,
     diverging: Bool[Tensor, "chains draws n"] | None = None,
+    *,
+    acceptance_rate: Float[Tensor, "chains draws n"] | None = None,
+    thinning: int = 1,
+    read: Read | None = None,
+    what: str = "latents",
 ) -> Summary:
     """Return r-hat and effective sample sizes, with chains that cannot be trusted left out.
 
@@ -214,6 +292,16 @@ def summarise(
         Log density of each draw.
     diverging : bool Tensor, (chains, draws, n), optional
         Whether its proposal diverged.
+    acceptance_rate : Tensor, (chains, draws, n), optional
+        With which its proposal was accepted. Without it every chain that never moves is at fault;
+        with it, not where rejections explain it.
+    thinning : int, default 1
+        Proposals for each draw.
+    read : callable, optional
+        What the verdict is made on instead of the draws: from a slice of the examples to their
+        values, (chains, some draws at equal distances, k, q).
+    what : str, default "latents"
+        Its name in sentences.
 
     Raises
     ------
@@ -226,7 +314,8 @@ def summarise(
     draws = draws.detach()
     finite = draws.isfinite().all(3).all(1)
     moved = (draws != draws[:, :1]).any(1).any(-1)
-    usable = finite & moved
+    frozen = frozen_chains(finite & ~moved, acceptance_rate, (num_draws - 1) * thinning, CHANCE)
+    usable = finite & ~frozen
     copied: list[tuple[int, int, int]] = []
     for first in range(chains):
         for second in range(first + 1, chains):
@@ -234,30 +323,34 @@ def summarise(
             copied += [(int(i), first, second) for i in torch.nonzero(same)[:, 0]]
             usable[second] &= ~same
     values = draws if lp is None else torch.cat([draws, lp.detach()[..., None]], 3)
-    rhat = np.full((n, values.shape[3]), np.nan)
-    ess = np.full((n, values.shape[3]), np.nan)
-    for pattern in usable.T.unique(dim=0):
-        if not pattern.any():
-            continue
-        examples = (pattern == usable.T).all(1)
-        found = rhat_and_ess(values[pattern][:, :, examples])
-        chosen = examples.cpu().numpy()
-        ess[chosen] = found[1].cpu().numpy()
-        if pattern.sum() > 1:
-            rhat[chosen] = found[0].cpu().numpy()
+    found = statistics_of(values, usable)
+    latents, energy = found.columns(slice(d)), found.columns(slice(d, None))
+    asked = latents if read is None else statistics_read(read, usable)
+    num_values = n * (asked.rhat.shape[1] + energy.rhat.shape[1])
+    judged = Judged(
+        what,
+        np.fmax.reduce(np.column_stack([asked.rhat, energy.rhat]), axis=1),
+        np.fmin.reduce(np.column_stack([asked.ess, energy.ess]), axis=1),
+        np.fmax(
+            asked.share_of_limit(num_values, CHANCE), energy.share_of_limit(num_values, CHANCE)
+        ),
+    )
+    differ = (latents.share_of_limit(n * d, CHANCE) > 1) & ~(judged.disagreement > 1)
     without = np.full(n, np.nan)
     counts = torch.zeros(n, dtype=torch.int64) if diverging is None else diverging.sum((0, 1)).cpu()
     return Summary(
-        rhat[:, :d],
-        ess[:, :d],
-        without if lp is None else rhat[:, d],
-        without if lp is None else ess[:, d],
+        latents.rhat,
+        latents.ess,
+        without if lp is None else energy.rhat[:, 0],
+        without if lp is None else energy.ess[:, 0],
         counts.numpy(),
         chains,
         num_draws,
-        frozen=_pairs(finite & ~moved),
+        frozen=_pairs(frozen),
         copied=copied,
         not_finite=_pairs(~finite),
+        judged=judged,
+        latents_differ=[] if read is None else np.flatnonzero(differ).tolist(),
     )
 
 

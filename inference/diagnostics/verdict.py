@@ -1,6 +1,7 @@
 """The one warning about draws that should not be trusted."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -35,7 +36,22 @@ def warn_of_problems(
         )
 
 
-def stopped_chains(before: Tensor, further: Tensor, rate: Tensor) -> tuple[str, ...]:
+def stale_chains(stale: Sequence[tuple[int, int, float, float]]) -> tuple[str, ...]:
+    """Return a sentence about (example, chain, kept energy, energy) that do not agree."""
+    if not stale:
+        return ()
+    example, chain, kept, now = stale[0]
+    return (
+        f"the energies of {len(stale)} chains are not those of where they stand, (example, chain) "
+        f"{[(one[0], one[1]) for one in stale[:5]]} ({kept:.6g} nats kept, {now:.6g} evaluated in "
+        f"example {example}, chain {chain}): the model, its data or a tensor that it reads have "
+        "changed while it was sampled, or rounding is too coarse; sample afresh",
+    )
+
+
+def stopped_chains(
+    before: Tensor, further: Tensor, rate: Tensor, thinning: int = 1
+) -> tuple[str, ...]:
     """Return a sentence about chains that moved before and stand still in further draws.
 
     Parameters
@@ -44,10 +60,12 @@ def stopped_chains(before: Tensor, further: Tensor, rate: Tensor) -> tuple[str, 
         Draws.
     rate : Tensor, (chains, draws, n)
         Acceptance rates of those before.
+    thinning : int, default 1
+        Proposals for each draw.
     """
     moved = (before != before[:, :1]).flatten(3).any(3).any(1)
     still = (further == before[:, -1:]).flatten(3).all(3).all(1)
-    chance = (1 - rate.mean(1).clamp(0.05, 0.95)) ** further.shape[1]
+    chance = (1 - rate.mean(1).clamp(0.05, 0.95)) ** (further.shape[1] * thinning)
     found = torch.nonzero((moved & still & (chance < CHANCE)).T).tolist()
     if not found:
         return ()

@@ -148,6 +148,11 @@ class ExampleData:
         sizes = [v.abs().to(torch.float64) for v in self.tensors() if not v.is_complex()]
         return max((float(s.nan_to_num(0.0, 0.0).max()) for s in sizes if s.numel()), default=0.0)
 
+    @property
+    def device(self) -> torch.device:
+        """Where the data are; of none at all, the default device."""
+        return next((tensor.device for tensor in self.tensors()), torch.get_default_device())
+
     def tensors(self) -> list[Tensor]:
         """Return every tensor, in a fixed order."""
         return [value for _, value in self._leaves() if isinstance(value, Tensor)]

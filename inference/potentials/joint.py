@@ -84,9 +84,8 @@ def _check_site(site: dict[str, Any]) -> None:
 
 def _runs_batched(model: Model, data: ExampleData, layout: Layout, dtype: torch.dtype) -> bool:
     """Return whether ``vmap`` gives the log densities and gradients of the model itself."""
-    device = next((tensor.device for tensor in data.tensors()), torch.get_default_device())
     noise = torch.Generator().manual_seed(0)
-    position = 0.1 * torch.randn(2, layout.latent_dim, generator=noise).to(device, dtype)
+    position = 0.1 * torch.randn(2, layout.latent_dim, generator=noise).to(data.device, dtype)
 
     def evaluated(layout: Layout) -> list[Tensor]:
         at = position.clone().requires_grad_()

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import Delta, ImproperUniform, MaskedDistribution
+from pyro.distributions import Delta, ImproperUniform, MaskedDistribution, Unit
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.subsample_messenger import _Subsample
@@ -150,6 +150,11 @@ def is_deterministic(site: Mapping[str, Any]) -> bool:
         is_masked = is_masked or (isinstance(fn, MaskedDistribution) and fn._mask is False)
         fn = fn.base_dist
     return is_masked and isinstance(fn, Delta)
+
+
+def _is_drawn(site: Mapping[str, Any]) -> bool:
+    """Return whether an observed site has data that could have been others; a factor has none."""
+    return not is_deterministic(site) and not isinstance(_innermost(site["fn"]), Unit)
 
 
 class Record(_NothingHiddenDrawn):
@@ -409,7 +414,7 @@ class Substitute(_NothingHiddenDrawn):
             transform = biject_to(msg["fn"].support).inv
             self.transforms[msg["name"]] = transform
             self.unconstrained[msg["name"]] = transform(msg["value"])
-        elif self._predict and msg["is_observed"] and not is_deterministic(msg):
+        elif self._predict and msg["is_observed"] and _is_drawn(msg):
             msg["value"] = msg["fn"].sample()
             msg["done"] = True
             self.predicted[msg["name"]] = msg["value"]

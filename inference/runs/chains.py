@@ -112,7 +112,7 @@ class Chains:
 
         n = examples.num_examples
         if file is None:
-            index = torch.arange(n, device=examples.tensors()[0].device)
+            index = torch.arange(n, device=examples.device)
             position = first(potential.on(examples), index)
             return replace(Chains.start(position, kernel), ids=ids)
         chains = Chains.mapped(file, (n, num_chains, potential.latent_dim), kernel, unfinished)

@@ -69,7 +69,7 @@ class Epochs:
 
     def _of_epoch(self, epoch: int) -> Sequence[Tensor]:
         order = epoch_order(self.examples.num_examples, self.run.seed, epoch)
-        order = order.to(self.examples.tensors()[0].device)
+        order = order.to(self.examples.device)
         batches = list(order.split(self.batch_size))
         if self.run.joins_last and len(batches) > 1 and len(batches[-1]) == 1:
             batches[-2:] = [torch.cat(batches[-2:])]

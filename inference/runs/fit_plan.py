@@ -63,7 +63,7 @@ class FitPlan:
     ) -> FitRun:
         """Return a fit before its first iteration: the model read, the chains placed."""
         n = examples.num_examples
-        first = torch.arange(min(self.batch_size, n), device=examples.tensors()[0].device)
+        first = torch.arange(min(self.batch_size, n), device=examples.device)
         head = examples.select(first)
         layout = read_layout(self.model, head, self.example_plate)
         evaluator = evaluator_for(self.model, self.capture, self.compile)

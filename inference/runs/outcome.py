@@ -63,3 +63,16 @@ class Outcome(NamedTuple):
     def from_dict(content: Mapping[str, Any]) -> "Outcome":
         """Return the outcome of :meth:`to_dict`."""
         return Outcome(**{**content, "moments": moments_from_dict(content["moments"])})
+
+
+def typical_tuning(tuning: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return what is typical of tunings, (n, ...), for other examples: (1, ...)."""
+    typical = {}
+    for name, value in tuning.items():
+        if name != "scale":
+            typical[name] = value.median()[None]
+        elif value.dim() == 2:
+            typical[name] = (value**2).mean(0, keepdim=True).sqrt()
+        else:
+            typical[name] = torch.linalg.cholesky((value @ value.mT).mean(0, keepdim=True))
+    return typical

@@ -4,16 +4,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ..diagnostics.moments import Moments
 from ..kernels.base import Kernel
 from ..potentials.potential import Potential
-from ..potentials.trace import evaluation_mode, parameters_of
+from ..potentials.trace import parameters_of
 from ..speed import Chosen
 from .checkpoint import fingerprint
+from .energies import StaleEnergy, stale_energies
 from .outcome import Outcome
 
 Accumulator = Callable[[Any], Tensor]
@@ -118,67 +118,9 @@ class Plan:
             parameters=parameters_fingerprint(self.potential),
         )
 
-    def check_energies(self) -> None:
-        """Evaluate the energies that chains go on from once more.
-
-        Raises
-        ------
-        ValueError
-            If they are not what was kept: the model or the data have changed.
-        """
-        check_energies(self.potential, self.state or {}, self.potential.autocast)
-
-
-def check_energies(
-    potential: Potential, state: Mapping[str, Tensor], autocast: torch.dtype | None
-) -> None:
-    """Evaluate the energies once more that a kernel's last state holds.
-
-    Parameters
-    ----------
-    potential : Potential
-        Of n examples.
-    state : mapping of Tensor
-        (c, n, ...); what has no energies, or NaN, is not compared.
-    autocast : torch.dtype or None
-        The precision that they were computed in, where not the model's own.
-
-    Raises
-    ------
-    ValueError
-        If they are not what was kept: the model or the data have changed.
-    """
-    if "position" not in state:
-        return
-    (n, d), fitting = state["position"].shape[1:], (potential.num_examples, potential.latent_dim)
-    if (n, d) != fitting:
-        raise ValueError(
-            f"potential must be of the {n} examples and {d} latent components that these draws are "
-            f"of, got {fitting[0]} and {fitting[1]}"
-        )
-    place = "last_" if "last_energy" in state else ""
-    kept = state.get(f"{place}energy")
-    if kept is None and "prior_energy" in state:
-        kept = (state["prior_energy"] + state["likelihood_energy"])[..., 0]
-    if kept is None or kept.shape != state["position"].shape[:2]:
-        return
-    roughly = 1e-4 if autocast is None else 3e-2
-    device = potential.data.tensors()[0].device
-    with evaluation_mode(potential.model):
-        for chain, position in enumerate(state[f"{place}position"].to(device)):
-            now, _ = potential.plain()(position)
-            before = kept[chain].to(now)
-            scale = roughly * (1 + now.nan_to_num(0.0, 0.0, 0.0).abs().max())
-            apart = ~torch.isclose(now, before, rtol=roughly, atol=float(scale))
-            apart &= ~before.isnan()
-            if bool(apart.any()):
-                i = int(torch.nonzero(apart)[0])
-                raise ValueError(
-                    f"the model or the data are not what these draws were made with: the energy"
-                    f" of the last draw of chain {chain}, example {i}, was "
-                    f"{float(before[i]):.6g} nats and is {float(now[i]):.6g}. Put them "
-                    "back as they were, or sample afresh"
-                )
+    def stale_energies(self) -> list[StaleEnergy]:
+        """Evaluate the energies that chains go on from once more, and return those that differ."""
+        return stale_energies(self.potential, self.state or {}, self.chunks)
 
 
 def parameters_fingerprint(potential: Potential) -> str:

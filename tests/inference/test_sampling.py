@@ -394,11 +394,11 @@ def test_draws_serve_pyros_predictive() -> None:
 
 def test_what_is_wrong_is_said_in_one_message() -> None:
     with pytest.warns(SamplingWarning) as caught:
-        _sample(kernel=MALA(0.01), warmup_steps=0)
+        _sample(kernel=MALA(0.001), warmup_steps=0, num_samples=300)
     assert len(caught) == 1
     message = str(caught[0].message)
-    assert "r-hat is above 1.01 in 5 of 5 examples" in message
-    assert "ESS is below 100 a chain" in message
+    assert "r-hat is above what chance explains in 5 of 5 examples" in message
+    assert "ESS is below 6 a chain" in message
 
 
 def test_good_draws_warn_of_nothing() -> None:

@@ -186,6 +186,13 @@ def test_a_model_without_data_can_be_sampled(tmp_path: Path) -> None:
     # Once more from the finished file.
     again = sample_posterior(model, checkpoint=tmp_path / "run.pt", **SHORT)
     assert torch.equal(again.position, whole.position)
+    whole.save(tmp_path / "file.nc")
+    loaded = Posterior.load(tmp_path / "file.nc", potential=bind(model, shared="sample"))
+    assert torch.equal(loaded.position, whole.position)
+    assert whole.predict(3) == {}
+    groups = loaded.to_arviz()
+    assert groups.posterior["z"].shape == (4, 40, 2)
+    assert groups.log_likelihood["weight"].shape == (4, 40)
 
 
 @pytest.mark.parametrize("kernel", [MALA(), Langevin(), ParallelTempering(3), HMC(5)])
