@@ -28,6 +28,7 @@ from .runs.fit_checkpoint import fit_identity, resume_fit
 from .runs.fit_plan import FitPlan
 from .runs.fit_record import Fit, StepRecord, warn_of_divergences
 from .runs.fit_run import FitRun
+from .runs.horizon import Horizon
 from .runs.last_draws import last_draws
 from .runs.learner import OptimizerLike, SchedulerLike
 from .runs.visit import visit
@@ -128,7 +129,7 @@ class AlternatingBackProp:
         inference_steps: int = 10,
         optimizer: OptimizerLike | None = None,
         scheduler: SchedulerLike | None = None,
-        batch_size: int = 100,
+        batch_size: int | None = None,
         num_chains: int = 1,
         init_strategy: InitStrategy | None = None,
         average_from: int | None = None,
@@ -156,7 +157,7 @@ class AlternatingBackProp:
         self.model = model
         self.kernel: Kernel[Any] = kernel
         self.inference_steps = check_positive("inference_steps", inference_steps)
-        self.batch_size = check_positive("batch_size", batch_size)
+        self.batch_size = None if batch_size is None else check_positive("batch_size", batch_size)
         self.num_chains = check_positive("num_chains", num_chains)
         self.init_strategy = init_strategy
         self.average_from = average_from
@@ -342,7 +343,7 @@ class AlternatingBackProp:
         context: Any = None,
         ids: Any = None,
         latents: Any = None,
-        epochs: int,
+        epochs: Any = "auto",
         seed: int | None = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_seconds: float = 60.0,
@@ -403,7 +404,8 @@ class AlternatingBackProp:
         KeyboardInterrupt
             After Ctrl-C, between two iterations; the message says how to go on.
         """
-        epochs = check_positive("epochs", epochs)
+        if epochs != "auto":
+            epochs = check_positive("epochs", epochs)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         seed = seed_of(seed, path)
         latents = latents.latents if isinstance(latents, Fit) else latents
@@ -437,8 +439,10 @@ class AlternatingBackProp:
         work = Epochs(
             run=run,
             examples=examples,
-            epochs=epochs,
-            batch_size=self.batch_size,
+            horizon=Horizon(None if epochs == "auto" else epochs),
+            rate_falls=self._scheduler_like is None
+            and (self._optimizer_like is None or epochs == "auto"),
+            batch_size=run.batch_size,
             num_steps=self.inference_steps,
             kernel=self.kernel,
             average_from=self.average_from,
@@ -454,7 +458,7 @@ class AlternatingBackProp:
         warn_of_divergences(run.progress.history)
         average = run.learner.average
         return Fit(
-            last_draws(run.chains, run.potential, examples, self.batch_size),
+            last_draws(run.chains, run.potential, examples, run.batch_size),
             run.progress.history,
             dict(average.mean) if average.count else None,
             run.progress.stopped,

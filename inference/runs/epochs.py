@@ -17,6 +17,7 @@ from ..speed import CompileChoice
 from .fit_checkpoint import save_fit
 from .fit_record import StepRecord
 from .fit_run import FitRun
+from .horizon import ENOUGH, MOST_EPOCHS, Horizon
 
 StopRule = Callable[[Mapping[str, Sequence[float]]], bool]
 
@@ -31,8 +32,12 @@ class Epochs:
         The fit; it may have come some way already.
     examples : ExampleData
         All that are learned from.
-    epochs, batch_size : int
-        As in ``fit``.
+    horizon : Horizon
+        Of the run.
+    rate_falls : bool
+        Whether the learning rate falls towards the end.
+    batch_size : int
+        Examples of a batch.
     num_steps : int
         Kernel steps of each chain at a visit.
     kernel : Kernel
@@ -51,7 +56,8 @@ class Epochs:
 
     run: FitRun
     examples: ExampleData
-    epochs: int
+    horizon: Horizon
+    rate_falls: bool
     batch_size: int
     num_steps: int
     kernel: Kernel[Any]
@@ -82,13 +88,15 @@ class Epochs:
 
     @property
     def num_iterations(self) -> int:
-        """Batches of all epochs."""
-        return self.epochs * len(self._batches)
+        """Batches of all epochs, of those planned by now where their number is to be found."""
+        epochs = self.horizon.epochs or self.run.learner.travel.end
+        return epochs * len(self._batches)
 
     @property
     def is_over(self) -> bool:
         """Whether all epochs are made, or the stop rule has ended them."""
-        return self.run.progress.epoch >= self.epochs or self.run.progress.stopped
+        progress = self.run.progress
+        return progress.stopped or progress.epoch >= (self.horizon.epochs or MOST_EPOCHS)
 
     @property
     def compile_choice(self) -> CompileChoice:
@@ -100,6 +108,9 @@ class Epochs:
         progress = self.run.progress
         begun = self.average_from is not None and progress.epoch >= self.average_from
         self.run.learner.averages = begun
+        if self.rate_falls:
+            time = progress.epoch + progress.batch / len(self._batches)
+            self.run.learner.set_rate(self.horizon.rate(time))
         index = self._batches[progress.batch]
         self._made = self.step(self.examples.select(index), index), len(index)
 
@@ -133,6 +144,15 @@ class Epochs:
                 run.potential, self.kernel, self.num_steps, self.batch_size, run.seed + 1
             )
         run.learner.end_epoch(record.get("validation_energy", record["loss"]))
+        epoch = run.progress.epoch
+        falls = self.rate_falls and epoch > self.horizon.constant
+        gain = run.learner.travel.end_epoch(run.learner.leaves, not falls)
+        if gain is not None:
+            print("epoch", epoch, "gain", gain)
+        if self.horizon.epochs is None:
+            arrived = gain is not None and gain.nats + gain.error < ENOUGH
+            if arrived or epoch >= self.horizon.constant:
+                self.horizon.end_constant(epoch)
         return record
 
     def save(self, path: Path) -> None:
@@ -160,7 +180,7 @@ class Epochs:
 
     def how_to_go_on(self, checkpoint: Path | None) -> str:
         """Return what to tell who pressed Ctrl-C."""
-        return f"stopped in epoch {self.run.progress.epoch + 1} of {self.epochs}; " + (
+        return f"stopped in epoch {self.run.progress.epoch + 1} of {self.horizon.epochs}; " + (
             "the parameters stay as they are, but without checkpoint= the chains and the "
             "optimizer's state are lost"
             if checkpoint is None

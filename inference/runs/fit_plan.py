@@ -1,5 +1,6 @@
 """What a fit is made of, and its beginning."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ class FitPlan:
     kernel: Kernel[Any]
     optimizer: OptimizerLike | None
     scheduler: SchedulerLike | None
-    batch_size: int
+    batch_size: int | None
     num_chains: int
     init_strategy: InitStrategy | None
     chains_file: Path | None
@@ -63,7 +64,8 @@ class FitPlan:
     ) -> FitRun:
         """Return a fit before its first iteration: the model read, the chains placed."""
         n = examples.num_examples
-        first = torch.arange(min(self.batch_size, n), device=examples.device)
+        batch_size = self.batch_size or _batch_size_of(n)
+        first = torch.arange(min(batch_size, n), device=examples.device)
         head = examples.select(first)
         layout = read_layout(self.model, head, self.example_plate)
         evaluator = evaluator_for(self.model, self.capture, self.compile)
@@ -85,7 +87,7 @@ class FitPlan:
         watched = None
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
-        joins = must_join_last(potential, position, self.num_chains, self.batch_size, n)
+        joins = must_join_last(potential, position, self.num_chains, batch_size, n)
         settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
         return FitRun(
             potential,
@@ -93,6 +95,7 @@ class FitPlan:
             learner,
             chosen,
             seed,
+            batch_size,
             watched,
             joins_last=joins,
             settings=settings,
@@ -112,3 +115,9 @@ class FitPlan:
         return Chains.placed(
             potential, examples, c, kernel, seed, strategy, file, unfinished, ids, latents
         )
+
+
+def _batch_size_of(num_examples: int) -> int:
+    """Return a tenth of the examples, at least 10 and at most 100, so that batches are of a size."""
+    about = min(100, max(10, num_examples // 10))
+    return math.ceil(num_examples / max(1, round(num_examples / about)))

@@ -29,6 +29,8 @@ class FitRun:
         Of compiling and arithmetic.
     seed : int
         Of everything that is random.
+    batch_size : int
+        Examples of a batch.
     held_out : HeldOut, optional
         Examples that are only looked at.
     joins_last : bool
@@ -46,6 +48,7 @@ class FitRun:
     learner: Learner
     chosen: Chosen
     seed: int
+    batch_size: int
     held_out: HeldOut | None = None
     joins_last: bool = False
     progress: Progress = field(default_factory=Progress)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ..potentials.checks import check_optimizer, check_parameters, leaves_of
 from ..potentials.potential import Potential
 from ..potentials.trace import evaluation_mode, seeded
+from ..relative_adam import RelativeAdam
 from .averaging import ParameterAverage
-from .default_optimizer import default_optimizer
+from .travel import Travel
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
 SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -34,6 +35,10 @@ class Learner:
         Of the iterates.
     averages : bool
         Whether iterates are added to it.
+    travel : Travel
+        Where θ goes.
+    rates : list of float
+        Learning rate of each of the optimizer's groups at the start.
     """
 
     parameters: Mapping[str, Tensor]
@@ -42,6 +47,11 @@ class Learner:
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
     average: ParameterAverage = field(default_factory=ParameterAverage)
     averages: bool = False
+    travel: Travel = field(default_factory=Travel)
+    rates: list[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
 
     @staticmethod
     def made(
@@ -61,7 +71,7 @@ class Learner:
         with evaluation_mode(potential.model):
             loss = potential.loss(position)
         check_parameters(loss, parameters)
-        like = optimizer or default_optimizer
+        like = optimizer or RelativeAdam
         if not isinstance(like, torch.optim.Optimizer):
             like = like(list(parameters.values()))
         check_optimizer(loss, parameters, like)
@@ -89,6 +99,11 @@ class Learner:
         check_optimizer(loss, self.parameters, self.optimizer)
         found = {id(leaf): leaf for leaf in (*self.leaves, *leaves_of(loss))}
         self.leaves = list(found.values())
+
+    def set_rate(self, share: float) -> None:
+        """Let the optimizer learn at this share of the rates that it was given."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=False):
+            group["lr"] = share * rate
 
     def end_epoch(self, metric: float) -> None:
         """Let the scheduler step, with what is to become small where it asks for that."""
@@ -118,6 +133,7 @@ class Learner:
         with seeded(seed):
             loss, gradients = potential.loss_and_gradients(position, leaves)
         gradients = _with_normaliser(potential.model, leaves, gradients, num_examples, seed)
+        self.travel.add(gradients, num_examples)
         for leaf, gradient in zip(leaves, gradients, strict=True):
             if gradient.stride() != leaf.stride():
                 # As autograd would leave it: an optimizer is slow on a transposed gradient.
