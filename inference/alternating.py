@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,7 +28,7 @@ from .runs.fit_checkpoint import fit_identity, resume_fit
 from .runs.fit_plan import FitPlan
 from .runs.fit_record import Fit, StepRecord, warn_of_divergences
 from .runs.fit_run import FitRun
-from .runs.horizon import Horizon
+from .runs.horizon import warn_of_way_to_go
 from .runs.last_draws import last_draws
 from .runs.learner import OptimizerLike, SchedulerLike
 from .runs.visit import visit
@@ -343,7 +343,7 @@ class AlternatingBackProp:
         context: Any = None,
         ids: Any = None,
         latents: Any = None,
-        epochs: Any = "auto",
+        epochs: int | Literal["auto"] = "auto",
         seed: int | None = 0,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_seconds: float = 60.0,
@@ -404,8 +404,7 @@ class AlternatingBackProp:
         KeyboardInterrupt
             After Ctrl-C, between two iterations; the message says how to go on.
         """
-        if epochs != "auto":
-            epochs = check_positive("epochs", epochs)
+        epochs = epochs if epochs == "auto" else check_positive("epochs", epochs)
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         seed = seed_of(seed, path)
         latents = latents.latents if isinstance(latents, Fit) else latents
@@ -428,6 +427,7 @@ class AlternatingBackProp:
         identity = {} if path is None else fit_identity(run, examples, self._settings())
         if path is not None and resumes:
             resume_fit(run, path, identity)
+        run.progress.plan(epochs)
         callbacks = list(callbacks)
 
         def tell(record: dict[str, float]) -> None:
@@ -439,7 +439,6 @@ class AlternatingBackProp:
         work = Epochs(
             run=run,
             examples=examples,
-            horizon=Horizon(None if epochs == "auto" else epochs),
             rate_falls=self._scheduler_like is None
             and (self._optimizer_like is None or epochs == "auto"),
             batch_size=run.batch_size,
@@ -456,6 +455,7 @@ class AlternatingBackProp:
         run.potential.evaluator.expect({"energy": iterations * (steps + 1), "loss": iterations})
         drive(work, path, checkpoint_seconds, progress)
         warn_of_divergences(run.progress.history)
+        warn_of_way_to_go(run.learner.travel.gain(), run.progress.epoch)
         average = run.learner.average
         return Fit(
             last_draws(run.chains, run.potential, examples, run.batch_size),

@@ -1,5 +1,6 @@
 """The way of a fit: epoch after epoch of minibatches, and what happens at an epoch's end."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from ..speed import CompileChoice
 from .fit_checkpoint import save_fit
 from .fit_record import StepRecord
 from .fit_run import FitRun
-from .horizon import ENOUGH, MOST_EPOCHS, Horizon
+from .horizon import CONSTANT_SHARE, MOST_EPOCHS
 
 StopRule = Callable[[Mapping[str, Sequence[float]]], bool]
 
@@ -32,8 +33,6 @@ class Epochs:
         The fit; it may have come some way already.
     examples : ExampleData
         All that are learned from.
-    horizon : Horizon
-        Of the run.
     rate_falls : bool
         Whether the learning rate falls towards the end.
     batch_size : int
@@ -56,7 +55,6 @@ class Epochs:
 
     run: FitRun
     examples: ExampleData
-    horizon: Horizon
     rate_falls: bool
     batch_size: int
     num_steps: int
@@ -89,14 +87,19 @@ class Epochs:
     @property
     def num_iterations(self) -> int:
         """Batches of all epochs, of those planned by now where their number is to be found."""
-        epochs = self.horizon.epochs or self.run.learner.travel.end
+        epochs = self.run.progress.horizon.epochs
+        if epochs is None:
+            # It ends at a window's end at the earliest.
+            epochs = math.ceil(self.run.learner.travel.end / CONSTANT_SHARE)
         return epochs * len(self._batches)
 
     @property
     def is_over(self) -> bool:
         """Whether all epochs are made, or the stop rule has ended them."""
         progress = self.run.progress
-        return progress.stopped or progress.epoch >= (self.horizon.epochs or MOST_EPOCHS)
+        return progress.stopped or progress.epoch >= (
+            self.run.progress.horizon.epochs or MOST_EPOCHS
+        )
 
     @property
     def compile_choice(self) -> CompileChoice:
@@ -110,7 +113,7 @@ class Epochs:
         self.run.learner.averages = begun
         if self.rate_falls:
             time = progress.epoch + progress.batch / len(self._batches)
-            self.run.learner.set_rate(self.horizon.rate(time))
+            self.run.learner.set_rate(self.run.progress.horizon.rate(time))
         index = self._batches[progress.batch]
         self._made = self.step(self.examples.select(index), index), len(index)
 
@@ -144,16 +147,17 @@ class Epochs:
                 run.potential, self.kernel, self.num_steps, self.batch_size, run.seed + 1
             )
         run.learner.end_epoch(record.get("validation_energy", record["loss"]))
-        epoch = run.progress.epoch
-        falls = self.rate_falls and epoch > self.horizon.constant
-        gain = run.learner.travel.end_epoch(run.learner.leaves, not falls)
-        if gain is not None:
-            print("epoch", epoch, "gain", gain)
-        if self.horizon.epochs is None:
-            arrived = gain is not None and gain.nats + gain.error < ENOUGH
-            if arrived or epoch >= self.horizon.constant:
-                self.horizon.end_constant(epoch)
+        self._look_where_it_goes(record)
         return record
+
+    def _look_where_it_goes(self, record: dict[str, float]) -> None:
+        """Take θ's way into the record, and find the end where it is to be found."""
+        progress, travel = self.run.progress, self.run.learner.travel
+        falls = self.rate_falls and progress.epoch > progress.horizon.constant
+        travel.end_epoch(self.run.learner.leaves, not falls)
+        record.update(travel.record())
+        if progress.horizon.epochs is None:
+            progress.horizon = progress.horizon.after(progress.epoch, travel)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint."""
@@ -180,11 +184,14 @@ class Epochs:
 
     def how_to_go_on(self, checkpoint: Path | None) -> str:
         """Return what to tell who pressed Ctrl-C."""
-        return f"stopped in epoch {self.run.progress.epoch + 1} of {self.horizon.epochs}; " + (
-            "the parameters stay as they are, but without checkpoint= the chains and the "
-            "optimizer's state are lost"
-            if checkpoint is None
-            else f"everything is in {str(checkpoint)!r}: call fit again with it to go on"
+        return (
+            f"stopped in epoch {self.run.progress.epoch + 1} of {self.run.progress.horizon.epochs or MOST_EPOCHS}; "
+            + (
+                "the parameters stay as they are, but without checkpoint= the chains and the "
+                "optimizer's state are lost"
+                if checkpoint is None
+                else f"everything is in {str(checkpoint)!r}: call fit again with it to go on"
+            )
         )
 
 

@@ -24,6 +24,7 @@ ENTRIES = (
     "chains",
     "chains_snapshot",
     "average",
+    "travel",
     "validation_chains",
     "choices",
     "settings",
@@ -57,13 +58,14 @@ def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
         {
             "kind": "a fit",
             "identity": dict(identity),
-            "progress": vars(run.progress),
+            "progress": run.progress.to_dict(),
             "model": _tensors(run),
             "optimizer": learner.optimizer.state_dict(),
             "scheduler": None if learner.scheduler is None else learner.scheduler.state_dict(),
             "chains": chains,
             "chains_snapshot": snapshot,
             "average": vars(learner.average),
+            "travel": learner.travel.to_dict(),
             "validation_chains": None if run.held_out is None else run.held_out.chains.to_dict(),
             "choices": run.chosen.to_dict(),
             "settings": run.settings,
@@ -109,7 +111,8 @@ def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
             setattr(chains, name, value.to(device))
     learner.average.mean = {k: v.to(device) for k, v in content["average"]["mean"].items()}
     learner.average.count = content["average"]["count"]
-    run.progress = Progress(**content["progress"])
+    learner.travel.take_back(content["travel"], device)
+    run.progress = Progress.from_dict(content["progress"])
     run.potential = run.chosen.resumed(content["choices"], run.potential)
 
 

@@ -1,13 +1,16 @@
 """What a learning run records, and how far it has come."""
 
+import math
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
 from ..diagnostics.described import as_html, shapes
+from .horizon import Horizon
+from .travel import Gain
 
 
 class StepRecord(NamedTuple):
@@ -61,6 +64,17 @@ class Fit:
     stopped: bool = False
     seed: int | None = None
 
+    @property
+    def gain(self) -> Gain | None:
+        """By how much the loss would fall if learning went on; None in fewer than 8 epochs."""
+        nats, error = (self.history[name][-1] for name in ("gain", "gain_error"))
+        return Gain(nats, error) if math.isfinite(nats) else None
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether no further gain is seen (docs/learning.md); None where too little is known."""
+        return None if self.gain is None else not self.gain.is_seen
+
     def to_frame(self) -> Any:
         """Return the history as a pandas data frame, a row for each epoch, counted from 1."""
         import pandas as pd
@@ -98,8 +112,22 @@ class Progress:
     iteration: int = 0
     seconds: float = 0.0
     stopped: bool = False
+    horizon: Horizon = Horizon(None)
     sums: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, for a checkpoint."""
+        return {**vars(self), "horizon": self.horizon.epochs}
+
+    @staticmethod
+    def from_dict(content: Mapping[str, Any]) -> "Progress":
+        """Return the progress of :meth:`to_dict`."""
+        return Progress(**{**content, "horizon": Horizon(content["horizon"])})
+
+    def plan(self, epochs: int | Literal["auto"]) -> None:
+        """Set the end of a run that begins or goes on."""
+        self.horizon = self.horizon.prolonged(self.epoch, epochs)
 
     def add(self, record: StepRecord, num_examples: int) -> None:
         """Add one batch to the epoch."""

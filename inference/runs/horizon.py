@@ -1,42 +1,82 @@
 """How long a fit learns at a constant rate, and how the rate falls afterwards."""
 
 import math
-from dataclasses import dataclass
+import warnings
+from typing import Literal, NamedTuple
+
+from .travel import Gain, Travel
 
 CONSTANT_SHARE = 0.6
-"""Of all epochs; the rate falls linearly to zero in the others."""
+"""Of all epochs; in the others the rate falls linearly to zero."""
 
 MOST_EPOCHS = 1000
-"""Of a fit that finds their number itself."""
+"""Of a fit whose end is to be found."""
 
-ENOUGH = 0.01
-"""Nats per example: what going on as long again must gain to be worth it."""
+LEAST_CONSTANT = 20
+"""Epochs before an end is looked for: the first gradients of θ say little of where it goes."""
+
+QUIET = 2
+"""Windows in a row in which no gain is seen."""
 
 
-@dataclass
-class Horizon:
-    """The end of a fit, known beforehand or found on the way.
+class Horizon(NamedTuple):
+    """The end of a fit.
 
     Attributes
     ----------
     epochs : int or None
-        Number of epochs; None until it has been found.
+        Their number; None until it has been found.
     """
 
     epochs: int | None
 
     @property
     def constant(self) -> int:
-        """Epochs at a constant rate; at most these many where the end has not been found."""
-        epochs = MOST_EPOCHS if self.epochs is None else self.epochs
-        return max(1, round(CONSTANT_SHARE * epochs))
+        """Epochs at a constant rate; the most of them where the end has not been found."""
+        return max(1, round(CONSTANT_SHARE * (self.epochs or MOST_EPOCHS)))
 
-    def rate(self, epoch: float) -> float:
+    def rate(self, time: float) -> float:
         """Return the share of the rate at a time, in epochs."""
-        if self.epochs is None or epoch < self.constant:
+        if self.epochs is None or time < self.constant:
             return 1.0
-        return (self.epochs - epoch) / (self.epochs - self.constant)
+        return (self.epochs - time) / (self.epochs - self.constant)
 
-    def end_constant(self, epoch: int) -> None:
-        """Let the rate fall from an epoch on, over two thirds as many as have been made."""
-        self.epochs = math.ceil(epoch / CONSTANT_SHARE)
+    def after(self, epoch: int, travel: Travel) -> "Horizon":
+        """Return the horizon after an epoch: it ends when θ goes nowhere any more."""
+        arrived = epoch >= LEAST_CONSTANT and travel.quiet >= QUIET
+        if self.epochs is None and (arrived or epoch >= self.constant):
+            return Horizon(math.ceil(epoch / CONSTANT_SHARE))
+        return self
+
+    def prolonged(self, epoch: int, epochs: int | Literal["auto"]) -> "Horizon":
+        """Return what becomes of a horizon when a run goes on to another number of epochs.
+
+        It warns where the rate has begun to fall: the run is not the one that was longer from
+        the start.
+        """
+        if epochs == "auto" or epochs == self.epochs:
+            return self
+        if self.epochs is not None and epoch > self.constant:
+            warnings.warn(
+                f"the learning rate has fallen since epoch {self.constant}, for an end after "
+                f"{self.epochs} epochs: going on to {epochs} is not the run that was made for "
+                f"{epochs} from the start",
+                stacklevel=4,
+            )
+        return Horizon(epochs)
+
+
+def warn_of_way_to_go(gain: Gain | None, epochs: int) -> None:
+    """Warn if learning has ended while θ was still on its way."""
+    if gain is not None and gain.is_seen:
+        warnings.warn(
+            f"learning has not arrived after {epochs} epochs: the loss still falls where θ goes, "
+            f"by {gain.nats:.3g} nats per example (standard error {gain.error:.2g}) if it went on "
+            f"as far again. Learn longer, epochs={2 * epochs} say, or with a higher rate",
+            LearningWarning,
+            stacklevel=4,
+        )
+
+
+class LearningWarning(UserWarning):
+    """Parameters that are not what learning on would make of them."""

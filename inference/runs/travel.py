@@ -11,6 +11,10 @@ GROWTH = 1.5
 """Epochs so far at a window's end, over those at its beginning."""
 
 
+ENOUGH = 0.01
+"""Nats per example: what is worth going on for."""
+
+
 class Gain(NamedTuple):
     """By how much the loss would fall if θ went on as long again as it has gone.
 
@@ -24,6 +28,11 @@ class Gain(NamedTuple):
 
     nats: float
     error: float
+
+    @property
+    def is_seen(self) -> bool:
+        """Whether it is more than noise, by two standard errors, and worth it."""
+        return self.nats - 2 * self.error > ENOUGH
 
 
 class Travel:
@@ -41,6 +50,7 @@ class Travel:
         self.end = 2
         self.length_before = 0
         self.span = 0.0
+        self.quiet = 0
         self.slopes: list[float] = []
         self.mean: list[Tensor] = []
         self.before: list[Tensor] = []
@@ -62,13 +72,13 @@ class Travel:
         self.weight += weight
 
     @torch.no_grad()
-    def end_epoch(self, parameters: Sequence[Tensor], rate_is_constant: bool) -> Gain | None:
-        """Take in θ after an epoch; return the gain where a window ends and it is known."""
+    def end_epoch(self, parameters: Sequence[Tensor], rate_is_constant: bool) -> None:
+        """Take in θ after an epoch."""
         if self.slope is not None:
             self.slopes.append(float(self.slope) / self.weight)
             self.slope, self.weight = None, 0
         if not rate_is_constant:
-            return None
+            return
         self.epochs += 1
         if len(self.mean) != len(parameters):
             self.mean = [p.detach().clone() for p in parameters]
@@ -76,13 +86,12 @@ class Travel:
             share = 1 / (self.epochs - self.begin)
             for mean, p in zip(self.mean, parameters, strict=True):
                 mean.lerp_(p, share)
-        if self.epochs < self.end:
-            return None
-        gain = self.gain()
-        self._turn()
-        return gain
+        if self.epochs == self.end:
+            self._turn()
 
     def _turn(self) -> None:
+        gain = self.gain()
+        self.quiet = 0 if gain is None or gain.is_seen else self.quiet + 1
         length = self.end - self.begin
         if len(self.before) == len(self.mean):
             self.way = [m - b for m, b in zip(self.mean, self.before, strict=True)]
@@ -103,6 +112,11 @@ class Travel:
         times = self.epochs / self.span
         error = float(slopes.std()) / math.sqrt(len(later))
         return Gain(-times * float(slopes.mean()), times * error)
+
+    def record(self) -> dict[str, float]:
+        """Return the gain as entries of the history; infinite where it is not known."""
+        gain = self.gain() or Gain(math.inf, math.inf)
+        return {"gain": gain.nats, "gain_error": gain.error}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for a checkpoint."""
