@@ -427,7 +427,9 @@ class AlternatingBackProp:
         identity = {} if path is None else fit_identity(run, examples, self._settings())
         if path is not None and resumes:
             resume_fit(run, path, identity)
-        run.progress.plan(epochs)
+        is_named = self._optimizer_like is not None
+        rate_falls = self._scheduler_like is None and (epochs == "auto" or not is_named)
+        run.progress.plan(epochs, rate_falls)
         callbacks = list(callbacks)
 
         def tell(record: dict[str, float]) -> None:
@@ -439,8 +441,7 @@ class AlternatingBackProp:
         work = Epochs(
             run=run,
             examples=examples,
-            rate_falls=self._scheduler_like is None
-            and (self._optimizer_like is None or epochs == "auto"),
+            rate_falls=rate_falls,
             batch_size=run.batch_size,
             num_steps=self.inference_steps,
             kernel=self.kernel,

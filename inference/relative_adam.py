@@ -102,7 +102,8 @@ class RelativeAdam(torch.optim.Optimizer):
         torch._foreach_mul_(squares, betas[1])
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - betas[1])
         roots = torch._foreach_sqrt(squares)
-        corrections = [(1 - betas[1] ** state["step"]) ** 0.5 for state in states]
+        steps = [float(state["step"]) for state in states]
+        corrections = [(1 - betas[1] ** number) ** 0.5 for number in steps]
         torch._foreach_div_(roots, corrections)
         torch._foreach_add_(roots, eps)
         moves = torch._foreach_div(means, roots)
@@ -111,7 +112,7 @@ class RelativeAdam(torch.optim.Optimizer):
             (norm / p.numel() ** 0.5).clamp(min=floor[0] if p.dim() > 1 else floor[1])
             for norm, p in zip(norms, held, strict=True)
         ]
-        rates = [-lr / (1 - betas[0] ** state["step"]) for state in states]
+        rates = [-lr / (1 - betas[0] ** number) for number in steps]
         torch._foreach_mul_(sizes, rates)
         torch._foreach_mul_(moves, sizes)
         torch._foreach_add_(params, moves)
@@ -119,7 +120,7 @@ class RelativeAdam(torch.optim.Optimizer):
     def _state_of(self, parameter: Tensor) -> dict[str, Any]:
         state: dict[str, Any] = self.state[parameter]
         if not state:
-            state["step"] = 0
+            state["step"] = torch.tensor(0.0)
             state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
             state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         return state

@@ -184,14 +184,12 @@ class Epochs:
 
     def how_to_go_on(self, checkpoint: Path | None) -> str:
         """Return what to tell who pressed Ctrl-C."""
-        return (
-            f"stopped in epoch {self.run.progress.epoch + 1} of {self.run.progress.horizon.epochs or MOST_EPOCHS}; "
-            + (
-                "the parameters stay as they are, but without checkpoint= the chains and the "
-                "optimizer's state are lost"
-                if checkpoint is None
-                else f"everything is in {str(checkpoint)!r}: call fit again with it to go on"
-            )
+        epochs = self.run.progress.horizon.epochs or f"at most {MOST_EPOCHS}"
+        return f"stopped in epoch {self.run.progress.epoch + 1} of {epochs}; " + (
+            "the parameters stay as they are, but without checkpoint= the chains and the "
+            "optimizer's state are lost"
+            if checkpoint is None
+            else f"everything is in {str(checkpoint)!r}: call fit again with it to go on"
         )
 
 

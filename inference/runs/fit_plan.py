@@ -118,6 +118,6 @@ class FitPlan:
 
 
 def _batch_size_of(num_examples: int) -> int:
-    """Return a tenth of the examples, at least 10 and at most 100, so that batches are of a size."""
+    """Return a tenth of the examples, at least 10 and at most 100, in equal parts."""
     about = min(100, max(10, num_examples // 10))
     return math.ceil(num_examples / max(1, round(num_examples / about)))

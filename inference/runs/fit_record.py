@@ -112,7 +112,7 @@ class Progress:
     iteration: int = 0
     seconds: float = 0.0
     stopped: bool = False
-    horizon: Horizon = Horizon(None)
+    horizon: Horizon = field(default_factory=Horizon)
     sums: dict[str, float] = field(default_factory=dict)
     history: dict[str, list[float]] = field(default_factory=dict)
 
@@ -125,9 +125,9 @@ class Progress:
         """Return the progress of :meth:`to_dict`."""
         return Progress(**{**content, "horizon": Horizon(content["horizon"])})
 
-    def plan(self, epochs: int | Literal["auto"]) -> None:
+    def plan(self, epochs: int | Literal["auto"], rate_falls: bool) -> None:
         """Set the end of a run that begins or goes on."""
-        self.horizon = self.horizon.prolonged(self.epoch, epochs)
+        self.horizon = self.horizon.prolonged(self.epoch, epochs, rate_falls)
 
     def add(self, record: StepRecord, num_examples: int) -> None:
         """Add one batch to the epoch."""

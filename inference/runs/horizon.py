@@ -28,7 +28,7 @@ class Horizon(NamedTuple):
         Their number; None until it has been found.
     """
 
-    epochs: int | None
+    epochs: int | None = None
 
     @property
     def constant(self) -> int:
@@ -48,7 +48,7 @@ class Horizon(NamedTuple):
             return Horizon(math.ceil(epoch / CONSTANT_SHARE))
         return self
 
-    def prolonged(self, epoch: int, epochs: int | Literal["auto"]) -> "Horizon":
+    def prolonged(self, epoch: int, epochs: int | Literal["auto"], rate_falls: bool) -> "Horizon":
         """Return what becomes of a horizon when a run goes on to another number of epochs.
 
         It warns where the rate has begun to fall: the run is not the one that was longer from
@@ -56,7 +56,7 @@ class Horizon(NamedTuple):
         """
         if epochs == "auto" or epochs == self.epochs:
             return self
-        if self.epochs is not None and epoch > self.constant:
+        if rate_falls and self.epochs is not None and epoch > self.constant:
             warnings.warn(
                 f"the learning rate has fallen since epoch {self.constant}, for an end after "
                 f"{self.epochs} epochs: going on to {epochs} is not the run that was made for "

@@ -58,6 +58,8 @@ def test_learning_lowers_the_loss(kernel: Any) -> None:
         "num_diverging",
         "num_proposals",
         "seconds",
+        "gain",
+        "gain_error",
     }
     assert all(len(values) == 15 for values in fit.history.values())
 
@@ -270,11 +272,39 @@ def test_killed_and_resumed_gives_the_same_bits(tmp_path: Path, stop_after: int)
 
 
 def test_a_finished_run_can_be_prolonged(tmp_path: Path) -> None:
+    """Of a constant rate it is the longer run; where the rate has fallen it says that it is not."""
     y, path = _data(), tmp_path / "run.pt"
-    whole = _abp(_model()).fit(y, epochs=4, progress=False)
-    _abp(_model()).fit(y, epochs=2, checkpoint=path, progress=False)
-    longer = _abp(_model()).fit(y, epochs=4, checkpoint=path, progress=False)
+    constant = {"optimizer": lambda params: torch.optim.Adam(params, lr=1e-2)}
+    whole = _abp(_model(), **constant).fit(y, epochs=4, progress=False)
+    _abp(_model(), **constant).fit(y, epochs=2, checkpoint=path, progress=False)
+    longer = _abp(_model(), **constant).fit(y, epochs=4, checkpoint=path, progress=False)
     assert torch.equal(longer.latents, whole.latents)
+    other = tmp_path / "other.pt"
+    _abp(_model()).fit(y, epochs=10, checkpoint=other, progress=False)
+    with pytest.warns(UserWarning, match="fallen since epoch 6, for an end after 10 epochs"):
+        longer = _abp(_model()).fit(y, epochs=12, checkpoint=other, progress=False)
+    assert len(longer.history["loss"]) == 12
+
+
+def test_a_run_that_is_prolonged_before_its_rate_falls_is_the_longer_one(tmp_path: Path) -> None:
+    y, path = _data(), tmp_path / "run.pt"
+    whole = _abp(_model()).fit(y, epochs=20, progress=False)
+    abp, steps = _abp(_model()), 0
+    original = abp.step
+
+    def interrupted(*args: Any) -> Any:
+        nonlocal steps
+        steps += 1
+        if steps == 22:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args)
+
+    abp.step = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        abp.fit(y, epochs=10, checkpoint=path, progress=False)
+    longer = _abp(_model()).fit(y, epochs=20, checkpoint=path, progress=False)
+    assert torch.equal(longer.latents, whole.latents)
+    assert longer.history["gain"] == whole.history["gain"]
 
 
 def test_a_users_parameters_are_in_the_checkpoint(tmp_path: Path) -> None:
