@@ -22,7 +22,9 @@ from .noise.keyed import KeyedGenerator, KeyedSource
 from .posterior import Posterior
 from .potentials.potential import Potential
 from .pyro_kernel import PyroKernel
+from .relative_adam import RelativeAdam
 from .runs.fit_record import Fit, StepRecord
+from .runs.horizon import LearningWarning
 from .runs.stopping import NoProgress
 from .sampling import sample_posterior
 from .speed import CaptureWarning, CompilationWarning
@@ -41,12 +43,14 @@ __all__ = [
     "KeyedGenerator",
     "KeyedSource",
     "Langevin",
+    "LearningWarning",
     "NoProgress",
     "NonFiniteStartError",
     "ParallelTempering",
     "Posterior",
     "Potential",
     "PyroKernel",
+    "RelativeAdam",
     "RiemannianMALA",
     "SamplingWarning",
     "StepRecord",

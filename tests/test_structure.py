@@ -51,7 +51,17 @@ INFERENCE: dict[str, set[str]] = {
     "predictive": {"arguments", "potentials"},
     "judged": {"diagnostics", "potentials"},
     "binding": {"potentials", "speed"},
-    "runs": {"arguments", "diagnostics", "kernels", "noise", "potentials", "speed", "warmup"},
+    "relative_adam": set(),
+    "runs": {
+        "arguments",
+        "diagnostics",
+        "kernels",
+        "noise",
+        "potentials",
+        "relative_adam",
+        "speed",
+        "warmup",
+    },
     "exported": {"arguments", "diagnostics", "potentials", "predictive", "runs"},
     "saved": {"diagnostics", "kernels", "potentials", "runs", "speed"},
     "posterior": {

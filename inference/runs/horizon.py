@@ -15,7 +15,7 @@ MOST_EPOCHS = 1000
 LEAST_CONSTANT = 20
 """Epochs before an end is looked for: the first gradients of θ say little of where it goes."""
 
-QUIET = 2
+QUIET = 3
 """Windows in a row in which no gain is seen."""
 
 
