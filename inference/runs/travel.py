@@ -51,6 +51,7 @@ class Travel:
         self.length_before = 0
         self.span = 0.0
         self.quiet = 0
+        self.last: Gain | None = None
         self.slopes: list[float] = []
         self.mean: list[Tensor] = []
         self.before: list[Tensor] = []
@@ -91,6 +92,7 @@ class Travel:
 
     def _turn(self) -> None:
         gain = self.gain()
+        self.last = gain
         self.quiet = 0 if gain is None or gain.is_seen else self.quiet + 1
         length = self.end - self.begin
         if len(self.before) == len(self.mean):
@@ -103,11 +105,11 @@ class Travel:
     def gain(self) -> Gain | None:
         """Return what going on is worth, by the later half of the epochs since a window's end.
 
-        None where too little is known.
+        Until these are two it is what was known at that end; None where nothing was.
         """
         later = self.slopes[len(self.slopes) // 2 :]
         if len(later) < 2:
-            return None
+            return self.last
         slopes = torch.tensor(later, dtype=torch.float64)
         times = self.epochs / self.span
         error = float(slopes.std()) / math.sqrt(len(later))
@@ -120,7 +122,7 @@ class Travel:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for a checkpoint."""
-        return vars(self)
+        return {**vars(self), "last": self.last and tuple(self.last)}
 
     def take_back(self, content: Mapping[str, Any], device: torch.device) -> None:
         """Be again as in :meth:`to_dict`."""
@@ -128,3 +130,4 @@ class Travel:
             if isinstance(value, list):
                 value = [v.to(device) if isinstance(v, Tensor) else v for v in value]
             setattr(self, name, value.to(device) if isinstance(value, Tensor) else value)
+        self.last = self.last and Gain(*self.last)

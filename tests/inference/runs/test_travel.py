@@ -1,5 +1,6 @@
 """Whether θ is still on its way, where the loss is known: a quadratic with noisy gradients."""
 
+import copy
 import math
 
 import pytest
@@ -51,16 +52,16 @@ def test_noise_alone_is_no_gain() -> None:
         gain = travel.gain()
         assert gain is not None
         ratios.append(gain.nats / gain.error)
-    # In a window of 21 epochs its later half has ten: Student's t with nine degrees of freedom.
-    beyond = sum(ratio > 2.262 for ratio in ratios) / len(ratios)
+    # The later half of a window of 21 epochs has eleven: Student's t with ten degrees of freedom.
+    beyond = sum(ratio > 2.228 for ratio in ratios) / len(ratios)
     assert beyond <= 0.025 + 3 * math.sqrt(0.025 * 0.975 / 200)
-    assert abs(sum(ratios) / len(ratios)) < 3 * math.sqrt(9 / 7 / 200) + 0.2
+    assert abs(sum(ratios) / len(ratios)) < 3 * math.sqrt(10 / 8 / 200)
 
 
 def test_it_goes_on_from_its_state() -> None:
     whole, theta = _descended(torch.ones(20, dtype=torch.float64), 20, 0.05, 1.0)
     other = Travel()
-    other.take_back(whole.to_dict(), torch.device("cpu"))
+    other.take_back(copy.deepcopy(whole.to_dict()), torch.device("cpu"))
     for travel in (whole, other):
         for _ in range(30):
             travel.add([CURVATURE * theta], 10)
