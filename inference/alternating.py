@@ -13,7 +13,7 @@ from .arguments import check_positive, checked_integer, checked_seed
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
-from .potentials.data import ExampleData
+from .potentials.data import ExampleData, as_call
 from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
 from .potentials.keywords import keywords
@@ -28,8 +28,10 @@ from .runs.fit_checkpoint import fit_identity, resume_fit
 from .runs.fit_plan import FitPlan
 from .runs.fit_record import Fit, StepRecord, warn_of_divergences
 from .runs.fit_run import FitRun
+from .runs.held_out_cells import HoldOut
 from .runs.last_draws import last_draws
 from .runs.learner import OptimizerLike, SchedulerLike
+from .runs.running_means import KeepMeans
 from .runs.visit import visit
 from .speed import Compile, Precision, check_compile, check_precision, evaluator_for
 
@@ -286,7 +288,7 @@ class AlternatingBackProp:
         if isinstance(batch, ExampleData):
             examples = batch
         else:
-            examples = self._examples(_as_call(batch))
+            examples = self._examples(as_call(batch))
             run.potential.evaluator.look()
             if (form := examples.form()) not in run.forms:
                 validate(self.model, examples)
@@ -350,6 +352,8 @@ class AlternatingBackProp:
         callbacks: Iterable[Callable[["AlternatingBackProp", dict[str, float]], None]] = (),
         stop: StopRule | None = None,
         progress: bool = True,
+        hold_out: HoldOut = "auto",
+        posterior_means: KeepMeans = "auto",
         **more: Any,
     ) -> Fit:
         """Learn from data.
@@ -387,6 +391,14 @@ class AlternatingBackProp:
             From the history so far to whether to stop, asked after each epoch: ``NoProgress()``.
         progress : bool, default True
             Show a progress bar.
+        hold_out : "auto", float or None, default "auto"
+            Share of the observed cells that the first 60 % of the epochs do not learn from:
+            :func:`held_out_cells`. What is predicted of them is in ``history``; where that gets
+            worse, the best parameters come back and the noise stays as it was there. The rest of
+            the epochs learns from all cells.
+        posterior_means : bool or "auto", default "auto"
+            Keep :attr:`Fit.mean_signal` and :attr:`Fit.filled`, two arrays as large as the data.
+            ``"auto"``: of a ``GeneratorModel`` without a ``chains_file``.
         **more
             Further keyword arguments that the model takes; tensors lead with the example.
 
@@ -411,7 +423,7 @@ class AlternatingBackProp:
         validate(self.model, examples)
         held_out = None
         if validation is not None:
-            held_out = self._examples(_as_call(validation))
+            held_out = self._examples(as_call(validation))
             validate(self.model, held_out)
         resumes = path is not None and path.exists()
         self._run = run = self._begun(
@@ -422,6 +434,9 @@ class AlternatingBackProp:
             has_checkpoint=path is not None,
             ids=ids,
             latents=latents,
+            epochs=epochs,
+            hold_out=hold_out,
+            posterior_means=posterior_means,
         )
         identity = {} if path is None else fit_identity(run, examples, self._settings())
         if path is not None and resumes:
@@ -450,7 +465,10 @@ class AlternatingBackProp:
         iterations = work.num_iterations
         steps = self.inference_steps * gradients_per_step(self.kernel)
         run.potential.evaluator.expect({"energy": iterations * (steps + 1), "loss": iterations})
-        drive(work, path, checkpoint_seconds, progress)
+        try:
+            drive(work, path, checkpoint_seconds, progress)
+        finally:
+            run.stretches.close()
         warn_of_divergences(run.progress.history)
         average = run.learner.average
         return Fit(
@@ -459,12 +477,5 @@ class AlternatingBackProp:
             dict(average.mean) if average.count else None,
             run.progress.stopped,
             seed,
+            **run.stretches.results(),
         )
-
-
-def _as_call(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(batch, ExampleData):
-        return batch.args, dict(batch.kwargs)
-    if isinstance(batch, Mapping):
-        return (), dict(batch)
-    return (batch if isinstance(batch, tuple) else (batch,)), {}

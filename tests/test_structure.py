@@ -25,9 +25,11 @@ MODELS: dict[str, set[str]] = {
     "observations": {"arguments", "pieces", "distributions", "operators"},
     "data_checks": {"arguments", "pieces", "distributions", "observations"},
     "contexts": {"data_checks", "observations", "pieces"},
+    "data_cells": {"data_checks", "distributions", "observations", "pieces"},
     "generator_model": {
         "arguments",
         "contexts",
+        "data_cells",
         "data_checks",
         "described",
         "networks",

@@ -101,7 +101,7 @@ class Epochs:
         begun = self.average_from is not None and progress.epoch >= self.average_from
         self.run.learner.averages = begun
         index = self._batches[progress.batch]
-        self._made = self.step(self.examples.select(index), index), len(index)
+        self._made = self.step(self.run.stretches.data.select(index), index), len(index)
 
     def conclude(self, seconds: float) -> None:
         """Keep the batch's record; after the last one, end the epoch."""
@@ -132,6 +132,9 @@ class Epochs:
             record["validation_energy"] = run.held_out.visited(
                 run.potential, self.kernel, self.num_steps, self.batch_size, run.seed + 1
             )
+        record.update(
+            run.stretches.end_epoch(run.progress.epoch, run.potential, run.chains, run.learner)
+        )
         run.learner.end_epoch(record.get("validation_energy", record["loss"]))
         return record
 

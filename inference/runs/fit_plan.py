@@ -21,8 +21,11 @@ from .checkpoint import check_new_file
 from .epochs import must_join_last
 from .fit_run import FitRun
 from .held_out import HeldOut
+from .held_out_cells import HoldOut
 from .learner import Learner, OptimizerLike, SchedulerLike
 from .probes import settings_of
+from .running_means import KeepMeans
+from .stretches import Stretches
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,9 @@ class FitPlan:
         has_checkpoint: bool = False,
         ids: Any = None,
         latents: Any = None,
+        epochs: int = 1,
+        hold_out: HoldOut = None,
+        posterior_means: KeepMeans = False,
     ) -> FitRun:
         """Return a fit before its first iteration: the model read, the chains placed."""
         n = examples.num_examples
@@ -86,6 +92,9 @@ class FitPlan:
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
         joins = must_join_last(potential, position, self.num_chains, self.batch_size, n)
+        stretches = Stretches.of(
+            potential, examples, chains, seed, epochs, hold_out, posterior_means
+        )
         settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
         return FitRun(
             potential,
@@ -93,6 +102,7 @@ class FitPlan:
             learner,
             chosen,
             seed,
+            stretches,
             watched,
             joins_last=joins,
             settings=settings,

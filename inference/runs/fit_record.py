@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from ..diagnostics.described import as_html, shapes
+from .held_out_score import HeldOutScore
 
 
 class StepRecord(NamedTuple):
@@ -46,13 +47,25 @@ class Fit:
     history : dict of list of float
         One entry for each epoch: ``loss`` and ``energy`` (nats per example), ``acceptance_rate``,
         ``step_size`` (median), ``num_diverging``, ``num_proposals``, ``seconds`` (since the
-        start) and, where validation data were given, ``validation_energy``.
+        start); where validation data were given, ``validation_energy``; where cells are held out,
+        ``held_out_nats``, the negative log predictive density of a cell in the last window of
+        epochs, and its standard error, ``held_out_error``: NaN before the first window, and when
+        all cells are learned from.
     averaged : dict of Tensor or None
         Mean of each parameter over the iterations since ``average_from``, by name.
     stopped : bool
         Whether the stop rule ended the run.
     seed : int
         What reproduces it.
+    mean_signal : Tensor or None, (n, ...)
+        Posterior mean of each example's signal (:meth:`GeneratorModel.decode`) over the visits of
+        the last stretch and all chains; None where no means were kept.
+    filled : Tensor or None, (n, ...)
+        Posterior mean of the completed data: observed cells as they are, hidden ones as
+        :meth:`GeneratorModel.reconstruct` estimates them; None where that is a category.
+    held_out : HeldOutScore or None
+        How probable the held-out cells were before all cells were learned from:
+        :func:`compare_fits` compares them.
     """
 
     latents: Any
@@ -60,6 +73,9 @@ class Fit:
     averaged: dict[str, Tensor] | None = None
     stopped: bool = False
     seed: int | None = None
+    mean_signal: Tensor | None = None
+    filled: Tensor | None = None
+    held_out: HeldOutScore | None = None
 
     def to_frame(self) -> Any:
         """Return the history as a pandas data frame, a row for each epoch, counted from 1."""

@@ -11,6 +11,7 @@ from .chains import Chains
 from .fit_record import Progress
 from .held_out import HeldOut
 from .learner import Learner
+from .stretches import Stretches
 
 
 @dataclass
@@ -29,6 +30,8 @@ class FitRun:
         Of compiling and arithmetic.
     seed : int
         Of everything that is random.
+    stretches : Stretches
+        What is learned from when, and what is kept of it.
     held_out : HeldOut, optional
         Examples that are only looked at.
     joins_last : bool
@@ -46,6 +49,7 @@ class FitRun:
     learner: Learner
     chosen: Chosen
     seed: int
+    stretches: Stretches
     held_out: HeldOut | None = None
     joins_last: bool = False
     progress: Progress = field(default_factory=Progress)

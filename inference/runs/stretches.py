@@ -1,0 +1,137 @@
+"""The two stretches of a fit: most of the way, cells held out; the last, on all cells."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from ..potentials.data import ExampleData
+from ..potentials.potential import Potential
+from .chains import Chains
+from .held_out_cells import (
+    WINDOW,
+    HeldOutCells,
+    HoldOut,
+    checked_hold_out,
+    held_out_cells,
+)
+from .learner import Learner
+from .running_means import KeepMeans, RunningMeans, running_means
+
+LAST = 0.4
+"""Share of the epochs that is the last stretch."""
+
+WINDOWS = 6
+"""Windows of held-out densities that the first stretch has at least, where it has the epochs."""
+
+
+@dataclass
+class Stretches:
+    """What a fit learns from in each stretch, and what it keeps of it.
+
+    Attributes
+    ----------
+    examples : ExampleData
+        All data.
+    held_out : HeldOutCells, optional
+        Cells that the first stretch does not learn from.
+    means : RunningMeans, optional
+        Posterior means over the last stretch.
+    last_from : int
+        Epoch, from 0, that the last stretch begins at.
+    settings : mapping
+        What a checkpoint must agree with.
+    """
+
+    examples: ExampleData
+    held_out: HeldOutCells | None
+    means: RunningMeans | None
+    last_from: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        potential: Potential,
+        examples: ExampleData,
+        chains: Chains,
+        seed: int,
+        epochs: int,
+        hold_out: HoldOut,
+        keep_means: KeepMeans,
+    ) -> "Stretches":
+        """Return the stretches of a fit of so many epochs.
+
+        Raises
+        ------
+        ValueError
+            If the model cannot do what is asked for.
+        """
+        hold_out = checked_hold_out(hold_out)
+        last_from = math.ceil((1 - LAST) * epochs)
+        window = max(1, min(WINDOW, last_from // WINDOWS))
+        model = potential.model
+        held_out = held_out_cells(
+            model, examples, hold_out, seed, chains.ids, window, chains.file is None
+        )
+        means = running_means(model, keep_means, chains)
+        settings = {"hold out": hold_out, "posterior means": keep_means}
+        return Stretches(examples, held_out, means, last_from, settings)
+
+    @property
+    def data(self) -> ExampleData:
+        """What is learned from now."""
+        return self.examples if self.held_out is None else self.held_out.data
+
+    def end_epoch(
+        self, epoch: int, potential: Potential, chains: Chains, learner: Learner
+    ) -> dict[str, float]:
+        """Take in an epoch that has been made; return what the history keeps of it.
+
+        Parameters
+        ----------
+        epoch : int
+            Epochs made.
+        potential, chains, learner
+            Of the fit.
+        """
+        record: dict[str, float] = {}
+        held_out, means = self.held_out, self.means
+        if held_out is not None:
+            record = held_out.end_epoch(potential, chains, learner)
+            if not held_out.is_released and (held_out.wants_to_end or epoch >= self.last_from):
+                held_out.release(learner)
+        if means is not None and epoch > self.last_from:
+            if means.begun_at != self.last_from:
+                means.begin(self.last_from)
+            means.add(potential, chains, self.examples)
+        return record
+
+    def results(self) -> dict[str, Any]:
+        """Return what the fit tells of it."""
+        means: Mapping[str, Tensor] = {} if self.means is None else self.means.means
+        return {
+            "mean_signal": means.get("signal"),
+            "filled": means.get("filled"),
+            "held_out": None if self.held_out is None else self.held_out.score,
+        }
+
+    def close(self) -> None:
+        """Leave the model as it was given."""
+        if self.held_out is not None:
+            self.held_out.close()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {
+            "held_out": None if self.held_out is None else self.held_out.to_dict(),
+            "means": None if self.means is None else self.means.to_dict(),
+        }
+
+    def take_back(self, content: Mapping[str, Any]) -> None:
+        """Be again as in :meth:`to_dict`."""
+        if self.held_out is not None:
+            self.held_out.take_back(content["held_out"])
+        if self.means is not None:
+            self.means.take_back(content["means"], self.examples.device)
