@@ -6,6 +6,7 @@ move chains, :func:`bind` makes the potential energy they see.
 
 from .alternating import AlternatingBackProp
 from .binding import bind
+from .comparison import compare_fits
 from .diagnostics.convergence import nested_rhat
 from .diagnostics.summary import Summary, summarise
 from .diagnostics.verdict import SamplingWarning
@@ -23,6 +24,7 @@ from .posterior import Posterior
 from .potentials.potential import Potential
 from .pyro_kernel import PyroKernel
 from .runs.fit_record import Fit, StepRecord
+from .runs.held_out_score import HeldOutScore
 from .runs.stopping import NoProgress
 from .sampling import sample_posterior
 from .speed import CaptureWarning, CompilationWarning
@@ -36,6 +38,7 @@ __all__ = [
     "Fit",
     "GaussNewton",
     "GradientDescent",
+    "HeldOutScore",
     "Info",
     "Kernel",
     "KeyedGenerator",
@@ -52,6 +55,7 @@ __all__ = [
     "StepRecord",
     "Summary",
     "bind",
+    "compare_fits",
     "nested_rhat",
     "sample_posterior",
     "summarise",

@@ -392,12 +392,10 @@ class AlternatingBackProp:
         progress : bool, default True
             Show a progress bar.
         hold_out : "auto", float or None, default "auto"
-            Share of the observed cells that the first 60 % of the epochs do not learn from:
-            :func:`held_out_cells`. What is predicted of them is in ``history``; where that gets
-            worse, the best parameters come back and the noise stays as it was there. The rest of
-            the epochs learns from all cells.
+            Share of the observed cells under ``Masked`` that only the last 40 % of the epochs learn
+            from (docs/held_out_cells.md); ``"auto"``: 2 to 5 % where there are enough.
         posterior_means : bool or "auto", default "auto"
-            Keep :attr:`Fit.mean_signal` and :attr:`Fit.filled`, two arrays as large as the data.
+            Whether to keep ``Fit.mean_signal`` and ``Fit.filled``, as large as the data;
             ``"auto"``: of a ``GeneratorModel`` without a ``chains_file``.
         **more
             Further keyword arguments that the model takes; tensors lead with the example.

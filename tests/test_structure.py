@@ -77,6 +77,7 @@ INFERENCE: dict[str, set[str]] = {
         "speed",
     },
     "alternating": {"arguments", "kernels", "potentials", "runs", "speed"},
+    "comparison": {"runs"},
     "pyro_kernel": {"binding", "kernels", "noise", "potentials", "speed", "warmup"},
 }
 """The same of inference/."""

@@ -49,8 +49,8 @@ class Fit:
         ``step_size`` (median), ``num_diverging``, ``num_proposals``, ``seconds`` (since the
         start); where validation data were given, ``validation_energy``; where cells are held out,
         ``held_out_nats``, the negative log predictive density of a cell in the last window of
-        epochs, and its standard error, ``held_out_error``: NaN before the first window, and when
-        all cells are learned from.
+        epochs, its standard error ``held_out_error`` (NaN before the first window, and when all
+        cells are learned from) and ``num_held_out``, how many cells the epoch did not learn from.
     averaged : dict of Tensor or None
         Mean of each parameter over the iterations since ``average_from``, by name.
     stopped : bool
@@ -94,9 +94,16 @@ class Fit:
             last = [
                 f"{name} {values[-1]:.4g}"
                 for name, values in self.history.items()
-                if values and name != "num_proposals"
+                if values and name not in ("num_proposals", "num_held_out")
+                if values[-1] == values[-1]
             ]
             lines.append("  last epoch: " + ", ".join(last))
+        if self.held_out is not None:
+            mean, error = self.held_out.per_cell()
+            number = int(self.held_out.num_cells.sum())
+            lines.append(f"  {number} held-out cells: {mean:.4g} ± {error:.2g} nats each")
+        if self.mean_signal is not None:
+            lines.append(f"  mean_signal {tuple(self.mean_signal.shape)}: posterior mean")
         if self.averaged is not None:
             lines.append(f"  averaged: {len(self.averaged)} parameters")
         return "\n".join(lines)

@@ -26,7 +26,7 @@ LEAST_SHARE, LARGEST_SHARE = 0.02, 0.05
 ENOUGH_CELLS = 2000
 """Held-out cells after which the share shrinks; observed cells from which on any are held out."""
 
-WINDOW = 10
+WINDOW = 5
 """Epochs whose draws make one predictive density."""
 
 STANDARD_ERRORS = 3.0
@@ -81,7 +81,7 @@ class HeldOutCells:
         self._num_draws = 0
         self._epochs = 0
         self._num_worse = 0
-        self._best = BestParameters()
+        self._best, self._middle = BestParameters(), BestParameters()
         self._best_score: HeldOutScore | None = None
         self._let_go: Callable[[], None] | None = None
         self.is_released = False
@@ -96,7 +96,7 @@ class HeldOutCells:
     @property
     def wants_to_end(self) -> bool:
         """Whether two windows in a row were worse than the best by more than chance."""
-        return not self.is_released and self._num_worse >= 2
+        return self._num_worse >= 2
 
     def _without(self, examples: ExampleData, hidden: Tensor) -> ExampleData:
         given = self._model.data_cells.without(hidden, *examples.args, **examples.kwargs)
@@ -107,15 +107,19 @@ class HeldOutCells:
 
     def end_epoch(self, potential: Potential, chains: Chains, learner: Learner) -> dict[str, float]:
         """Take in where the chains are after an epoch; return what the history keeps."""
-        if not self.is_released:
+        num_held = 0 if self.is_released else int(self._held.sum())
+        if num_held:
             self._add(potential, chains)
             self._epochs += 1
+            if self._epochs == (self._window + 1) // 2:
+                # In the middle: what the window's mean density is that of.
+                self._middle.keep(self._model, learner)
             if self._epochs == self._window:
-                self._end_window(learner)
-        mean, error = (math.nan, math.nan)
-        if self.score is not None and not self.is_released:
+                self._end_window()
+        mean, error = math.nan, math.nan
+        if self.score is not None and num_held:
             mean, error = self.score.per_cell()
-        return {"held_out_nats": mean, "held_out_error": error}
+        return {"held_out_nats": mean, "held_out_error": error, "num_held_out": float(num_held)}
 
     def _add(self, potential: Potential, chains: Chains) -> None:
         found = torch.cat([*self._densities(potential, chains)], 1)
@@ -153,12 +157,12 @@ class HeldOutCells:
             return HeldOutScore(nats, counts[example].to(nats), example, self._split)
         return HeldOutScore(nats, torch.ones_like(nats), example, self._split)
 
-    def _end_window(self, learner: Learner) -> None:
+    def _end_window(self) -> None:
         self.score = self._scored()
         self._log_sum, self._num_draws, self._epochs = None, 0, 0
         if self._best_score is None or self.score.less(self._best_score).mean < 0:
             self._best_score = self.score
-            self._best.keep(self._model, learner)
+            self._best, self._middle = self._middle, BestParameters()
         self._num_worse = self._num_worse + 1 if self.is_worse() else 0
 
     def is_worse(self) -> bool:
@@ -172,7 +176,6 @@ class HeldOutCells:
         """Put the parameters of the best window back; the noise stays as it was there."""
         self._best.put_back(self._model, learner)
         self.score = self._best_score
-        self._num_worse = 0
         self.hold_noise()
 
     def hold_noise(self) -> None:
@@ -186,7 +189,7 @@ class HeldOutCells:
         if self.is_worse():
             self.return_to_best(learner)
         self.is_released = True
-        self._best = BestParameters()
+        self._best, self._middle = BestParameters(), BestParameters()
 
     def close(self) -> None:
         """Leave the model as it was given: what it learns is learned again."""
@@ -203,8 +206,8 @@ class HeldOutCells:
             "num_worse": self._num_worse,
             "score": None if self.score is None else vars(self.score),
             "best_score": None if self._best_score is None else vars(self._best_score),
-            "tensors": self._best.tensors,
-            "moments": self._best.moments,
+            "best": vars(self._best),
+            "middle": vars(self._middle),
             "is_released": self.is_released,
             "holds_noise": self.holds_noise,
         }
@@ -218,7 +221,9 @@ class HeldOutCells:
         self._num_worse = content["num_worse"]
         self.score = _score(content["score"], device)
         self._best_score = _score(content["best_score"], device)
-        self._best.tensors, self._best.moments = content["tensors"], content["moments"]
+        self._best, self._middle = BestParameters(), BestParameters()
+        vars(self._best).update(content["best"])
+        vars(self._middle).update(content["middle"])
         self.is_released = content["is_released"]
         if content["holds_noise"]:
             self.hold_noise()
@@ -227,10 +232,12 @@ class HeldOutCells:
 def _score(content: Mapping[str, Any] | None, device: torch.device) -> HeldOutScore | None:
     if content is None:
         return None
-    moved: dict[str, Any] = {
-        k: v.to(device) if isinstance(v, Tensor) else v for k, v in content.items()
-    }
-    return HeldOutScore(**moved)
+    return HeldOutScore(
+        content["nats"].to(device),
+        content["num_cells"].to(device),
+        content["example"].to(device),
+        content["split"],
+    )
 
 
 def checked_hold_out(value: Any) -> HoldOut:

@@ -23,7 +23,7 @@ from .running_means import KeepMeans, RunningMeans, running_means
 LAST = 0.4
 """Share of the epochs that is the last stretch."""
 
-WINDOWS = 6
+WINDOWS = 12
 """Windows of held-out densities that the first stretch has at least, where it has the epochs."""
 
 
