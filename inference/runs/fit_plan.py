@@ -92,8 +92,9 @@ class FitPlan:
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
         joins = must_join_last(potential, position, self.num_chains, self.batch_size, n)
+        goes_on = latents is not None
         stretches = Stretches.of(
-            potential, examples, chains, seed, epochs, hold_out, posterior_means
+            potential, examples, chains, seed, epochs, hold_out, posterior_means, goes_on
         )
         settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
         return FitRun(

@@ -58,6 +58,8 @@ class HeldOutCells:
 
     Attributes
     ----------
+    split : str
+        Which cells they are.
     is_released : bool
         Whether all cells are learned from by now.
     score : HeldOutScore or None
@@ -76,7 +78,7 @@ class HeldOutCells:
         self._kept = self._without(examples, held)
         same = self._kept.kwargs.keys() == examples.kwargs.keys()
         self._all = examples if same else self._without(examples, torch.zeros_like(held))
-        self._split = hashlib.sha256(held.cpu().numpy().tobytes()).hexdigest()[:16]
+        self.split = hashlib.sha256(held.cpu().numpy().tobytes()).hexdigest()[:16]
         self._log_sum: Tensor | None = None
         self._num_draws = 0
         self._epochs = 0
@@ -85,8 +87,12 @@ class HeldOutCells:
         self._best_score: HeldOutScore | None = None
         self._let_go: Callable[[], None] | None = None
         self.is_released = False
-        self.holds_noise = False
         self.score: HeldOutScore | None = None
+
+    @property
+    def holds_noise(self) -> bool:
+        """Whether the noise stays as it is."""
+        return self._let_go is not None
 
     @property
     def data(self) -> ExampleData:
@@ -149,13 +155,14 @@ class HeldOutCells:
 
     def _scored(self) -> HeldOutScore:
         assert self._log_sum is not None
-        nats = math.log(self._num_draws) - self._log_sum
-        example = self._held.flatten(1).nonzero()[:, 0]
+        nats = (math.log(self._num_draws) - self._log_sum).cpu()
+        held = self._held.flatten(1).cpu()
+        example = held.nonzero()[:, 0]
         if len(example) != len(nats):
-            counts = self._held.flatten(1).sum(1)
+            counts = held.sum(1)
             example = counts.nonzero()[:, 0]
-            return HeldOutScore(nats, counts[example].to(nats), example, self._split)
-        return HeldOutScore(nats, torch.ones_like(nats), example, self._split)
+            return HeldOutScore(nats, counts[example].to(nats), example, self.split)
+        return HeldOutScore(nats, torch.ones_like(nats), example, self.split)
 
     def _end_window(self) -> None:
         self.score = self._scored()
@@ -180,7 +187,6 @@ class HeldOutCells:
 
     def hold_noise(self) -> None:
         """Let nothing of the noise be learned until :meth:`close`."""
-        self.holds_noise = True
         if self._let_go is None:
             self._let_go = self._model.data_cells.hold_noise()
 
@@ -188,7 +194,7 @@ class HeldOutCells:
         """Learn from all cells from now on; from the best parameters, if the last are worse."""
         if self.is_worse():
             self.return_to_best(learner)
-        self.is_released = True
+        self.is_released, self._kept = True, self._all
         self._best, self._middle = BestParameters(), BestParameters()
 
     def close(self) -> None:
@@ -214,30 +220,20 @@ class HeldOutCells:
 
     def take_back(self, content: Mapping[str, Any]) -> None:
         """Be again as in :meth:`to_dict`."""
-        device = self._held.device
         log_sum = content["log_sum"]
-        self._log_sum = None if log_sum is None else log_sum.to(device)
+        self._log_sum = None if log_sum is None else log_sum.to(self._held.device)
         self._num_draws, self._epochs = content["num_draws"], content["epochs"]
         self._num_worse = content["num_worse"]
-        self.score = _score(content["score"], device)
-        self._best_score = _score(content["best_score"], device)
+        self.score, self._best_score = (
+            None if content[name] is None else HeldOutScore(**content[name])
+            for name in ("score", "best_score")
+        )
         self._best, self._middle = BestParameters(), BestParameters()
         vars(self._best).update(content["best"])
         vars(self._middle).update(content["middle"])
         self.is_released = content["is_released"]
         if content["holds_noise"]:
             self.hold_noise()
-
-
-def _score(content: Mapping[str, Any] | None, device: torch.device) -> HeldOutScore | None:
-    if content is None:
-        return None
-    return HeldOutScore(
-        content["nats"].to(device),
-        content["num_cells"].to(device),
-        content["example"].to(device),
-        content["split"],
-    )
 
 
 def checked_hold_out(value: Any) -> HoldOut:
@@ -266,7 +262,7 @@ def held_out_cells(
     seed: int,
     ids: Tensor | None,
     window: int = WINDOW,
-    in_memory: bool = True,
+    allowed: bool = True,
 ) -> HeldOutCells | None:
     """Return the cells that a fit holds out, None if it holds out none.
 
@@ -287,8 +283,9 @@ def held_out_cells(
         The examples' numbers, by default their places.
     window : int
         Epochs whose draws make one predictive density.
-    in_memory : bool
-        Whether there is memory for a copy of the data, without which ``"auto"`` holds nothing out.
+    allowed : bool
+        Whether ``"auto"`` may hold anything out: where there is memory for a copy of the data, and
+        the chains have not seen all cells before.
 
     Raises
     ------
@@ -301,7 +298,7 @@ def held_out_cells(
     asked = getattr(cells, "observed", None)
     observed = None if asked is None else asked(*examples.args, **examples.kwargs)
     if hold_out == "auto":
-        if observed is None or not in_memory or bool(observed.all()):
+        if observed is None or not allowed or bool(observed.all()):
             return None
         number = int(observed.sum())
         if number < ENOUGH_CELLS:

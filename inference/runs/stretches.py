@@ -40,7 +40,8 @@ class Stretches:
     means : RunningMeans, optional
         Posterior means over the last stretch.
     last_from : int
-        Epoch, from 0, that the last stretch begins at.
+        Epoch, from 0, that the last stretch begins at; who decides on the way when to end may
+        change it.
     settings : mapping
         What a checkpoint must agree with.
     """
@@ -60,8 +61,9 @@ class Stretches:
         epochs: int,
         hold_out: HoldOut,
         keep_means: KeepMeans,
+        goes_on: bool = False,
     ) -> "Stretches":
-        """Return the stretches of a fit of so many epochs.
+        """Return the stretches of a fit of so many epochs, whose chains may go on from another's.
 
         Raises
         ------
@@ -72,17 +74,25 @@ class Stretches:
         last_from = math.ceil((1 - LAST) * epochs)
         window = max(1, min(WINDOW, last_from // WINDOWS))
         model = potential.model
-        held_out = held_out_cells(
-            model, examples, hold_out, seed, chains.ids, window, chains.file is None
-        )
+        allowed = chains.file is None and not goes_on
+        held_out = held_out_cells(model, examples, hold_out, seed, chains.ids, window, allowed)
         means = running_means(model, keep_means, chains)
-        settings = {"hold out": hold_out, "posterior means": keep_means}
+        settings = {
+            "hold out": hold_out,
+            "held-out cells": None if held_out is None else held_out.split,
+            "posterior means": keep_means,
+        }
         return Stretches(examples, held_out, means, last_from, settings)
 
     @property
     def data(self) -> ExampleData:
         """What is learned from now."""
         return self.examples if self.held_out is None else self.held_out.data
+
+    @property
+    def wants_to_end(self) -> bool:
+        """Whether held-out cells say that learning at the present rate should end."""
+        return self.held_out is not None and self.held_out.wants_to_end
 
     def end_epoch(
         self, epoch: int, potential: Potential, chains: Chains, learner: Learner
@@ -100,7 +110,7 @@ class Stretches:
         held_out, means = self.held_out, self.means
         if held_out is not None:
             record = held_out.end_epoch(potential, chains, learner)
-            if not held_out.is_released and (held_out.wants_to_end or epoch >= self.last_from):
+            if not held_out.is_released and (self.wants_to_end or epoch >= self.last_from):
                 held_out.release(learner)
         if means is not None and epoch > self.last_from:
             if means.begun_at != self.last_from:

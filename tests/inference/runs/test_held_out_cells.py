@@ -60,7 +60,7 @@ def test_the_share_goes_by_how_many_cells_are_observed() -> None:
     assert _cells(_data(300), ids=None) is None
     assert _cells(_data().nan_to_num(), ids=None) is None
     assert _cells(_data(), None, ids=None) is None
-    assert _cells(_data(), ids=None, in_memory=False) is None
+    assert _cells(_data(), ids=None, allowed=False) is None
     assert _cells(_data().nan_to_num(), 0.1, ids=None) is not None
 
 
@@ -280,6 +280,13 @@ def test_worse_means_by_more_than_chance() -> None:
         cells._best_score = HeldOutScore(base, counts, example)
         cells.score = HeldOutScore(now, counts, example)
         assert cells.is_worse() is worse
+
+
+def test_chains_that_have_seen_all_cells_hold_nothing_out_by_default() -> None:
+    y = _data()
+    first = _fit(_model(), y, epochs=2)
+    assert _fit(_model(), y, epochs=2, latents=first).held_out is None
+    assert _fit(_model(), y, epochs=2, latents=first, hold_out=0.05).held_out is not None
 
 
 def test_stop_rules_compare_epochs_that_learned_from_the_same_cells() -> None:
