@@ -140,12 +140,6 @@ class DataCells:
         filled, known = self._observation.prepare(as_floating(y, self._dtype), mask)
         return Estimates(signal, self._observation.complete(output, filled, known, context))
 
-    @property
-    def learns_noise(self) -> bool:
-        """Whether something of the observation is learned, such as the scale of its noise."""
-        learned = any(p.requires_grad for p in self._observation.parameters())
-        return learned or self._observation.has_closed_form
-
     def hold_noise(self) -> Callable[[], None]:
         """Keep what the observation has learned as it is, and return what lets it learn again."""
         held = [p for p in self._observation.parameters() if p.requires_grad]

@@ -18,6 +18,7 @@ from .best_parameters import BestParameters
 from .chains import Chains
 from .held_out_score import HeldOutScore
 from .learner import Learner
+from .running_means import parts_of
 
 HoldOut = float | Literal["auto"] | None
 """A share of the observed cells, one that is chosen by their number, or nothing."""
@@ -35,8 +36,8 @@ STANDARD_ERRORS = 3.0
 NAMES = ("y", "mask", "context")
 """Arguments of a model that has cells, in their order."""
 
-AT_ONCE = 1000
-"""Examples that are scored at once."""
+MOST_NATS = 1e4
+"""What a cell counts that cannot be, so that differences stay numbers."""
 
 
 class HeldOutCells:
@@ -138,24 +139,20 @@ class HeldOutCells:
         """Yield log densities (chains, units) in the order of the held-out cells."""
         cells, c = self._model.data_cells, chains.num_chains
         with evaluation_mode(self._model):
-            for part in self._parts():
+            for part in parts_of(self._all, self._held[0].numel() * c):
                 held = self._held[part]
                 data = self._all.select(part).repeat(c)
                 flat = chains.position[part].transpose(0, 1).flatten(0, 1)
                 latents = potential.on(data).unflatten(flat)
                 repeated = held.repeat(c, *[1] * (held.dim() - 1))
                 density = cells.log_density(repeated, latents, *data.args, **data.kwargs)
-                density = density.double().reshape(c, len(part), *density.shape[1:])
+                density = density.reshape(c, len(part), *density.shape[1:])
                 by_cell = density.shape[1:] == held.shape
-                yield density[:, held if by_cell else held.flatten(1).any(1)]
-
-    def _parts(self) -> tuple[Tensor, ...]:
-        count = torch.arange(len(self._held), device=self._held.device)
-        return tuple(count.split(AT_ONCE))
+                yield density[:, held if by_cell else held.flatten(1).any(1)].double()
 
     def _scored(self) -> HeldOutScore:
         assert self._log_sum is not None
-        nats = (math.log(self._num_draws) - self._log_sum).cpu()
+        nats = (math.log(self._num_draws) - self._log_sum).clamp(max=MOST_NATS).cpu()
         held = self._held.flatten(1).cpu()
         example = held.nonzero()[:, 0]
         if len(example) != len(nats):
@@ -167,7 +164,8 @@ class HeldOutCells:
     def _end_window(self) -> None:
         self.score = self._scored()
         self._log_sum, self._num_draws, self._epochs = None, 0, 0
-        if self._best_score is None or self.score.less(self._best_score).mean < 0:
+        best = self._best_score
+        if best is None or math.isnan(best.per_cell().mean) or self.score.less(best).mean < 0:
             self._best_score = self.score
             self._best, self._middle = self._middle, BestParameters()
         self._num_worse = self._num_worse + 1 if self.is_worse() else 0
@@ -177,7 +175,8 @@ class HeldOutCells:
         if self.score is None or self._best_score is None:
             return False
         difference = self.score.less(self._best_score)
-        return difference.mean > STANDARD_ERRORS * difference.error
+        # Not a number is worse than any.
+        return not difference.mean <= STANDARD_ERRORS * difference.error
 
     def return_to_best(self, learner: Learner) -> None:
         """Put the parameters of the best window back; the noise stays as it was there."""

@@ -11,8 +11,8 @@ from ..potentials.potential import Potential
 from ..potentials.trace import Model, evaluation_mode
 from .chains import Chains
 
-AT_ONCE = 1000
-"""Examples whose signals are computed at once."""
+AT_ONCE = 2**21
+"""Cells whose signals are computed at once."""
 
 KeepMeans = bool | Literal["auto"]
 
@@ -46,7 +46,8 @@ class RunningMeans:
         cells: Any = getattr(potential.model, "data_cells", None)
         n, c = examples.num_examples, chains.num_chains
         with evaluation_mode(potential.model):
-            for part in torch.arange(n, device=chains.position.device).split(AT_ONCE):
+            size = sum(tensor[0].numel() for tensor in examples.tensors())
+            for part in parts_of(examples, size * c):
                 data = examples.select(part).repeat(c)
                 flat = chains.position[part].transpose(0, 1).flatten(0, 1)
                 latents = potential.on(data).unflatten(flat)
@@ -72,6 +73,12 @@ class RunningMeans:
         """Be again as in :meth:`to_dict`."""
         self.means = {name: value.to(device) for name, value in content["means"].items()}
         self.count, self.begun_at = content["count"], content["begun_at"]
+
+
+def parts_of(examples: ExampleData, size: int) -> list[Tensor]:
+    """Return the indices of all examples in parts, when each takes so many cells."""
+    index = torch.arange(examples.num_examples, device=examples.device)
+    return list(index.split(max(1, AT_ONCE // size)))
 
 
 def running_means(model: Model, keep: KeepMeans, chains: Chains) -> RunningMeans | None:
