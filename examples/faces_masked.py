@@ -2,7 +2,7 @@
 
 Random 3x3 masks hide 50, 70 or 90 % of the pixels of every training face. A deconvolution network
 is learned from what is left; the hidden pixels are then the posterior mean of the signal, averaged
-over each face's chain while the weights stand still.
+over each face's chain in the last epochs of learning.
 
     python examples/faces_masked.py [--smoke] [--hidden 0.7] [--faces 500] [--epochs 80]
 
@@ -19,11 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from explainaway.evaluation import RecoveryError, recovery_error
 from explainaway.inference import MALA, AlternatingBackProp
-from explainaway.inference.diagnostics.moments import merge
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvnet
 from explainaway.plots import save_panels, tile
 
@@ -87,24 +85,10 @@ def learn_and_recover(
         compile="auto",
         precision="auto",
     )
-    # The last sweeps run at a vanishing learning rate: their draws are averaged.
-    moments = None
-    averaged_from = options.epochs - max(options.epochs // 5, 1)
-    epoch = 0
-
-    def average(abp: AlternatingBackProp, record: dict[str, float]) -> None:
-        nonlocal moments, epoch
-        epoch += 1
-        if epoch > averaged_from and abp.chains is not None:
-            with torch.no_grad():
-                decoded = torch.cat([model.decode(z[:, 0]) for z in abp.chains.position.split(50)])
-            moments = merge(moments, decoded[None])
-
     began = time.monotonic()
-    fit = abp.fit(y, epochs=options.epochs, seed=options.seed, callbacks=[average])
-    assert moments is not None
-    mean: Tensor = moments.mean
-    recovered = mean.numpy()
+    fit = abp.fit(y, epochs=options.epochs, seed=options.seed)
+    assert fit.mean_signal is not None
+    recovered = fit.mean_signal.numpy()
     numbers = {
         "loss": fit.history["loss"][-1],
         "acceptance_rate": fit.history["acceptance_rate"][-1],

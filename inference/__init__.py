@@ -6,6 +6,7 @@ move chains, :func:`bind` makes the potential energy they see.
 
 from .alternating import AlternatingBackProp
 from .binding import bind
+from .comparison import compare_fits
 from .diagnostics.convergence import nested_rhat
 from .diagnostics.summary import Summary, summarise
 from .diagnostics.verdict import SamplingWarning
@@ -24,6 +25,7 @@ from .potentials.potential import Potential
 from .pyro_kernel import PyroKernel
 from .relative_adam import RelativeAdam
 from .runs.fit_record import Fit, StepRecord
+from .runs.held_out_score import HeldOutScore
 from .runs.horizon import LearningWarning
 from .runs.stopping import NoProgress
 from .sampling import sample_posterior
@@ -38,6 +40,7 @@ __all__ = [
     "Fit",
     "GaussNewton",
     "GradientDescent",
+    "HeldOutScore",
     "Info",
     "Kernel",
     "KeyedGenerator",
@@ -56,6 +59,7 @@ __all__ = [
     "StepRecord",
     "Summary",
     "bind",
+    "compare_fits",
     "nested_rhat",
     "sample_posterior",
     "summarise",

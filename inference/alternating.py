@@ -11,9 +11,9 @@ from torch import Tensor
 
 from .arguments import check_positive, checked_integer, checked_seed
 from .kernels.base import Kernel
-from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
+from .kernels.capabilities import check_learning_kernel, gradients_per_step
 from .kernels.mala import MALA
-from .potentials.data import ExampleData
+from .potentials.data import ExampleData, as_call
 from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
 from .potentials.keywords import keywords
@@ -28,9 +28,11 @@ from .runs.fit_checkpoint import fit_identity, resume_fit
 from .runs.fit_plan import FitPlan
 from .runs.fit_record import Fit, StepRecord, warn_of_divergences
 from .runs.fit_run import FitRun
+from .runs.held_out_cells import HoldOut
 from .runs.horizon import warn_of_way_to_go
 from .runs.last_draws import last_draws
 from .runs.learner import OptimizerLike, SchedulerLike
+from .runs.running_means import KeepMeans
 from .runs.visit import visit
 from .speed import Compile, Precision, check_compile, check_precision, evaluator_for
 
@@ -59,13 +61,14 @@ class AlternatingBackProp:
         Kernel steps at each visit.
     optimizer : Optimizer or callable, optional
         A torch optimizer, or a callable from the list of parameters to one, called after the first
-        run of the model. By default Adam with learning rate 1e-3.
+        run of the model. By default :class:`RelativeAdam`, whose rate is constant for 60 % of the
+        epochs and then falls linearly to zero.
     scheduler : callable, optional
         From the optimizer to a torch scheduler, which is stepped once an epoch; one that asks for
         a metric (``ReduceLROnPlateau``) gets the held-out energy, or else the epoch's loss.
-    batch_size : int, default 100
-        Examples in a minibatch. A last batch of one joins the one before it where batch
-        normalisation in training mode cannot learn from one.
+    batch_size : int, optional
+        Examples in a minibatch; by default a tenth of them, at least 10 and at most 100. A last one
+        joins the batch before where batch normalisation in training mode cannot learn from it.
     num_chains : int, default 1
         Chains of each example (multiple imputation); θ's gradient is their mean.
     init_strategy : callable, optional
@@ -147,13 +150,7 @@ class AlternatingBackProp:
         if average_from is not None:
             average_from = checked_integer("average_from, an epoch,", average_from, 0)
         kernel = MALA() if kernel is None else kernel
-        check_kernel(kernel)
-        if has_replicas(kernel) and kernel.step_size == "auto":
-            raise ValueError(
-                "kernel must adapt from visit to visit, and the loop keeps no replicas of a chain: "
-                "learn with HMC() and sample with ParallelTempering afterwards, or give it a fixed "
-                "step_size"
-            )
+        check_learning_kernel(kernel)
         self.model = model
         self.kernel: Kernel[Any] = kernel
         self.inference_steps = check_positive("inference_steps", inference_steps)
@@ -219,12 +216,16 @@ class AlternatingBackProp:
         """
         seed = checked_seed(seed)
         named = keywords("start", self.model, mask, context, more)
-        examples = self._examples((data, named))
-        validate(self.model, examples)
+        examples = self._checked((data, named))
         self._run = self._begun(examples, seed, ids=ids)
 
     def _examples(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
         return ExampleData.of(*given, *dtype_and_device(self.model))
+
+    def _checked(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
+        examples = self._examples(given)
+        validate(self.model, examples)
+        return examples
 
     def _begun(self, examples: ExampleData, seed: int, **more: Any) -> FitRun:
         if self._run is not None:
@@ -287,7 +288,7 @@ class AlternatingBackProp:
         if isinstance(batch, ExampleData):
             examples = batch
         else:
-            examples = self._examples(_as_call(batch))
+            examples = self._examples(as_call(batch))
             run.potential.evaluator.look()
             if (form := examples.form()) not in run.forms:
                 validate(self.model, examples)
@@ -351,6 +352,8 @@ class AlternatingBackProp:
         callbacks: Iterable[Callable[["AlternatingBackProp", dict[str, float]], None]] = (),
         stop: StopRule | None = None,
         progress: bool = True,
+        hold_out: HoldOut = "auto",
+        posterior_means: KeepMeans = "auto",
         **more: Any,
     ) -> Fit:
         """Learn from data.
@@ -369,8 +372,10 @@ class AlternatingBackProp:
         latents : Fit, Tensor or dict of Tensor, optional
             Where the chains start, as in :attr:`Fit.latents`: an earlier fit of the same examples
             goes on, apart from its step sizes. By default they start from noise.
-        epochs : int
-            Passes through the data.
+        epochs : int or "auto", default "auto"
+            Passes through the data. ``"auto"``: until going on gains nothing that is seen
+            (``Fit.gain``), or 600, and two thirds as many in which the rate falls to zero, that of
+            an ``optimizer`` too unless a ``scheduler`` is given.
         seed : int or None, default 0
             Reproduces the run, bit for bit on one machine with one thread count. None takes one by
             chance, or a checkpoint's: ``Fit.seed``.
@@ -388,6 +393,12 @@ class AlternatingBackProp:
             From the history so far to whether to stop, asked after each epoch: ``NoProgress()``.
         progress : bool, default True
             Show a progress bar.
+        hold_out : "auto", float or None, default "auto"
+            Share of the observed cells under ``Masked`` that only the last 40 % of the epochs learn
+            from (docs/held_out_cells.md); ``"auto"``: 2 to 5 % where there are enough.
+        posterior_means : bool or "auto", default "auto"
+            Whether to keep ``Fit.mean_signal`` and ``Fit.filled``, as large as the data;
+            ``"auto"``: of a ``GeneratorModel`` without a ``chains_file``.
         **more
             Further keyword arguments that the model takes; tensors lead with the example.
 
@@ -408,12 +419,8 @@ class AlternatingBackProp:
         path = None if checkpoint is None else check_folder(checkpoint, "checkpoint")
         seed = seed_of(seed, path)
         latents = latents.latents if isinstance(latents, Fit) else latents
-        examples = self._examples((data, keywords("fit", self.model, mask, context, more)))
-        validate(self.model, examples)
-        held_out = None
-        if validation is not None:
-            held_out = self._examples(_as_call(validation))
-            validate(self.model, held_out)
+        examples = self._checked((data, keywords("fit", self.model, mask, context, more)))
+        held_out = None if validation is None else self._checked(as_call(validation))
         resumes = path is not None and path.exists()
         self._run = run = self._begun(
             examples,
@@ -423,6 +430,9 @@ class AlternatingBackProp:
             has_checkpoint=path is not None,
             ids=ids,
             latents=latents,
+            epochs=epochs,
+            hold_out=hold_out,
+            posterior_means=posterior_means,
         )
         identity = {} if path is None else fit_identity(run, examples, self._settings())
         if path is not None and resumes:
@@ -454,7 +464,10 @@ class AlternatingBackProp:
         iterations = work.num_iterations
         steps = self.inference_steps * gradients_per_step(self.kernel)
         run.potential.evaluator.expect({"energy": iterations * (steps + 1), "loss": iterations})
-        drive(work, path, checkpoint_seconds, progress)
+        try:
+            drive(work, path, checkpoint_seconds, progress)
+        finally:
+            run.stretches.close()
         warn_of_divergences(run.progress.history)
         warn_of_way_to_go(run.learner.travel.gain(), run.progress.epoch)
         average = run.learner.average
@@ -464,12 +477,5 @@ class AlternatingBackProp:
             dict(average.mean) if average.count else None,
             run.progress.stopped,
             seed,
+            **run.stretches.results(),
         )
-
-
-def _as_call(batch: Batch) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(batch, ExampleData):
-        return batch.args, dict(batch.kwargs)
-    if isinstance(batch, Mapping):
-        return (), dict(batch)
-    return (batch if isinstance(batch, tuple) else (batch,)), {}

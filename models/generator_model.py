@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .arguments import check_count, seeded_draws
 from .contexts import check_read, data_for_latents, read_for_latents, repeated
+from .data_cells import DataCells
 from .data_checks import (
     as_floating,
     check_cells,
@@ -410,6 +411,11 @@ class GeneratorModel(nn.Module):
         """Whether :meth:`closed_form_step` learns something."""
         return self.prior.has_closed_form or self.observation.has_closed_form
 
+    @property
+    def data_cells(self) -> DataCells:
+        """The cells of its data one by one, as the loop asks for them."""
+        return DataCells(self.observation, self._output, self._dtype)
+
     @torch.no_grad()
     def closed_form_step(
         self,
@@ -430,7 +436,7 @@ class GeneratorModel(nn.Module):
         z = latents["z"]
         if self.prior.has_closed_form:
             self.prior.closed_form_step(z, context)
-        if self.observation.has_closed_form:
+        if self.observation.has_closed_form and not self.observation.is_held:
             y, known = self.observation.prepare(as_floating(y, self._dtype), mask)
             self.observation.closed_form_step(self._output(z, context), y, known, context)
 

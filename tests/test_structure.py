@@ -25,9 +25,11 @@ MODELS: dict[str, set[str]] = {
     "observations": {"arguments", "pieces", "distributions", "operators"},
     "data_checks": {"arguments", "pieces", "distributions", "observations"},
     "contexts": {"data_checks", "observations", "pieces"},
+    "data_cells": {"data_checks", "distributions", "observations", "pieces"},
     "generator_model": {
         "arguments",
         "contexts",
+        "data_cells",
         "data_checks",
         "described",
         "networks",
@@ -85,6 +87,7 @@ INFERENCE: dict[str, set[str]] = {
         "speed",
     },
     "alternating": {"arguments", "kernels", "potentials", "runs", "speed"},
+    "comparison": {"runs"},
     "pyro_kernel": {"binding", "kernels", "noise", "potentials", "speed", "warmup"},
 }
 """The same of inference/."""

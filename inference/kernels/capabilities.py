@@ -91,3 +91,14 @@ def check_kernel(kernel: Kernel[Any]) -> None:
     first = kernel.state_type._fields[0]
     if first != "position":
         raise TypeError(f"states of {name} must begin with their position, got {first!r}")
+
+
+def check_learning_kernel(kernel: Any) -> None:
+    """Raise as :func:`check_kernel`, and ValueError for a kernel that the loop cannot adapt."""
+    check_kernel(kernel)
+    if has_replicas(kernel) and kernel.step_size == "auto":
+        raise ValueError(
+            "kernel must adapt from visit to visit, and the loop keeps no replicas of a chain: "
+            "learn with HMC() and sample with ParallelTempering afterwards, or give it a fixed "
+            "step_size"
+        )

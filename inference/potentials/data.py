@@ -207,6 +207,15 @@ class ExampleData:
         return ExampleData(_map_tree(apply, self.args), _map_tree(apply, self.kwargs), num_examples)
 
 
+def as_call(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return a batch, one tensor, a tuple or a dict, as the arguments of a call."""
+    if isinstance(batch, ExampleData):
+        return batch.args, dict(batch.kwargs)
+    if isinstance(batch, Mapping):
+        return (), dict(batch)
+    return (batch if isinstance(batch, tuple) else (batch,)), {}
+
+
 class Identity:
     """Any object as a key: the same one only, and kept alive."""
 

@@ -115,7 +115,7 @@ class Epochs:
             time = progress.epoch + progress.batch / len(self._batches)
             self.run.learner.set_rate(self.run.progress.horizon.rate(time))
         index = self._batches[progress.batch]
-        self._made = self.step(self.examples.select(index), index), len(index)
+        self._made = self.step(self.run.stretches.data.select(index), index), len(index)
 
     def conclude(self, seconds: float) -> None:
         """Keep the batch's record; after the last one, end the epoch."""
@@ -152,12 +152,16 @@ class Epochs:
 
     def _look_where_it_goes(self, record: dict[str, float]) -> None:
         """Take θ's way into the record, and find the end where it is to be found."""
-        progress, travel = self.run.progress, self.run.learner.travel
+        run, progress, learner = self.run, self.run.progress, self.run.learner
         falls = self.rate_falls and progress.epoch > progress.horizon.constant
-        travel.end_epoch(self.run.learner.leaves, not falls)
-        record.update(travel.record())
-        if progress.horizon.epochs is None:
-            progress.horizon = progress.horizon.after(progress.epoch, travel)
+        learner.travel.end_epoch(learner.leaves, not falls)
+        record.update(learner.travel.record())
+        record.update(run.stretches.look(run.potential, run.chains, learner))
+        overfits = self.rate_falls and run.stretches.wants_to_end
+        horizon = progress.horizon.after(progress.epoch, learner.travel, overfits)
+        progress.horizon = horizon
+        last_from = None if horizon.epochs is None else horizon.constant
+        run.stretches.turn(progress.epoch, last_from, run.potential, run.chains, learner)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint."""

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..potentials.data import ExampleData
 from ..potentials.potential import dtype_and_device
+from .best_parameters import learned_tensors
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .files import settle
 from .fit_record import Progress
@@ -29,6 +30,7 @@ ENTRIES = (
     "choices",
     "settings",
     "probes",
+    "stretches",
 )
 
 
@@ -42,6 +44,7 @@ def fit_identity(run: FitRun, examples: ExampleData, settings: Mapping[str, Any]
         "data": fingerprint(examples.tensors()),
         "seed": run.seed,
         "optimizer": type(run.learner.optimizer).__name__,
+        **run.stretches.settings,
         **settings,
     }
 
@@ -69,6 +72,7 @@ def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
             "validation_chains": None if run.held_out is None else run.held_out.chains.to_dict(),
             "choices": run.chosen.to_dict(),
             "settings": run.settings,
+            "stretches": run.stretches.to_dict(),
             "probes": Probes.of(run.potential, run.chains.position[:NUM_ROWS, 0])._asdict(),
         },
     )
@@ -113,6 +117,7 @@ def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
     learner.average.count = content["average"]["count"]
     learner.travel.take_back(content["travel"], device)
     run.progress = Progress.from_dict(content["progress"])
+    run.stretches.take_back(content["stretches"])
     run.potential = run.chosen.resumed(content["choices"], run.potential)
 
 
@@ -123,8 +128,4 @@ def _put(run: FitRun, values: Mapping[str, Tensor]) -> None:
 
 
 def _tensors(run: FitRun) -> dict[str, Tensor]:
-    """Return θ by name, and the rest of an ``nn.Module``'s state."""
-    state = {name: parameter.detach() for name, parameter in run.learner.parameters.items()}
-    if isinstance(run.potential.model, nn.Module):
-        state.update(run.potential.model.state_dict())
-    return state
+    return learned_tensors(run.potential.model, run.learner.parameters)

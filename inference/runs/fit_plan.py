@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -22,8 +22,11 @@ from .checkpoint import check_new_file
 from .epochs import must_join_last
 from .fit_run import FitRun
 from .held_out import HeldOut
+from .held_out_cells import HoldOut
 from .learner import Learner, OptimizerLike, SchedulerLike
 from .probes import settings_of
+from .running_means import KeepMeans
+from .stretches import Stretches
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,9 @@ class FitPlan:
         has_checkpoint: bool = False,
         ids: Any = None,
         latents: Any = None,
+        epochs: int | Literal["auto"] = 1,
+        hold_out: HoldOut = None,
+        posterior_means: KeepMeans = False,
     ) -> FitRun:
         """Return a fit before its first iteration: the model read, the chains placed."""
         n = examples.num_examples
@@ -88,6 +94,10 @@ class FitPlan:
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))
         joins = must_join_last(potential, position, self.num_chains, batch_size, n)
+        goes_on = latents is not None
+        stretches = Stretches.of(
+            potential, examples, chains, seed, epochs, hold_out, posterior_means, goes_on
+        )
         settings = settings_of(self.model, learner.parameters) if has_checkpoint else {}
         return FitRun(
             potential,
@@ -96,6 +106,7 @@ class FitPlan:
             chosen,
             seed,
             batch_size,
+            stretches,
             watched,
             joins_last=joins,
             settings=settings,

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor
 
 from ..diagnostics.described import as_html, shapes
+from .held_out_score import HeldOutScore
 from .horizon import Horizon
 from .travel import Gain
 
@@ -49,13 +50,26 @@ class Fit:
     history : dict of list of float
         One entry for each epoch: ``loss`` and ``energy`` (nats per example), ``acceptance_rate``,
         ``step_size`` (median), ``num_diverging``, ``num_proposals``, ``seconds`` (since the
-        start) and, where validation data were given, ``validation_energy``.
+        start); where validation data were given, ``validation_energy``; where cells are held out,
+        ``held_out_nats``, the negative log predictive density of a cell in the last window of
+        epochs, its standard error ``held_out_error`` (NaN before the first window, and when all
+        cells are learned from) and ``num_held_out``, how many cells the epoch did not learn from.
     averaged : dict of Tensor or None
         Mean of each parameter over the iterations since ``average_from``, by name.
     stopped : bool
         Whether the stop rule ended the run.
     seed : int
         What reproduces it.
+    mean_signal : Tensor or None, (n, ...)
+        Posterior mean of each example's signal (:meth:`GeneratorModel.decode`) over the visits of
+        the last 40 % of the epochs and all chains; None where no means were kept, or a stop rule
+        ended the run before.
+    filled : Tensor or None, (n, ...)
+        Posterior mean of the completed data: observed cells as they are, hidden ones as
+        :meth:`GeneratorModel.reconstruct` estimates them; None where that is a category.
+    held_out : HeldOutScore or None
+        How probable the held-out cells were before all cells were learned from:
+        :func:`compare_fits` compares them.
     """
 
     latents: Any
@@ -63,6 +77,9 @@ class Fit:
     averaged: dict[str, Tensor] | None = None
     stopped: bool = False
     seed: int | None = None
+    mean_signal: Tensor | None = None
+    filled: Tensor | None = None
+    held_out: HeldOutScore | None = None
 
     @property
     def gain(self) -> Gain | None:
@@ -92,9 +109,16 @@ class Fit:
             last = [
                 f"{name} {values[-1]:.4g}"
                 for name, values in self.history.items()
-                if values and name != "num_proposals"
+                if values and name not in ("num_proposals", "num_held_out")
+                if values[-1] == values[-1]
             ]
             lines.append("  last epoch: " + ", ".join(last))
+        if self.held_out is not None:
+            mean, error = self.held_out.per_cell()
+            number = int(self.held_out.num_cells.sum())
+            lines.append(f"  {number} held-out cells: {mean:.4g} ± {error:.2g} nats each")
+        if self.mean_signal is not None:
+            lines.append(f"  mean_signal {tuple(self.mean_signal.shape)}: posterior mean")
         if self.averaged is not None:
             lines.append(f"  averaged: {len(self.averaged)} parameters")
         return "\n".join(lines)

@@ -11,6 +11,7 @@ from .chains import Chains
 from .fit_record import Progress
 from .held_out import HeldOut
 from .learner import Learner
+from .stretches import Stretches
 
 
 @dataclass
@@ -31,6 +32,8 @@ class FitRun:
         Of everything that is random.
     batch_size : int
         Examples of a batch.
+    stretches : Stretches
+        What is learned from when, and what is kept of it.
     held_out : HeldOut, optional
         Examples that are only looked at.
     joins_last : bool
@@ -49,6 +52,7 @@ class FitRun:
     chosen: Chosen
     seed: int
     batch_size: int
+    stretches: Stretches
     held_out: HeldOut | None = None
     joins_last: bool = False
     progress: Progress = field(default_factory=Progress)

@@ -41,10 +41,21 @@ class Horizon(NamedTuple):
             return 1.0
         return (self.epochs - time) / (self.epochs - self.constant)
 
-    def after(self, epoch: int, travel: Travel) -> "Horizon":
-        """Return the horizon after an epoch: it ends when θ goes nowhere any more."""
+    def after(self, epoch: int, travel: Travel, overfits: bool = False) -> "Horizon":
+        """Return the horizon after an epoch: nearer where learning on is of no use or harm.
+
+        Parameters
+        ----------
+        epoch : int
+            Epochs made.
+        travel : Travel
+            Of θ: where the end is to be found, the rate falls when it goes nowhere any more.
+        overfits : bool, default False
+            Whether held-out cells are explained worse than before: the rate falls now.
+        """
         arrived = epoch >= LEAST_CONSTANT and travel.quiet >= QUIET
-        if self.epochs is None and (arrived or epoch >= self.constant):
+        is_found = self.epochs is None and (arrived or epoch >= self.constant)
+        if is_found or (overfits and epoch < self.constant):
             return Horizon(math.ceil(epoch / CONSTANT_SHARE))
         return self
 

@@ -1,5 +1,6 @@
 """When a learning run may stop before its last epoch."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -42,9 +43,16 @@ class NoProgress:
             raise ValueError(
                 f"key must be an entry of the history, one of {sorted(history)}, got {self.key!r}"
             )
-        values = history[self.key]
+        values = _comparable(history, self.key)
         if len(values) < 2 * self.patience:
             return False
         later = sum(values[-self.patience :]) / self.patience
         earlier = sum(values[-2 * self.patience : -self.patience]) / self.patience
         return not later < earlier - self.least_gain
+
+
+def _comparable(history: Mapping[str, Sequence[float]], key: str) -> list[float]:
+    """Return the values since the data that are learned from last changed, known ones only."""
+    values, held = history[key], history.get("num_held_out", ())
+    since = next((i for i in range(len(held), 0, -1) if held[i - 1] != held[-1]), 0)
+    return [value for value in values[since:] if not math.isnan(value)]

@@ -31,6 +31,12 @@ class Observation(nn.Module, ABC):
     fill_value: float = 0.0
     """What stands in a cell that is not observed; any value of the support does."""
 
+    estimates_mean: bool = True
+    """Whether :meth:`reconstruct` gives a mean, so that the mean over draws of z is one too."""
+
+    is_held: bool = False
+    """Whether what is learned of it in closed form stays as it is for now."""
+
     @abstractmethod
     def distribution(
         self, output: Tensor, *, mask: Tensor | None = None, context: Context | None = None

@@ -45,6 +45,8 @@ class Categorical(Observation):
         "Categorical(4)",
     )
 
+    estimates_mean = False
+
     def __init__(self, num_categories: int) -> None:
         super().__init__()
         check_num_levels("num_categories", num_categories)

@@ -76,6 +76,7 @@ class Columns(Observation):
         kinds = [as_kind(names, kind) for names, kind in zip(keys, columns.values(), strict=True)]
         self.kinds = nn.ModuleList(kinds)
         self.groups = laid_out(keys, kinds)
+        self.estimates_mean = all(kind.estimates_mean for kind in kinds)
         fill = [
             torch.as_tensor(kind.fill_value).expand(len(k))
             for k, kind in zip(keys, kinds, strict=True)

@@ -56,6 +56,8 @@ class Ordinal(Observation):
     first_cut_point: Tensor
     log_gaps: Tensor
 
+    estimates_mean = False
+
     def __init__(
         self, num_grades: int, cut_points: Tensor | list[float] | tuple[float, ...] | None = None
     ) -> None:

@@ -31,6 +31,7 @@ class Wrapper(Observation):
         super().__init__()
         self.base = as_observation(base)
         self.fill_value = self.base.fill_value
+        self.estimates_mean = self.base.estimates_mean
 
     def shape_of_base(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of the base's data, given that of one example's; by default the same."""
