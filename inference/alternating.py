@@ -13,6 +13,7 @@ from .arguments import check_positive, checked_integer, checked_seed
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, gradients_per_step, has_replicas
 from .kernels.mala import MALA
+from .potentials.coordinates import log_volume_of
 from .potentials.data import ExampleData
 from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
@@ -69,7 +70,7 @@ class AlternatingBackProp:
         Chains of each example (multiple imputation); θ's gradient is their mean.
     init_strategy : callable, optional
         Where chains start: one of ``pyro.infer.autoguide.initialization``. By default standard
-        normal in unconstrained space.
+        normal in unconstrained space, under a normal prior draws from it.
     average_from : int, optional
         Epoch, counted from 0, from which the mean of θ over the iterations is kept
         (Polyak-Ruppert): ``fit.averaged``, and :meth:`averaged` to use it. What is not learned by
@@ -103,10 +104,12 @@ class AlternatingBackProp:
 
     Notes
     -----
-    A model may take part in learning by two members, as a ``GeneratorModel`` does:
+    A model may take part in learning by some members, as a ``GeneratorModel`` does:
     ``log_normaliser(num_draws, seed)``, a scalar whose gradient in θ is added to the loss's (the
     constant of a density that is known up to it), and, where ``has_closed_form`` is true,
-    ``closed_form_step(latents, *data)``, which is called after each step of θ.
+    ``closed_form_step(latents, *data)``, which is called after each step of θ. One whose prior
+    follows the chains has ``latent_coordinates``, which say where chains start and what is taken
+    off losses and energies (:class:`~explainaway.inference.potentials.coordinates.Coordinates`).
 
     A second :meth:`fit` starts fresh chains and goes on from the parameters as they are. An
     optimizer that was handed over goes on with its state, as everywhere in torch; one that is made
@@ -297,6 +300,7 @@ class AlternatingBackProp:
                 f"batch, got {tuple(index.shape)}"
             )
         potential = run.potential.on(examples.repeat(self.num_chains))
+        volume = log_volume_of(self.model)
         # Inferential back-propagation: some steps of each chain, θ fixed.
         with evaluation_mode(self.model):
             inferred = visit(
@@ -308,8 +312,8 @@ class AlternatingBackProp:
         )
         run.progress.iteration += 1
         return StepRecord(
-            loss,
-            inferred.energy,
+            loss - volume,
+            inferred.energy - volume,
             inferred.acceptance_rate,
             run.chains.step_size[index].median(),
             inferred.num_diverging,

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..arguments import checked_ids
 from ..kernels.base import Kernel
 from ..potentials.checks import check_uncoupled
+from ..potentials.coordinates import coordinates_of
 from ..potentials.data import ExampleData
 from ..potentials.initialization import InitStrategy, by_chain
 from ..potentials.potential import Potential
@@ -72,6 +73,8 @@ class FitPlan:
         if self.chains_file is not None:
             check_new_file(self.chains_file, "chains_file", resumes)
         keys = checked_ids(ids, n, first.device)
+        if (coordinates := coordinates_of(self.model)) is not None:
+            coordinates.expect_examples(n)
         given = None if latents is None else by_chain(layout, latents, self.num_chains, n)
         chains = self._placed(
             potential, examples, seed, self.chains_file, has_checkpoint, keys, given

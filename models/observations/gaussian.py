@@ -9,7 +9,7 @@ from torch import Tensor
 from ..distributions.gaussian_cells import GaussianCells
 from ..pieces import Entry
 from .base import Context
-from .batch_weight import batch_weight
+from ..batch_weight import batch_weight
 from .location_scale import LocationScale
 from .noise_settings import Learning, check_learning
 
