@@ -84,7 +84,7 @@ class Normal(Prior):
         self._cells = shape[1:]
         self._moments = RunningMoments(shape[0]) if learn else None
         if learn:
-            self.register_buffer("mean", self.loc.flatten())
+            self.register_buffer("mean", self.loc.flatten().clone())
             self.register_buffer("scale_tril", self.scale.flatten().diag())
 
     def distribution(self) -> dist.TorchDistribution:
@@ -112,7 +112,7 @@ class Normal(Prior):
         """Be told how many examples the learned covariance will be of."""
         if self._moments is not None:
             num_cells = torch.Size(self._cells).numel()
-            self._moments.most.fill_(num_examples * num_cells)
+            self._moments.weights.most.fill_(num_examples * num_cells)
 
     @property
     def has_closed_form(self) -> bool:
