@@ -1,10 +1,10 @@
 """Networks with and without batch normalisation, each given the same time.
 
-Each of the four deconvolution networks learns from incomplete data by the library's defaults: faces
-(32x32, half of the pixels hidden), a texture (64x64, 30 % of the pixels hidden in 8x8 blocks), a
-sound (4,000 samples, a tenth hidden in runs of 20) and a video clip (16 frames of 32x32, half of
-the pixels hidden). Hidden cells are then the mean of the signal over as many steps of each chain while
-the weights stand still; errors are relative to the range.
+Each of the four deconvolution networks learns from incomplete data by the library's defaults: 200
+faces (16x16, half of the pixels hidden), a texture (48x48, 30 % of the pixels hidden in 4x4
+blocks), a sound (2,000 samples, a tenth hidden in runs of 10) and a video clip (8 frames of 16x16,
+half of the pixels hidden). Hidden cells are then the mean of the signal over as many steps of each
+chain while the weights stand still; errors are relative to the range.
 
     python benchmarks/batch_norm.py [--smoke] [--seconds 40] [--seeds 2]
 
@@ -79,61 +79,61 @@ def _scaled(values: np.ndarray[Any, Any]) -> Tensor:
 
 
 def faces(folder: Path) -> Tensor:
-    """Return 300 faces, (300, 3, 32, 32)."""
-    images = _scaled(np.load(folder / "faces64.npz")["images"][:300]).permute(0, 3, 1, 2)
-    return nn.functional.avg_pool2d(images, 2)
+    """Return 200 faces, (200, 3, 16, 16)."""
+    images = _scaled(np.load(folder / "faces64.npz")["images"][:200]).permute(0, 3, 1, 2)
+    return nn.functional.avg_pool2d(images, 4)
 
 
 def texture(folder: Path) -> Tensor:
-    """Return a part of a texture, (1, 3, 64, 64)."""
-    image = matplotlib.image.imread(folder / "textures" / "pebbles.png")[:128, :128, :3]
+    """Return a part of a texture, (1, 3, 48, 48)."""
+    image = matplotlib.image.imread(folder / "textures" / "pebbles.png")[:96, :96, :3]
     whole = torch.from_numpy(2 * np.asarray(image, np.float32) - 1).permute(2, 0, 1)[None]
     return nn.functional.avg_pool2d(whole, 2)
 
 
 def sound(folder: Path) -> Tensor:
-    """Return a part of a sound, (1, 1, 4000)."""
+    """Return a part of a sound, (1, 1, 2000)."""
     with wave.open(str(folder / "sounds" / "crickets.wav")) as file:
-        samples = np.frombuffer(file.readframes(4000), np.int16)
+        samples = np.frombuffer(file.readframes(2000), np.int16)
     values = torch.from_numpy(samples.astype(np.float32))[None, None]
     return values / values.abs().max()
 
 
 def video(folder: Path) -> Tensor:
-    """Return a part of a clip, (1, 3, 16, 32, 32)."""
-    frames = _scaled(np.load(folder / "motion" / "flag.npz")["frames"][:16]).permute(3, 0, 1, 2)
-    return nn.functional.avg_pool3d(frames, (1, 2, 2))[None]
+    """Return a part of a clip, (1, 3, 8, 16, 16)."""
+    frames = _scaled(np.load(folder / "motion" / "flag.npz")["frames"][:8]).permute(3, 0, 1, 2)
+    return nn.functional.avg_pool3d(frames, (1, 4, 4))[None]
 
 
 PROBLEMS = {
     "deconvnet": Problem(
         faces,
-        (300, 3, 32, 32),
+        (200, 3, 16, 16),
         50,
-        lambda **more: deconvnet(50, (3, 32, 32), width=16, **more),
+        lambda **more: deconvnet(50, (3, 16, 16), width=16, **more),
         (1, 1),
         0.5,
     ),
     "texture_deconvnet": Problem(
         texture,
-        (1, 3, 64, 64),
-        (8, 8, 8),
+        (1, 3, 48, 48),
+        (8, 6, 6),
         lambda **more: texture_deconvnet(8, num_layers=3, width=16, **more),
-        (8, 8),
+        (4, 4),
         0.3,
     ),
     "sound_deconvnet": Problem(
         sound,
-        (1, 1, 4000),
-        (8, 40),
+        (1, 1, 2000),
+        (8, 20),
         lambda **more: sound_deconvnet(8, num_layers=2, width=16, **more),
-        (20,),
+        (10,),
         0.1,
     ),
     "video_deconvnet": Problem(
         video,
-        (1, 3, 16, 32, 32),
-        (8, 4, 8, 8),
+        (1, 3, 8, 16, 16),
+        (8, 2, 4, 4),
         lambda **more: video_deconvnet(8, num_layers=2, width=16, **more),
         (1, 1, 1),
         0.5,
