@@ -70,7 +70,7 @@ class AlternatingBackProp:
         Chains of each example (multiple imputation); θ's gradient is their mean.
     init_strategy : callable, optional
         Where chains start: one of ``pyro.infer.autoguide.initialization``. By default standard
-        normal in unconstrained space, under a normal prior draws from it.
+        normal in unconstrained space, under ``Normal(d, learn=True)`` draws from it.
     average_from : int, optional
         Epoch, counted from 0, from which the mean of θ over the iterations is kept
         (Polyak-Ruppert): ``fit.averaged``, and :meth:`averaged` to use it. What is not learned by

@@ -30,8 +30,8 @@ def first_position(
     ``examples`` are the numbers of the potential's examples among all, by default 0, 1, ...
 
     Without an ``init_strategy`` every unconstrained component starts standard normal, from noise
-    that belongs to the example; or where the model's coordinates put this noise, which for a normal
-    prior is a draw from it.
+    that belongs to the example: for the prior N(0, I) that is a draw from it. A model's coordinates
+    may make draws from another prior of it.
     """
     n, d = potential.num_examples, potential.latent_dim
     dtype, device = dtype_and_device(potential.model)

@@ -97,10 +97,9 @@ class Normal(Prior):
         return ChannelNormal(self.mean, self.scale_tril, self._cells)
 
     def starts(self, noise: Tensor) -> Tensor:
-        """Return draws from the prior, made of standard normal noise."""
+        """Return draws from a learned prior, made of standard normal noise; else the noise."""
         if self._moments is None:
-            white = noise.reshape(-1, *self.loc.shape)
-            return (self.loc + self.scale * white).reshape(noise.shape)
+            return noise
         made = self._learned()
         return made.around(noise.reshape(-1, *made.event_shape)).reshape(noise.shape)
 
