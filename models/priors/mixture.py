@@ -85,8 +85,8 @@ class Mixture(Prior):
             raise ValueError(f'learn must be True or "closed form", got {learn!r}')
         logits, means = torch.zeros(num_components), spread * torch.randn(num_components, dim)
         log_scales = torch.zeros_like(means)
-        self._weights = None if learn is True else RunningWeights()
-        if learn is True:
+        self._weights = RunningWeights() if learn == "closed form" else None
+        if self._weights is None:
             self.logits, self.means = nn.Parameter(logits), nn.Parameter(means)
             self.log_scales = nn.Parameter(log_scales)
             return
