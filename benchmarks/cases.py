@@ -73,6 +73,6 @@ def demo_case(n: int = 480) -> Case:
 def deconvnet_case(n: int, side: int, width: int) -> Case:
     """Return the paper's network for images of objects."""
     torch.manual_seed(0)
-    network = deconvnet(64, (3, side, side), width=width).eval()
+    network = deconvnet(64, (3, side, side), width=width, batch_norm=True).eval()
     name = f"deconvnet {side}x{side} width {width}, n={n}"
     return Case(name, network, 2 * torch.rand(n, 3, side, side) - 1, 64, 0.3, torch.tanh)

@@ -137,7 +137,8 @@ def run(
 def build(options: argparse.Namespace) -> tuple[GeneratorModel, torch.nn.Module]:
     """Return the same untrained network for every recipe."""
     torch.manual_seed(options.seed)
-    network = deconvnet(LATENT_DIM, (3, options.side, options.side), width=options.width)
+    shape = (3, options.side, options.side)
+    network = deconvnet(LATENT_DIM, shape, width=options.width, batch_norm=True)
     observation = Gaussian(scale=NOISE, inverse_link=torch.tanh)
     return GeneratorModel(Normal(LATENT_DIM), network, observation), network
 

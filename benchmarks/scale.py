@@ -59,7 +59,8 @@ def point(curve: str, value: int) -> dict[str, Any]:
         if curve == "image side":
             n = 40
             y = 2 * torch.rand(n, 3, value, value) - 1
-            network: torch.nn.Module = deconvnet(latents, (3, value, value), width=8)
+            shape = (3, value, value)
+            network: torch.nn.Module = deconvnet(latents, shape, width=8, batch_norm=True)
             batch_size, parts = 20, 3 * value**2 * n
         else:
             y = torch.from_file(str(Path(folder) / "y"), shared=True, size=n * COLUMNS)

@@ -161,7 +161,7 @@ def face_cases(folder: Path, examples: int, seed: int, epochs: int) -> list[Case
     seen = torch.rand(len(faces), 1, 32, 32, generator=generator) > 0.7
     y = torch.where(seen, faces, torch.nan)
     torch.manual_seed(seed)
-    network = deconvnet(32, (3, 32, 32), width=16)
+    network = deconvnet(32, (3, 32, 32), width=16, batch_norm=True)
     observation = Masked(Gaussian(0.3, torch.tanh))
     model = GeneratorModel(Normal(32), network, observation)
     learn(model, y[:600], epochs, 50, seed)

@@ -72,7 +72,7 @@ def learn_and_recover(
     torch.manual_seed(options.seed)
     model = GeneratorModel(
         Normal(LATENT_DIM),
-        deconvnet(LATENT_DIM, (3, 64, 64), width=options.width),
+        deconvnet(LATENT_DIM, (3, 64, 64), width=options.width, batch_norm=True),
         Masked(Gaussian(scale=NOISE, inverse_link=torch.tanh)),
     )
     abp = AlternatingBackProp(

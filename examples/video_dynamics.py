@@ -103,7 +103,7 @@ def observed_cells(video: Tensor, seed: int) -> Tensor:
 
 def frame_network(options: argparse.Namespace) -> torch.nn.Sequential:
     """Return the generator of a frame."""
-    return deconvnet(LATENT_DIM, (3, SIDE, SIDE), width=options.width)
+    return deconvnet(LATENT_DIM, (3, SIDE, SIDE), width=options.width, batch_norm=True)
 
 
 def learn_two_stage(y: Tensor, options: argparse.Namespace) -> tuple[GeneratorModel, Tensor]:

@@ -13,6 +13,7 @@ from .arguments import check_positive, checked_integer, checked_seed
 from .kernels.base import Kernel
 from .kernels.capabilities import check_learning_kernel, gradients_per_step
 from .kernels.mala import MALA
+from .potentials.coordinates import log_volume_of
 from .potentials.data import ExampleData, as_call
 from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy
@@ -73,7 +74,7 @@ class AlternatingBackProp:
         Chains of each example (multiple imputation); θ's gradient is their mean.
     init_strategy : callable, optional
         Where chains start: one of ``pyro.infer.autoguide.initialization``. By default standard
-        normal in unconstrained space.
+        normal in unconstrained space, under ``Normal(d, learn=True)`` draws from it.
     average_from : int, optional
         Epoch, counted from 0, from which the mean of θ over the iterations is kept
         (Polyak-Ruppert): ``fit.averaged``, and :meth:`averaged` to use it. What is not learned by
@@ -107,15 +108,16 @@ class AlternatingBackProp:
 
     Notes
     -----
-    A model may take part in learning by two members, as a ``GeneratorModel`` does:
-    ``log_normaliser(num_draws, seed)``, a scalar whose gradient in θ is added to the loss's (the
-    constant of a density that is known up to it), and, where ``has_closed_form`` is true,
-    ``closed_form_step(latents, *data)``, which is called after each step of θ.
+    A model may take part in learning, as a ``GeneratorModel`` does: by ``log_normaliser(num_draws,
+    seed)``, whose gradient in θ is added to the loss's (the constant of a density that is known up
+    to it); where ``has_closed_form`` is true by ``closed_form_step(latents, *data)``, called after
+    each step of θ; by ``latent_coordinates``: where chains start, what losses and energies are less
+    by (:class:`~explainaway.inference.potentials.coordinates.Coordinates`).
 
     A second :meth:`fit` starts fresh chains and goes on from the parameters as they are. An
-    optimizer that was handed over goes on with its state, as everywhere in torch; one that is made
-    by a callable is made anew, and so is the scheduler. For Robbins-Monro rates give a scheduler
-    such as ``lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: (1 + epoch) ** -0.6)``.
+    optimizer that was handed over goes on with its state; one that is made by a callable is made
+    anew, and so is the scheduler. For Robbins-Monro rates give a scheduler such as
+    ``lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: (1 + epoch) ** -0.6)``.
 
     References
     ----------
@@ -230,20 +232,7 @@ class AlternatingBackProp:
     def _begun(self, examples: ExampleData, seed: int, **more: Any) -> FitRun:
         if self._run is not None:
             self._run.chosen.release(self._run.potential)
-        plan = FitPlan(
-            self.model,
-            self.kernel,
-            self._optimizer_like,
-            self._scheduler_like,
-            self.batch_size,
-            self.num_chains,
-            self.init_strategy,
-            self.chains_file,
-            self.example_plate,
-            self.compile,
-            self.precision,
-            self.capture,
-        )
+        plan = FitPlan.of(self, self._optimizer_like, self._scheduler_like)
         return plan.begin(examples, seed, **more)
 
     def _settings(self) -> dict[str, Any]:
@@ -299,6 +288,7 @@ class AlternatingBackProp:
                 f"batch, got {tuple(index.shape)}"
             )
         potential = run.potential.on(examples.repeat(self.num_chains))
+        volume = log_volume_of(self.model)
         # Inferential back-propagation: some steps of each chain, θ fixed.
         with evaluation_mode(self.model):
             inferred = visit(
@@ -310,8 +300,8 @@ class AlternatingBackProp:
         )
         run.progress.iteration += 1
         return StepRecord(
-            loss,
-            inferred.energy,
+            loss - volume,
+            inferred.energy - volume,
             inferred.acceptance_rate,
             run.chains.step_size[index].median(),
             inferred.num_diverging,
@@ -397,8 +387,8 @@ class AlternatingBackProp:
             Share of the observed cells under ``Masked`` that only the last 40 % of the epochs learn
             from (docs/held_out_cells.md); ``"auto"``: 2 to 5 % where there are enough.
         posterior_means : bool or "auto", default "auto"
-            Whether to keep ``Fit.mean_signal`` and ``Fit.filled``, as large as the data;
-            ``"auto"``: of a ``GeneratorModel`` without a ``chains_file``.
+            Whether to keep ``Fit.mean_signal`` and ``Fit.filled``; ``"auto"``: of a
+            ``GeneratorModel`` without a ``chains_file``.
         **more
             Further keyword arguments that the model takes; tensors lead with the example.
 

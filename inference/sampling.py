@@ -96,8 +96,8 @@ def sample_posterior(
         it sees the examples of a chunk at a time.
     init_strategy : callable, optional
         Where chains start: one of ``pyro.infer.autoguide.initialization``. By default standard
-        normal in unconstrained space. A trained guide's median starts there:
-        ``init_to_value(values=guide.median(y))``.
+        normal in unconstrained space, under ``Normal(d, learn=True)`` draws from it. A trained
+        guide's median starts there: ``init_to_value(values=guide.median(y))``.
     tuning : mapping of Tensor, optional
         What an earlier warmup found: ``posterior.tuning`` for the same examples,
         ``posterior.typical_tuning()`` for others. Warmup goes on from it; it may be 0 then.

@@ -407,6 +407,11 @@ class GeneratorModel(nn.Module):
         return self.prior.log_normaliser(num_draws, seed)
 
     @property
+    def latent_coordinates(self) -> Prior:
+        """The prior: it says where chains start, and on what scale the latents are."""
+        return self.prior
+
+    @property
     def has_closed_form(self) -> bool:
         """Whether :meth:`closed_form_step` learns something."""
         return self.prior.has_closed_form or self.observation.has_closed_form

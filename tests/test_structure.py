@@ -16,13 +16,14 @@ MOST_FLOORS = 8
 
 MODELS: dict[str, set[str]] = {
     "arguments": set(),
+    "batch_weight": set(),
     "pieces": set(),
     "described": set(),
     "networks": {"arguments"},
     "distributions": {"arguments"},
     "operators": {"arguments", "pieces"},
-    "priors": {"arguments", "pieces", "distributions"},
-    "observations": {"arguments", "pieces", "distributions", "operators"},
+    "priors": {"arguments", "batch_weight", "pieces", "distributions"},
+    "observations": {"arguments", "batch_weight", "pieces", "distributions", "operators"},
     "data_checks": {"arguments", "pieces", "distributions", "observations"},
     "contexts": {"data_checks", "observations", "pieces"},
     "data_cells": {"data_checks", "distributions", "observations", "pieces"},

@@ -9,6 +9,7 @@ from pyro.infer.autoguide.initialization import InitMessenger
 from torch import Tensor
 
 from ..noise.keyed import KeyedSource, standard_normal
+from .coordinates import coordinates_of
 from .data import ExampleData
 from .potential import Potential, dtype_and_device
 from .trace import Layout, Model, Record, run, seeded
@@ -29,7 +30,8 @@ def first_position(
     ``examples`` are the numbers of the potential's examples among all, by default 0, 1, ...
 
     Without an ``init_strategy`` every unconstrained component starts standard normal, from noise
-    that belongs to the example: for the prior N(0, I) that is a draw from it.
+    that belongs to the example: for the prior N(0, I) that is a draw from it. A model's coordinates
+    may make draws from another prior of it.
     """
     n, d = potential.num_examples, potential.latent_dim
     dtype, device = dtype_and_device(potential.model)
@@ -39,6 +41,9 @@ def first_position(
         like = torch.empty(num_chains * n, d, dtype=dtype, device=device)
         # Step -1: no step of a chain has this key.
         position = standard_normal(source.at(-1), like)
+        coordinates = coordinates_of(potential.model)
+        if coordinates is not None:
+            position = coordinates.starts(position)
     else:
         # Chain by chain, so that a strategy may hold values for the n examples.
         parts = []

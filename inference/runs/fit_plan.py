@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from ..arguments import checked_ids
 from ..kernels.base import Kernel
 from ..potentials.checks import check_uncoupled
+from ..potentials.coordinates import coordinates_of
 from ..potentials.data import ExampleData
 from ..potentials.initialization import InitStrategy, by_chain
 from ..potentials.potential import Potential
@@ -54,6 +55,15 @@ class FitPlan:
     precision: Precision
     capture: bool
 
+    @staticmethod
+    def of(
+        loop: Any, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
+    ) -> "FitPlan":
+        """Return the settings that a loop has under the same names, and how θ is learned."""
+        own = {"optimizer": optimizer, "scheduler": scheduler}
+        others = {f.name: getattr(loop, f.name) for f in fields(FitPlan) if f.name not in own}
+        return FitPlan(**own, **others)
+
     def begin(
         self,
         examples: ExampleData,
@@ -80,6 +90,8 @@ class FitPlan:
         if self.chains_file is not None:
             check_new_file(self.chains_file, "chains_file", resumes)
         keys = checked_ids(ids, n, first.device)
+        if (coordinates := coordinates_of(self.model)) is not None:
+            coordinates.expect_examples(n)
         given = None if latents is None else by_chain(layout, latents, self.num_chains, n)
         chains = self._placed(
             potential, examples, seed, self.chains_file, has_checkpoint, keys, given

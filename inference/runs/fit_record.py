@@ -20,7 +20,8 @@ class StepRecord(NamedTuple):
     Attributes
     ----------
     loss : Tensor
-        Mean of -log p(y, z) over the batch, nats per example: the objective of θ.
+        Mean of -log p(y, z) over the batch, nats per example: the objective of θ. Where the prior
+        follows the chains, of the white latents.
     energy : Tensor
         Mean potential energy of the chains after the visit, nats per example.
     acceptance_rate : Tensor

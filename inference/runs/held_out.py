@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ..kernels.base import Kernel
+from ..potentials.coordinates import log_volume_of
 from ..potentials.data import ExampleData
 from ..potentials.potential import Potential
 from ..potentials.trace import evaluation_mode
@@ -34,7 +35,10 @@ class HeldOut(NamedTuple):
         batch_size: int,
         seed: int,
     ) -> float:
-        """Move the chains as a visit of the loop does and return their mean energy after it."""
+        """Move the chains as a visit of the loop does and return their mean energy after it.
+
+        As in the loop's records it is that of white latents.
+        """
         total, chains = 0.0, self.chains
         index = torch.arange(self.examples.num_examples, device=chains.position.device)
         with evaluation_mode(potential.model):
@@ -42,4 +46,4 @@ class HeldOut(NamedTuple):
                 of_part = potential.on(self.examples.select(part).repeat(chains.num_chains))
                 moved = visit(chains, part, of_part, kernel, num_steps, seed)
                 total += float(moved.energy) * len(part)
-        return total / self.examples.num_examples
+        return total / self.examples.num_examples - float(log_volume_of(potential.model))

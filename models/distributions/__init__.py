@@ -9,6 +9,7 @@ in ``tails``. :class:`Levels`, :class:`LogisticLevels` and the counts are what s
 
 from .cells import Cells
 from .censored_cells import CensoredCells
+from .channel_normal import ChannelNormal
 from .correlated_normal import CorrelatedNormal
 from .counts import NegativeBinomialCounts, PoissonCounts
 from .finite_mixture import FiniteMixture
@@ -25,6 +26,7 @@ from .vector_autoregression import VectorAutoregression
 __all__ = [
     "Cells",
     "CensoredCells",
+    "ChannelNormal",
     "CorrelatedNormal",
     "FiniteMixture",
     "GaussianCells",

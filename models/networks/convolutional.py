@@ -18,7 +18,7 @@ def texture_deconvnet(
     width: int = 64,
     filter_size: int = 5,
     upsampling: int = 2,
-    batch_norm: bool = True,
+    batch_norm: bool = False,
     activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Return the paper's generator of stationary images.
@@ -40,8 +40,9 @@ def texture_deconvnet(
         Side of each filter, at least ``upsampling`` so that no cell is left out.
     upsampling : int, default 2
         Distance of neighbouring filters in pixels, at least 2.
-    batch_norm : bool, default True
-        Batch normalisation after each hidden layer. Inference uses its running statistics.
+    batch_norm : bool, default False
+        Batch normalisation after each hidden layer, as in the paper. Inference uses its running
+        statistics.
     activation : callable, default nn.ReLU
         Makes the non-linearity that follows each hidden layer.
 
@@ -80,7 +81,7 @@ def sound_deconvnet(
     width: int = 64,
     filter_size: int = 25,
     upsampling: int = 10,
-    batch_norm: bool = True,
+    batch_norm: bool = False,
     activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Return the paper's generator of stationary sounds.
@@ -126,7 +127,7 @@ def video_deconvnet(
     width: int = 64,
     filter_size: int = 5,
     upsampling: int = 2,
-    batch_norm: bool = True,
+    batch_norm: bool = False,
     activation: Callable[[], nn.Module] = nn.ReLU,
 ) -> nn.Sequential:
     """Return a generator of video clips by spatio-temporal filters.

@@ -6,10 +6,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from ..batch_weight import batch_weight
 from ..distributions.gaussian_cells import GaussianCells
 from ..pieces import Entry
 from .base import Context
-from .batch_weight import batch_weight
 from .location_scale import LocationScale
 from .noise_settings import Learning, check_learning
 

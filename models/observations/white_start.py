@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from ..arguments import is_integer
-from .batch_weight import batch_weight
+from ..batch_weight import batch_weight
 
 
 class WhiteStart(nn.Module):

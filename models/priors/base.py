@@ -61,6 +61,35 @@ class Prior(nn.Module, ABC):
         """
         return None
 
+    def starts(self, noise: Tensor) -> Tensor:
+        """Return where chains start, from standard normal noise in unconstrained space.
+
+        By default there. A prior that is spread otherwise makes draws of its own of it.
+
+        Parameters
+        ----------
+        noise : Tensor, (n, k)
+            Flat; k is a multiple of one latent's size.
+
+        Returns
+        -------
+        Tensor
+            Of the same shape.
+        """
+        return noise
+
+    def log_volume(self) -> Tensor | None:
+        """Return ``log |det L|`` of a learned map ``z = m + L u`` from white latents, or None.
+
+        The density of u is that of z times ``|det L|``. A prior whose scale follows the chains
+        returns it, so that losses are comparable however large the latents are: -log p(y, z) less
+        it is -log p(y, u).
+        """
+        return None
+
+    def expect_examples(self, num_examples: int) -> None:
+        """Be told before learning how many examples there are; by default it does not matter."""
+
     @property
     def has_closed_form(self) -> bool:
         """Whether :meth:`closed_form_step` learns something."""

@@ -58,6 +58,18 @@ def _fit_labels(labels: Tensor) -> Any:
 
 
 TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
+    (
+        "mixture learned otherwise",
+        lambda: Mixture(2, 3, learn=False),  # type: ignore[arg-type]
+        ValueError,
+        'learn must be True or "closed form", got False',
+    ),
+    (
+        "labels of a learned normal prior",
+        lambda: Supervised(Normal(3, learn=True), [0]),
+        ValueError,
+        "base must have independent components",
+    ),
     ("size", lambda: Laplace(0), ValueError, "dim must be a positive integer, got 0"),
     ("size", lambda: StudentT(2.0), ValueError, "dim must be a positive integer, got 2.0"),  # type: ignore[arg-type]
     ("size", lambda: Sparse(True), ValueError, "dim must be a positive integer, got True"),

@@ -190,7 +190,7 @@ def test_init_strategy_places_the_chains() -> None:
 @pytest.mark.filterwarnings("ignore:the model cannot be captured")
 def test_batch_normalisation_learns_from_batches_and_infers_without_them() -> None:
     torch.manual_seed(0)
-    network = deconvnet(2, (1, 8, 8), width=4)
+    network = deconvnet(2, (1, 8, 8), width=4, batch_norm=True)
     model = GeneratorModel(Normal(2), network, Masked(Gaussian(0.3, torch.tanh)))
     modes: list[bool] = []
     norm = next(m for m in network if isinstance(m, torch.nn.BatchNorm2d))

@@ -81,7 +81,8 @@ def test_two_models_in_one_process_do_not_touch_each_other() -> None:
 
 
 def test_decoding_does_not_disturb_batch_normalisation() -> None:
-    model = GeneratorModel(Normal(3), deconvnet(3, (1, 8, 8), width=4), Gaussian(0.3, torch.tanh))
+    network = deconvnet(3, (1, 8, 8), width=4, batch_norm=True)
+    model = GeneratorModel(Normal(3), network, Gaussian(0.3, torch.tanh))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     z = torch.randn(6, 3)
     whole = model.decode(z)
@@ -93,7 +94,8 @@ def test_decoding_does_not_disturb_batch_normalisation() -> None:
 
 
 def test_decoding_leaves_a_frozen_layer_frozen() -> None:
-    model = GeneratorModel(Normal(3), deconvnet(3, (1, 8, 8), width=4), Gaussian(0.3, torch.tanh))
+    network = deconvnet(3, (1, 8, 8), width=4, batch_norm=True)
+    model = GeneratorModel(Normal(3), network, Gaussian(0.3, torch.tanh))
     norm = next(m for m in model.network if isinstance(m, torch.nn.BatchNorm2d))
     norm.eval()
     model.decode(torch.randn(6, 3))

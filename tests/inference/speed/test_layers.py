@@ -41,7 +41,7 @@ def norms(potential: Potential) -> int:
 
 
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "deconvnet": (lambda: deconvnet(3, (3, 16, 16), width=4), (3, 16, 16)),
+    "deconvnet": (lambda: deconvnet(3, (3, 16, 16), width=4, batch_norm=True), (3, 16, 16)),
     "linear layers with a bias": (
         lambda: nn.Sequential(
             nn.Linear(3, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 6), nn.BatchNorm1d(6)
@@ -79,7 +79,9 @@ def test_folded_networks_are_the_same_function(name: str, last: bool) -> None:
 
 
 def test_no_map_is_multiplied_by_a_factor() -> None:
-    potential = bound_to(with_statistics(deconvnet(3, (3, 16, 16), width=4)), (3, 16, 16))
+    potential = bound_to(
+        with_statistics(deconvnet(3, (3, 16, 16), width=4, batch_norm=True)), (3, 16, 16)
+    )
     potential(torch.randn(4, 3, dtype=torch.double))
     (graph,) = potential.evaluator.graphs
     maps = {(4, 8, 4, 4), (4, 4, 8, 8)}
@@ -94,7 +96,7 @@ def test_no_map_is_multiplied_by_a_factor() -> None:
 
 @pytest.mark.parametrize("changed", ["weight", "bias", "running_mean", "running_var", "filters"])
 def test_what_changes_in_place_is_seen(changed: str) -> None:
-    network = with_statistics(deconvnet(3, (3, 16, 16), width=4))
+    network = with_statistics(deconvnet(3, (3, 16, 16), width=4, batch_norm=True))
     potential = bound_to(network, (3, 16, 16))
     z = torch.randn(4, 3, dtype=torch.double)
     before = potential(z)[0]
@@ -107,7 +109,7 @@ def test_what_changes_in_place_is_seen(changed: str) -> None:
 
 
 def test_normalisation_by_the_batch_is_not_folded() -> None:
-    potential = bound_to(deconvnet(3, (3, 16, 16), width=4).train(), (3, 16, 16))
+    potential = bound_to(deconvnet(3, (3, 16, 16), width=4, batch_norm=True).train(), (3, 16, 16))
     z = torch.randn(4, 3, dtype=torch.double)
     potential(z)
     assert norms(potential) > 0
@@ -117,7 +119,7 @@ def test_normalisation_by_the_batch_is_not_folded() -> None:
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("affine", [False, True])
 def test_gradients_in_weights_are_those_of_the_model(training: bool, affine: bool) -> None:
-    network = with_statistics(deconvnet(3, (3, 16, 16), width=4)).train(training)
+    network = with_statistics(deconvnet(3, (3, 16, 16), width=4, batch_norm=True)).train(training)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.requires_grad_(affine)
@@ -176,6 +178,8 @@ def test_what_is_used_without_its_normalisation_is_not_folded() -> None:
 
 def test_small_maps_stay_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "WORTH_FOLDING", 2**14)
-    potential = bound_to(with_statistics(deconvnet(3, (3, 16, 16), width=4)), (3, 16, 16))
+    potential = bound_to(
+        with_statistics(deconvnet(3, (3, 16, 16), width=4, batch_norm=True)), (3, 16, 16)
+    )
     z = torch.randn(4, 3, dtype=torch.double)
     assert torch.equal(potential(z)[1], potential.plain()(z)[1])

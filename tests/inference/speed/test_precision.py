@@ -14,7 +14,7 @@ from ...conftest import linear_gaussian
 
 
 def _deconvnet() -> tuple[GeneratorModel, torch.Tensor, torch.Tensor]:
-    network = deconvnet(4, (3, 16, 16), width=8)
+    network = deconvnet(4, (3, 16, 16), width=8, batch_norm=True)
     model = GeneratorModel(Normal(4), network, Gaussian(0.5, torch.tanh)).eval()
     return model, torch.rand(5, 3, 16, 16), torch.randn(5, 4)
 

@@ -38,7 +38,10 @@ def test_the_defaults_are_the_papers(
     assert all(set(m.kernel_size) == {side} and set(m.stride) == {upsampling} for m in layers)
     assert network[-1] is layers[-1]
     assert network[-1].bias is not None
-    assert sum("BatchNorm" in type(m).__name__ for m in network) == len(layers) - 1
+    # But for batch normalisation, which is there only if asked for.
+    for batch_norm, expected in ((False, 0), (True, len(layers) - 1)):
+        network = make(width=1, **({"batch_norm": True} if batch_norm else {}))
+        assert sum("BatchNorm" in type(m).__name__ for m in network) == expected
 
 
 @pytest.mark.parametrize(("filter_size", "upsampling"), [(5, 2), (4, 2), (3, 3), (25, 10), (6, 3)])

@@ -26,10 +26,11 @@ def test_deconvnet_gives_the_asked_shape(shape: tuple[int, int, int]) -> None:
 
 
 def test_deconvnet_has_the_papers_structure() -> None:
-    network = deconvnet(100, (3, 64, 64), width=64)
+    network = deconvnet(100, (3, 64, 64), width=64, batch_norm=True)
     deconvolutions = [m for m in network if isinstance(m, nn.ConvTranspose2d)]
     assert [m.in_channels for m in deconvolutions] == [512, 256, 128, 64]
     assert all(m.kernel_size == (5, 5) and m.stride == (2, 2) for m in deconvolutions)
     assert sum(isinstance(m, nn.BatchNorm2d) for m in network) == 4
     assert network[-1] is deconvolutions[-1]
     assert deconvolutions[-1].bias is not None
+    assert not any(isinstance(m, nn.BatchNorm2d) for m in deconvnet(5, (3, 64, 64), width=4))

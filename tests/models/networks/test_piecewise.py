@@ -13,7 +13,7 @@ from explainaway.models.networks import activation_pattern, linear_piece
 
 def _batch_normalised() -> nn.Sequential:
     """A network whose running statistics are not those it started with."""
-    network = deconvnet(3, (1, 8, 8), width=4)
+    network = deconvnet(3, (1, 8, 8), width=4, batch_norm=True)
     with torch.no_grad():
         for _ in range(20):
             network(2 * torch.randn(16, 3) + 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from explainaway.inference import HMC, AlternatingBackProp
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
-from explainaway.models.observations.batch_weight import SLOWEST, batch_weight
+from explainaway.models.batch_weight import SLOWEST, batch_weight
 
 from ...conftest import linear_gaussian
 

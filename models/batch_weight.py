@@ -10,7 +10,7 @@ SLOWEST = 0.02
 """Least weight: the network under the residuals goes on changing."""
 
 
-def batch_weight(number: Tensor) -> Tensor:
+def batch_weight(number: Tensor, least: float = SLOWEST) -> Tensor:
     """Return the weight of the batch of a number, counted from 1.
 
     References
@@ -18,4 +18,4 @@ def batch_weight(number: Tensor) -> Tensor:
     Cappé & Moulines, "On-line expectation-maximization algorithm for latent data models" (2009),
     section 3, for the exponent.
     """
-    return (number.double() ** -EXPONENT).clamp(min=SLOWEST)
+    return (number.double() ** -EXPONENT).clamp(min=least)
