@@ -32,7 +32,7 @@ class Trial:
         The same by keyword.
     """
 
-    model: Callable[..., Any]
+    model: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
 

@@ -1,6 +1,7 @@
 """Models whose marginal is exact though they are not linear, most of them plain Pyro models."""
 
 import math
+from collections.abc import Callable
 
 import pyro
 import pyro.distributions as dist
@@ -12,7 +13,7 @@ from explainaway.models import GeneratorModel, Poisson, linear
 from .known import KnownMaximum, Parameters, Trial
 from .linear_problems import seeded
 from .marginals import affine_of, integrated, normal_log_density
-from .priors import normal_prior_of
+from .priors import NotAvailableError, normal_prior_of
 
 POSITIVE = dist.constraints.positive
 
@@ -55,7 +56,7 @@ def random_intercepts() -> KnownMaximum:
 
     return KnownMaximum(
         "random_intercepts",
-        lambda seed, learn_prior: _plain(random_intercepts_model, y, x, seen),
+        lambda seed, learn_prior: _plain(learn_prior, random_intercepts_model, y, x, seen),
         lambda model: _stored("intercept", "slopes", spread=True, noise=True),
         log_likelihood,
         [lambda: _double(truth)],
@@ -140,7 +141,7 @@ def two_pl() -> KnownMaximum:
 
     return KnownMaximum(
         "two_pl",
-        lambda seed, learn_prior: _plain(two_pl_model, y),
+        lambda seed, learn_prior: _plain(learn_prior, two_pl_model, y),
         lambda model: _stored("easiness", discrimination=True),
         log_likelihood,
         [lambda: _double(truth)],
@@ -175,7 +176,7 @@ def beta_binomial() -> KnownMaximum:
 
     return KnownMaximum(
         "beta_binomial",
-        lambda seed, learn_prior: _plain(beta_binomial_model, successes, trials),
+        lambda seed, learn_prior: _plain(learn_prior, beta_binomial_model, successes, trials),
         lambda model: _stored(a=True, b=True),
         log_likelihood,
         [lambda: _double(truth)],
@@ -187,9 +188,10 @@ def _log_beta(a: Tensor, b: Tensor) -> Tensor:
     return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
 
 
-def _plain(model: object, *data: Tensor) -> Trial:
+def _plain(learn_prior: bool, model: Callable[..., None], *data: Tensor) -> Trial:
     """Return a plain Pyro model that learns from its first parameters, whatever was learned."""
-    assert callable(model)
+    if learn_prior:
+        raise NotAvailableError("prior object in a plain Pyro model")
     pyro.clear_param_store()
     return Trial(model, data)
 

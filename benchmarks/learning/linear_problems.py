@@ -22,7 +22,7 @@ from explainaway.models import (
 
 from .known import KnownMaximum, Parameters, Trial
 from .marginals import affine_of, normal_log_density
-from .priors import normal_prior_of
+from .priors import NotAvailableError, normal_prior_of
 
 
 def ppca() -> KnownMaximum:
@@ -90,6 +90,8 @@ def var() -> KnownMaximum:
     y = y.float().reshape(200, length, columns)
 
     def make(seed: int, learn_prior: bool) -> Trial:
+        if learn_prior:
+            raise NotAvailableError("Normal prior: that of VAR is always learned")
         return Trial(seeded(seed, lambda: _var_model(length, columns)), (y,))
 
     def log_likelihood(parameters: Parameters) -> Tensor:
