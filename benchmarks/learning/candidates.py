@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import explainaway.inference
-from explainaway.inference import HMC, AlternatingBackProp
+from explainaway.inference import HMC, MALA, AlternatingBackProp
 from explainaway.models import FactorAnalysis, Gaussian, GeneratorModel, Masked
 
 from .known import Trial
@@ -139,43 +139,35 @@ def start_at_factor_analysis(trial: Trial) -> None:
             scale.copy_(found.reshape(-1)[: scale.numel()].reshape(scale.shape))
 
 
-def _adam(lr: float) -> Callable[[list[Tensor]], torch.optim.Optimizer]:
-    return partial(adam, lr=lr)
+def _adam(lr: float, **more: Any) -> dict[str, Any]:
+    return {"optimizer": partial(adam, lr=lr), "batch_size": 100, **more}
 
+
+_RELATIVE = {"optimizer": relative, "scheduler": falling}
 
 CANDIDATES: dict[str, Candidate] = {
     candidate.name: candidate
     for candidate in (
         Candidate("library", epochs="auto"),
         Candidate("library_prior", epochs="auto", learn_prior=True),
-        Candidate("adam_1e-3", {"optimizer": _adam(1e-3)}),
-        Candidate("adam_1e-3_300", {"optimizer": _adam(1e-3)}, 300),
-        Candidate("adam_1e-2_cosine", {"optimizer": _adam(1e-2), "scheduler": cosine}),
-        Candidate("adam_2e-2_mean", {"optimizer": _adam(2e-2)}, half_averaged=True),
+        Candidate("adam_1e-3", _adam(1e-3)),
+        Candidate("adam_1e-3_300", _adam(1e-3), epochs=300),
+        Candidate("adam_1e-2_cosine", _adam(1e-2, scheduler=cosine)),
+        Candidate("adam_2e-2_mean", _adam(2e-2), half_averaged=True),
         Candidate(
             "adam_1e-2_cosine_hmc",
-            {
-                "optimizer": _adam(1e-2),
-                "scheduler": cosine,
-                "kernel": HMC(6),
-                "inference_steps": 2,
-            },
+            _adam(1e-2, scheduler=cosine, kernel=HMC(6), inference_steps=2),
         ),
+        Candidate("adam_1e-2_cosine_mass", _adam(1e-2, scheduler=cosine, kernel=MALA(mass="auto"))),
+        Candidate("factor_analysis_start", _adam(1e-3), start=start_at_factor_analysis),
+        Candidate("adam_1e-2_falling_prior", _adam(1e-2, scheduler=falling), learn_prior=True),
+        Candidate("relative_falling", _RELATIVE),
+        Candidate("relative_falling_prior", _RELATIVE, learn_prior=True),
         Candidate(
-            "factor_analysis_start",
-            {"optimizer": _adam(1e-3)},
-            start=start_at_factor_analysis,
-        ),
-        Candidate(
-            "adam_1e-2_falling_prior",
-            {"optimizer": _adam(1e-2), "scheduler": falling},
+            "relative_falling_prior_all_cells",
+            _RELATIVE,
             learn_prior=True,
-        ),
-        Candidate("relative_falling", {"optimizer": relative, "scheduler": falling}),
-        Candidate(
-            "relative_falling_prior",
-            {"optimizer": relative, "scheduler": falling},
-            learn_prior=True,
+            fit={"hold_out": None},
         ),
     )
 }
