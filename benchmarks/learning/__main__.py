@@ -22,7 +22,7 @@ from .candidates import CANDIDATES
 from .priors import NotAvailableError
 from .problems import HELD_OUT, KNOWN
 from .report import figure, markdown
-from .runs import Row, row_of
+from .runs import Row, code_digest, row_of
 
 RESULTS = Path(__file__).parents[1] / "results"
 SMOKE_PROBLEMS = ["ppca", "random_intercepts", "diabetes_mlp"]
@@ -59,10 +59,15 @@ def main() -> None:
                 except (ValueError, RuntimeError) as error:
                     # A run that fails is a result too.
                     row = dict(zip(("problem", "candidate", "seed"), key, strict=True))
+                    row["code"] = code_digest()
                     row["error"] = f"{type(error).__name__}: {error}"[:300]
                 rows = [other for other in rows if _key(other) != key] + [row]
                 path.write_text(json.dumps(_in_order(rows), indent=1) + "\n")
                 print(f"{_told(row)} ({time.monotonic() - began:.0f} s)", flush=True)
+    if len({row["code"] for row in rows}) > 1:
+        print(
+            "rows of several versions of the library: --again makes those that are asked for anew"
+        )
     (options.output / "learning.md").write_text(markdown(_in_order(rows)))
     figure(_in_order(rows), options.output / "learning.png")
 

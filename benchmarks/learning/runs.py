@@ -1,12 +1,18 @@
 """One run of learning, and the row that it gives."""
 
+import hashlib
 import time
 import warnings
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
+
+import explainaway.inference
+import explainaway.models
 
 from .candidates import Candidate
 from .held_out import Budget, HeldOut
@@ -15,6 +21,17 @@ from .known import KnownMaximum
 Row = dict[str, Any]
 
 SMOKE_BUDGET = Budget(warmup=5, draws=2, thinning=1)
+
+
+@cache
+def code_digest() -> str:
+    """Return eight digits that tell one version of the library's code from another."""
+    digest = hashlib.sha256()
+    for package in (explainaway.inference, explainaway.models):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:8]
 
 
 def row_of(
@@ -58,6 +75,7 @@ def row_of(
         "converged": getattr(fit, "converged", None),
         "warnings": sorted({str(one.message)[:120] for one in caught}),
         "torch": torch.__version__,
+        "code": code_digest(),
     }
     with ExitStack() as stack:
         if candidate.half_averaged:
