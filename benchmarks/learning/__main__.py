@@ -62,7 +62,7 @@ def main() -> None:
                     row["code"] = code_digest()
                     row["error"] = f"{type(error).__name__}: {error}"[:300]
                 rows = [other for other in rows if _key(other) != key] + [row]
-                path.write_text(json.dumps(_in_order(rows), indent=1) + "\n")
+                _write(_in_order(rows), path)
                 print(f"{_told(row)} ({time.monotonic() - began:.0f} s)", flush=True)
     if len({row["code"] for row in rows}) > 1:
         print(
@@ -70,6 +70,13 @@ def main() -> None:
         )
     (options.output / "learning.md").write_text(markdown(_in_order(rows)))
     figure(_in_order(rows), options.output / "learning.png")
+
+
+def _write(rows: list[Row], path: Path) -> None:
+    """Write rows so that whoever stops it leaves the old file or the new one."""
+    scratch = path.with_suffix(".part")
+    scratch.write_text(json.dumps(rows, indent=1) + "\n")
+    scratch.replace(path)
 
 
 def _options() -> argparse.Namespace:

@@ -100,14 +100,14 @@ class KnownMaximum:
 
         Raises
         ------
-        RuntimeError
+        ArithmeticError
             If the likelihood still rises there.
         """
         found = [maximise(self.log_likelihood, start()) for start in self.starts]
         best = max(found, key=lambda parameters: float(self.log_likelihood(parameters).mean()))
         steepest = slope(self.log_likelihood, best)
         if steepest > LARGEST_SLOPE:
-            raise RuntimeError(
+            raise ArithmeticError(
                 f"{self.name}: no maximum was found, the likelihood rises by {steepest:.2g} nats "
                 f"per example and unit of a parameter, at most {LARGEST_SLOPE:g} was expected"
             )
