@@ -49,7 +49,7 @@ class Candidate:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
     def loop(self, model: Any, epochs: int | str) -> AlternatingBackProp:
-        """Return the loop.
+        """Return the loop that learns a model in so many epochs.
 
         Raises
         ------
@@ -81,7 +81,7 @@ def adam(parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=lr)
 
 
-def relative(parameters: list[Tensor], **more: Any) -> torch.optim.Optimizer:
+def relative(parameters: list[Tensor]) -> torch.optim.Optimizer:
     """Return the optimizer whose rates are relative to the parameters' own size.
 
     Raises
@@ -92,7 +92,7 @@ def relative(parameters: list[Tensor], **more: Any) -> torch.optim.Optimizer:
     made = getattr(explainaway.inference, "RelativeAdam", None)
     if made is None:
         raise NotAvailableError("RelativeAdam")
-    optimizer: torch.optim.Optimizer = made(parameters, **more)
+    optimizer: torch.optim.Optimizer = made(parameters)
     return optimizer
 
 
