@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 BENCH_STAMP := $(VENV)/.installed-bench
 
-.PHONY: help demo test test-slow test-all test-arviz-1 bench bench-full lint environment clean
+.PHONY: help demo test test-slow test-all test-arviz-1 bench bench-full bench-learning lint environment clean
 
 help:
 	@echo "make demo       learn from digits with 70 % of their pixels missing; results in demo/"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-all   both, and ArviZ 1.x on Python 3.12 or 3.13 where there is one"
 	@echo "make bench      paired timings against other code; results in benchmarks/results/"
 	@echo "make bench-full the same, how costs grow, and the paper's recipe: about an hour"
+	@echo "make bench-learning  how far learning gets, by its settings: hours, in parts"
 	@echo "make lint       ruff and mypy"
 	@echo "make clean      remove the environment and what was built"
 
@@ -66,6 +67,9 @@ bench: $(BENCH_STAMP)
 bench-full: bench
 	$(BIN)/python -m benchmarks.scale
 	$(BIN)/python benchmarks/fewer_evaluations.py
+
+bench-learning: $(STAMP)
+	$(BIN)/python -m benchmarks.learning
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -60,7 +60,7 @@ class FitPlan:
         loop: Any, optimizer: OptimizerLike | None, scheduler: SchedulerLike | None
     ) -> "FitPlan":
         """Return the settings that a loop has under the same names, and how θ is learned."""
-        own = {"optimizer": optimizer, "scheduler": scheduler}
+        own: dict[str, Any] = {"optimizer": optimizer, "scheduler": scheduler}
         others = {f.name: getattr(loop, f.name) for f in fields(FitPlan) if f.name not in own}
         return FitPlan(**own, **others)
 

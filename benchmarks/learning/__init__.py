@@ -1,0 +1,1 @@
+"""Does learning arrive? Problems, candidate settings, and the table of what each reaches."""
