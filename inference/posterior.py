@@ -200,11 +200,10 @@ class Posterior:
 
     def warn(self, more: tuple[str, ...] = ()) -> None:
         """Warn of what the draws show to be wrong, once, with more that is known to be."""
-        if self.position.shape[1] >= 4:
-            if self.continuation is not None:
-                more = (*more, *stale_chains(self.continuation.stale_energies()))
-            step_size = self.sample_stats["step_size"]
-            warn_of_problems(self.summary(), step_size, more, stacklevel=4)
+        if self.continuation is not None:
+            more = (*more, *stale_chains(self.continuation.stale_energies()))
+        step_size = self.sample_stats["step_size"]
+        warn_of_problems(self.summary(), step_size, more, stacklevel=4)
 
     @property
     def seed(self) -> int | None:

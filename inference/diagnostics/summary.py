@@ -12,7 +12,7 @@ from torch import Tensor
 from .described import as_html
 from .disagreement import FEWEST_RANKED, most_by_chance
 from .standstill import frozen_chains
-from .statistics import Read, statistics_of, statistics_read
+from .statistics import FEWEST, Read, statistics_of, statistics_read
 
 CHANCE = 1e-3
 """Of one false alarm by r-hat among all examples and variables, and of one by chains at rest."""
@@ -239,7 +239,11 @@ class Summary:
     def __str__(self) -> str:
         """Return a few lines with the worst of everything, and its remedy."""
         n, d = self.rhat.shape
-        worst = "no two chains to compare"
+        worst = (
+            "no two chains to compare"
+            if self.num_draws >= FEWEST
+            else f"r-hat and ESS need at least {FEWEST} draws of each chain"
+        )
         if np.isfinite(self.rhat).any():
             example, component = np.unravel_index(np.nanargmax(self.rhat), self.rhat.shape)
             worst = (
@@ -287,7 +291,8 @@ def summarise(
     Parameters
     ----------
     draws : Tensor, (chains, draws, n, d)
-        At least 4 draws of each chain.
+        Of fewer than 4 draws of each chain r-hat and ESS are NaN, and the rest is told; of a single
+        one whether a chain moves is not told.
     lp : Tensor, (chains, draws, n), optional
         Log density of each draw.
     diverging : bool Tensor, (chains, draws, n), optional
@@ -306,18 +311,19 @@ def summarise(
     Raises
     ------
     ValueError
-        If there are fewer than 4 draws.
+        If there are no draws.
     """
     chains, num_draws, n, d = draws.shape
-    if num_draws < 4:
-        raise ValueError(f"draws must hold at least 4 draws of each chain, got {num_draws}")
+    if num_draws < 1:
+        raise ValueError(f"draws must hold draws of each chain, got shape {tuple(draws.shape)}")
     draws = draws.detach()
     finite = draws.isfinite().all(3).all(1)
-    moved = (draws != draws[:, :1]).any(1).any(-1)
-    frozen = frozen_chains(finite & ~moved, acceptance_rate, (num_draws - 1) * thinning, CHANCE)
+    still = (draws == draws[:, :1]).all(1).all(-1) & (num_draws > 1)
+    frozen = frozen_chains(finite & still, acceptance_rate, (num_draws - 1) * thinning, CHANCE)
     usable = finite & ~frozen
     copied: list[tuple[int, int, int]] = []
-    for first in range(chains):
+    # Two chains of many examples may well agree in a single number of 24 bits.
+    for first in range(chains if num_draws * d > 1 else 0):
         for second in range(first + 1, chains):
             same = (draws[first] == draws[second]).all(0).all(-1) & usable[first] & usable[second]
             copied += [(int(i), first, second) for i in torch.nonzero(same)[:, 0]]
@@ -325,7 +331,7 @@ def summarise(
     values = draws if lp is None else torch.cat([draws, lp.detach()[..., None]], 3)
     found = statistics_of(values, usable)
     latents, energy = found.columns(slice(d)), found.columns(slice(d, None))
-    asked = latents if read is None else statistics_read(read, usable)
+    asked = latents if read is None or num_draws < FEWEST else statistics_read(read, usable)
     num_values = n * (asked.rhat.shape[1] + energy.rhat.shape[1])
     judged = Judged(
         what,
