@@ -44,8 +44,10 @@ class Posterior:
     samples : dict of Tensor
         Constrained latents by site name, (chains, draws, n, ...).
     sample_stats : dict of Tensor
-        ``lp`` (log p(y, z) in nats, in unconstrained space), ``acceptance_rate``, ``diverging``,
-        ``energy_error``, each (chains, draws, n), and ``step_size`` (n,), frozen after warmup.
+        ``lp`` (log p(y, z) in nats, unconstrained; of :class:`Langevin` and
+        :class:`GradientDescent`, which evaluate a position when they leave it, one step earlier),
+        ``acceptance_rate``, ``diverging``, ``energy_error``, each (chains, draws, n), and
+        ``step_size`` (n,), frozen after warmup.
     accumulated : dict of Moments
         Posterior mean and variance, over draws and chains, of what ``accumulate`` asked for.
     observed : dict of Tensor

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .described import as_html
+from .described import as_html, counted
 from .disagreement import FEWEST_RANKED, most_by_chance
 from .standstill import frozen_chains
 from .statistics import FEWEST, Read, statistics_of, statistics_read
@@ -173,30 +173,32 @@ class Summary:
         most one run of a hundred, however many examples there are and however few draws.
         """
         found = []
-        for what, chains in (
-            ("never moved", self.frozen),
-            ("are copies of another", self.copied),
-            ("hold NaN or infinity", self.not_finite),
+        for one, several, chains in (
+            ("never moved", "never moved", self.frozen),
+            ("is a copy of another", "are copies of another", self.copied),
+            ("holds NaN or infinity", "hold NaN or infinity", self.not_finite),
         ):
             if chains:
+                what, left = (one, "it is") if len(chains) == 1 else (several, "they are")
                 found.append(
-                    f"{len(chains)} chains {what}, (example, chain) {chains[:5]}: they are left "
-                    "out of r-hat and ESS; look at their examples' data and step sizes"
+                    f"{counted(len(chains), 'chain')} {what}, (example, chain) {chains[:5]}: "
+                    f"{left} left out of r-hat and ESS; look at the example's data and step size"
                 )
-        n = len(self.num_diverging)
+        n = counted(len(self.num_diverging), "example")
         often = self.diverging_often
         if often.any():
             first = _first_of(often, -self.num_diverging.astype(np.float64))
             found.append(
-                f"{int(self.num_diverging.sum())} proposals diverged, in {int(often.sum())} of {n} "
-                f"examples too often, {first} ({int(self.num_diverging[first[0]])} in example "
-                f"{first[0]}): warm up longer, or raise the kernel's target_acceptance"
+                f"{counted(int(self.num_diverging.sum()), 'proposal')} diverged, in "
+                f"{int(often.sum())} of {n} too often, {first} "
+                f"({int(self.num_diverging[first[0]])} in example {first[0]}): "
+                "warm up longer, or raise the kernel's target_acceptance"
             )
         differing = self.differing
         if differing.any():
             first = _first_of(differing, -self.judged.disagreement)
             found.append(
-                f"r-hat is above what chance explains in {int(differing.sum())} of {n} examples, "
+                f"r-hat is above what chance explains in {int(differing.sum())} of {n}, "
                 f"{first} (of {self.judged.what} or the energy; {self.judged.rhat[first[0]]:.3f} in"
                 f" example {first[0]}): more warmup and draws (extend), or, if chains sit in "
                 "different modes, ParallelTempering"
@@ -206,7 +208,7 @@ class Summary:
             first = _first_of(low, self.judged.ess)
             found.append(
                 f"ESS is below {self.least_ess / self.num_chains:.3g} a chain in {int(low.sum())} "
-                f"of {n} examples, {first} (of {self.judged.what} or the energy; "
+                f"of {n}, {first} (of {self.judged.what} or the energy; "
                 f"{self.judged.ess[first[0]]:.0f} in example {first[0]}): more draws"
             )
         return found
@@ -254,8 +256,8 @@ class Summary:
             if np.isfinite(self.rhat_lp).any():
                 worst += f"; of the energy: worst {np.nanmax(self.rhat_lp):.3f}"
         lines = [
-            f"{n} examples, {d} latent components each, {self.num_chains} chains of "
-            f"{self.num_draws} draws",
+            f"{counted(n, 'example')}, {counted(d, 'latent component')} each, "
+            f"{counted(self.num_chains, 'chain')} of {counted(self.num_draws, 'draw')}",
             worst,
         ]
         if np.isfinite(self.ess).any():
@@ -263,8 +265,9 @@ class Summary:
             lines.append(f"ESS: smallest {self.smallest_ess:.0f}, median {median:.0f}")
         if self.latents_differ:
             lines.append(
-                f"latents differ between chains in {len(self.latents_differ)} examples whose "
-                f"{self.judged.what} agree, {self.latents_differ[:5]}: several latents give the "
+                "latents differ between chains in "
+                f"{counted(len(self.latents_differ), 'example')} whose {self.judged.what} agree, "
+                f"{self.latents_differ[:5]}: several latents give the "
                 f"same; read {self.judged.what}, not latents"
             )
         return "\n".join([*lines, *self.problems()])
