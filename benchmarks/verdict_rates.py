@@ -6,8 +6,9 @@ A run is some examples with four chains each. *Exact* draws are independent or a
 numbers of a known distribution, two latents and their energy; *sampled* ones come from
 ``sample_posterior`` on a generator of two latents with hidden cells, judged by its decoded signals:
 a linear one, whose posteriors are normal, where chains mix well, a network for faults. Examples are
-independent of each other, so that one call of many examples is cut into many
-runs. Writes ``benchmarks/results/verdict_rates.json`` and the tables of ``docs/verdict.md``.
+independent of each other, so that one call of many examples is cut into many runs. What the scripts
+of ``examples/`` sample is repeated as they do it (``runs_of_examples.py``). Writes
+``benchmarks/results/verdict_rates.json`` and the tables of ``docs/verdict.md``.
 """
 
 import argparse
@@ -26,6 +27,8 @@ from torch import Tensor
 from explainaway.inference import HMC, MALA, Posterior, SamplingWarning, sample_posterior, summarise
 from explainaway.inference.kernels import Kernel
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
+
+from .runs_of_examples import Warned, warned_of_examples
 
 ROOT = Path(__file__).resolve().parents[1]
 CHAINS = 4
@@ -322,12 +325,25 @@ def table(rates: list[Rate], last: str) -> str:
     return "\n".join(lines)
 
 
-MEASURED: dict[str, tuple[str, Callable[[bool], Iterator[Rate]]]] = {
+def table_of_examples(rows: list[Warned]) -> str:
+    """Return the table of the scripts' runs in markdown."""
+    lines = ["| | draws | examples | runs | warn | of them unmixed |", "|---|---|---|---|---|---|"]
+    lines += [
+        f"| {row.what} | {row.draws:,} | {row.examples:,} | {row.runs} | {row.hits} | "
+        f"{row.unmixed if row.hits else ''} |"
+        for row in rows
+    ]
+    runs, hits, unmixed = (sum(column) for column in list(zip(*rows, strict=True))[3:])
+    return "\n".join([*lines, f"| all of them | | | {runs} | {hits} | {unmixed} |"])
+
+
+MEASURED: dict[str, tuple[str, Callable[[bool], Iterator[Rate | Warned]]]] = {
     "faults in exact": ("faults", faults_in_exact),
     "faults in sampled": ("faults", faults_in_sampled),
     "alarms of exact": ("alarms", false_alarms_of_exact),
     "alarms of sampled": ("alarms", false_alarms_of_sampled),
     "alarms of many": ("alarms", false_alarms_of_many),
+    "runs of examples": ("examples", warned_of_examples),
 }
 
 
@@ -349,7 +365,8 @@ def main() -> None:
     for name in options.only or MEASURED:
         parts[name] = []
         for rate in MEASURED[name][1](options.smoke):
-            parts[name].append(rate._asdict() | {"interval": rate.interval()})
+            interval = {"interval": rate.interval()} if isinstance(rate, Rate) else {}
+            parts[name].append(rate._asdict() | interval)
             print(f"{rate}, {time.monotonic() - began:.0f} s", flush=True)
         path.write_text(json.dumps(parts, indent=1) + "\n")
     if options.page.is_file():
@@ -367,10 +384,19 @@ def with_tables(page: str, parts: dict[str, list[dict[str, Any]]]) -> str:
         ]
         if kind == "alarms" and rates:
             rates.append(pooled(rates, "all of them"))
-        before, begin, rest = page.partition(f"<!-- {kind} -->\n")
-        _, end, after = rest.partition("<!-- end -->")
-        page = f"{before}{begin}{table(rates, last)}\n{end}{after}"
+        page = _with_table(page, kind, table(rates, last))
+    if parts.get("runs of examples"):
+        of_scripts = [
+            Warned(*(row[field] for field in Warned._fields)) for row in parts["runs of examples"]
+        ]
+        page = _with_table(page, "examples", table_of_examples(of_scripts))
     return page
+
+
+def _with_table(page: str, kind: str, lines: str) -> str:
+    before, begin, rest = page.partition(f"<!-- {kind} -->\n")
+    _, end, after = rest.partition("<!-- end -->")
+    return f"{before}{begin}{lines}\n{end}{after}"
 
 
 if __name__ == "__main__":

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from .arguments import checked_integer
-from .diagnostics.arviz import check_examples
+from .diagnostics.arviz import check_examples, check_names
 from .diagnostics.arviz import to_arviz as _to_arviz
 from .potentials.potential import Potential
+from .potentials.threads import one_at_a_time
 from .potentials.trace import evaluation_mode
 from .predictive import deterministic, gathered, likelihoods, predicted, spread_evenly
 from .runs.energies import check_energies
@@ -120,6 +121,7 @@ def groups_of_model(potential: Potential, position: Tensor, wanted: OfModel) -> 
     return groups
 
 
+@one_at_a_time
 def to_arviz(
     groups: Groups,
     position: Tensor,
@@ -147,6 +149,7 @@ def to_arviz(
     # What does not fit is said before anything takes long.
     _layout(groups, n, {}, **labels)
     asked = of_model()
+    _check_names(groups, position, asked, **labels)
     if asked is not None:
         potential, wanted = asked
         _layout(groups, n, _following(asked, position), **labels)
@@ -165,6 +168,7 @@ def to_arviz(
     return _to_arviz(arrays, n, examples=examples, **labels)
 
 
+@one_at_a_time
 def to_file(
     path: Path,
     groups: Groups,
@@ -197,6 +201,7 @@ def to_file(
     # What does not fit is said before anything takes long.
     layout = _layout(groups, n, {}, **labels)
     asked = of_model()
+    _check_names(groups, position, asked, **labels)
     if asked is not None:
         following = _following(asked, position)
         _layout(groups, n, following, **labels)
@@ -222,6 +227,27 @@ def _following(asked: tuple[Potential, OfModel], position: Tensor) -> dict[str, 
         return {}
     one = next(deterministic(potential, position[0, :1]))
     return {name: ((*position.shape[:2], *v.shape[1:]), v.dtype) for name, v in one.items()}
+
+
+def _check_names(
+    groups: Groups,
+    position: Tensor,
+    asked: tuple[Potential, OfModel] | None,
+    *,
+    coords: Mapping[str, Sequence[Any]] | None,
+    dims: Mapping[str, Sequence[str]] | None,
+    **labels: Any,
+) -> None:
+    if not (coords or dims):
+        return
+    shapes = {
+        group: {name: tuple(value.shape) for name, value in variables.items()}
+        for group, variables in groups.items()
+    }
+    if asked is not None:
+        more = {name: shape for name, (shape, _) in _following(asked, position).items()}
+        shapes["posterior"] |= {k: s for k, s in more.items() if k not in shapes["posterior"]}
+    check_names(shapes, position.shape[2], coords, dims)
 
 
 def _layout(groups: Groups, n: int, following: Mapping[str, Any], **labels: Any) -> FileLayout:

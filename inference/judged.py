@@ -9,6 +9,7 @@ from torch import Tensor
 from .diagnostics.statistics import Read
 from .diagnostics.summary import Summary, summarise
 from .potentials.potential import Potential
+from .potentials.threads import one_at_a_time
 from .potentials.trace import evaluation_mode
 
 DECODED_AT_ONCE = 4096
@@ -21,6 +22,7 @@ MOST_CELLS = 8
 """Cells of a signal that are judged, and as many sums of all cells with random signs."""
 
 
+@one_at_a_time
 def summary_of(
     potential: Potential | None,
     samples: Mapping[str, Tensor],

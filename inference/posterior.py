@@ -44,8 +44,10 @@ class Posterior:
     samples : dict of Tensor
         Constrained latents by site name, (chains, draws, n, ...).
     sample_stats : dict of Tensor
-        ``lp`` (log p(y, z) in nats, in unconstrained space), ``acceptance_rate``, ``diverging``,
-        ``energy_error``, each (chains, draws, n), and ``step_size`` (n,), frozen after warmup.
+        ``lp`` (log p(y, z) in nats, unconstrained; of :class:`Langevin` and
+        :class:`GradientDescent`, which evaluate a position when they leave it, one step earlier),
+        ``acceptance_rate``, ``diverging``, ``energy_error``, each (chains, draws, n), and
+        ``step_size`` (n,), frozen after warmup.
     accumulated : dict of Moments
         Posterior mean and variance, over draws and chains, of what ``accumulate`` asked for.
     observed : dict of Tensor
@@ -200,11 +202,10 @@ class Posterior:
 
     def warn(self, more: tuple[str, ...] = ()) -> None:
         """Warn of what the draws show to be wrong, once, with more that is known to be."""
-        if self.position.shape[1] >= 4:
-            if self.continuation is not None:
-                more = (*more, *stale_chains(self.continuation.stale_energies()))
-            step_size = self.sample_stats["step_size"]
-            warn_of_problems(self.summary(), step_size, more, stacklevel=4)
+        if self.continuation is not None:
+            more = (*more, *stale_chains(self.continuation.stale_energies()))
+        step_size = self.sample_stats["step_size"]
+        warn_of_problems(self.summary(), step_size, more, stacklevel=4)
 
     @property
     def seed(self) -> int | None:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .arguments import check_positive
 from .potentials.potential import Potential
+from .potentials.threads import one_at_a_time
 from .potentials.trace import evaluation_mode
 
 T = TypeVar("T")
@@ -97,6 +98,7 @@ def _by_site(
 ) -> Iterator[dict[str, Tensor]]:
     """Yield a function of potential and rows, by site, for some draws at a time."""
 
+    @one_at_a_time
     def of_rows(some: Tensor, block_seed: int) -> dict[str, Tensor]:
         data = potential.data.repeat(len(some))
         # Draws that lie in a file are not on the model's device.
@@ -112,32 +114,6 @@ def gathered(blocks: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Return the blocks of some draws put together."""
     parts = list(blocks)
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def predicted_by_chain(
-    potential: Potential, position: Tensor, count: int, seed: int
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return draws of the data and log likelihoods of up to ``count`` draws of each chain.
-
-    Both by name, (chains, count, n, ...), the likelihoods under the names of all observed sites.
-    """
-    chains, draws, n, d = position.shape
-    chosen = torch.linspace(0, draws - 1, min(count, draws)).round().long().tolist()
-    copies = potential.on(potential.data.repeat(chains))
-    predictions: list[dict[str, Tensor]] = []
-    likelihoods: list[Tensor] = []
-    with evaluation_mode(copies.model):
-        for number, draw in enumerate(chosen):
-            flat = position[:, draw].reshape(chains * n, d)
-            predictions.append(copies.predict(flat, seed + number))
-            likelihoods.append(copies.log_likelihood(flat).reshape(chains, n))
-    predictive = {
-        name: torch.stack(
-            [one[name].reshape(chains, n, *one[name].shape[1:]) for one in predictions], 1
-        )
-        for name in predictions[0]
-    }
-    return predictive, {"+".join(predictive): torch.stack(likelihoods, 1)}
 
 
 def imputed(potential: Potential, samples: Mapping[str, Tensor], seed: int) -> Tensor:
@@ -176,6 +152,7 @@ def imputed(potential: Potential, samples: Mapping[str, Tensor], seed: int) -> T
     given = dict(zip(("y", "mask", "context"), data.args, strict=False)) | dict(data.kwargs)
     (latents,) = samples.values()
 
+    @one_at_a_time
     def draw(some: Tensor, block_seed: int) -> Tensor:
         drawn: Tensor = model.impute(latents=some, seed=block_seed, **given)
         return drawn

@@ -11,6 +11,7 @@ from torch import Tensor
 from .diagnostics.moments import moments_from_dict, moments_to_dict
 from .kernels.base import Kernel
 from .potentials.potential import Potential
+from .potentials.threads import one_at_a_time
 from .runs.draw_store import DrawStore
 from .runs.energies import check_energies
 from .runs.plan import Accumulator, Plan
@@ -59,6 +60,7 @@ def finish_draws(
     finish(store.path, store.layout, values, rest)
 
 
+@one_at_a_time
 def load(
     path: Path,
     potential: Potential | None,

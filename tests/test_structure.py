@@ -39,7 +39,10 @@ MODELS: dict[str, set[str]] = {
         "priors",
     },
     "factor_analysis": {"generator_model", "networks", "observations", "priors"},
-    "dynamics": {"arguments", "pieces", "generator_model", "distributions", "priors"},
+    "dynamics": {
+        *("arguments", "pieces", "contexts", "generator_model"),
+        *("distributions", "priors", "networks"),
+    },
 }
 """Rooms, from the ground up: the files and folders of models/, each with those it may import."""
 

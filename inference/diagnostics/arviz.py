@@ -17,7 +17,7 @@ with warnings.catch_warnings():
     )
     import arviz as az
 
-__all__ = ["Described", "az", "check_examples", "describe", "to_arviz"]
+__all__ = ["Described", "az", "check_examples", "check_names", "describe", "to_arviz"]
 
 # Asked by version: 1.x still answers to the name InferenceData, with a warning.
 _IS_0_X = int(az.__version__.split(".")[0]) < 1
@@ -86,6 +86,14 @@ def describe(
             f"example_labels must hold one label for each of the {num_examples} examples, got "
             f"{len(labels)}"
         )
+    places: dict[Any, int] = {}
+    for place, label in enumerate(labels):
+        first = places.setdefault(label, place)
+        if first != place:
+            raise ValueError(
+                f"example_labels must differ from each other, got {label!r} for the examples "
+                f"{first} and {place}"
+            )
     events = {
         group: {name: shape[len(_leading(group, shape)) :] for name, shape in variables.items()}
         for group, variables in shapes.items()
@@ -142,6 +150,34 @@ def _names(
         found[name] = own
         reserved |= {f"{own}_dim_{i}" for i in range(most[name])}
     return found
+
+
+def check_names(
+    shapes: Mapping[str, Mapping[str, Shape]],
+    num_examples: int,
+    coords: Mapping[str, Sequence[Any]] | None,
+    dims: Mapping[str, Sequence[str]] | None,
+) -> None:
+    """Raise ValueError if ``dims`` or ``coords`` have names that nothing bears.
+
+    Parameters
+    ----------
+    shapes : mapping of mapping of tuple
+        As for :func:`describe`, of all groups that there will be.
+    num_examples, coords, dims
+        As for :func:`to_arviz`.
+    """
+    known = {name for group, names in shapes.items() if group not in _OF_US for name in names}
+    for name in dims or {}:
+        if name not in known:
+            raise ValueError(f"dims must name variables, {sorted(known)}, got {name!r}")
+    described, _ = describe(shapes, num_examples, dims=dims)
+    found = {dim for names in described.values() for one in names.values() for dim in one.dims}
+    for dim in coords or {}:
+        if dim not in found - {"chain", "draw"}:
+            raise ValueError(
+                f"coords must name dimensions, {sorted(found - {'chain', 'draw'})}, got {dim!r}"
+            )
 
 
 def to_arviz(

@@ -10,6 +10,11 @@ MOST_NAMES = 6
 """Names of a kind that are printed."""
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number of things, one of them in the singular."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def described(
     samples: Mapping[str, Tensor],
     stats: Mapping[str, Tensor],
@@ -21,7 +26,8 @@ def described(
     chains, draws, n = stats["lp"].shape
     latents = shapes({name: value[0, 0, 0] for name, value in samples.items()})
     lines = [
-        f"Posterior of {n} examples, {chains} chains of {draws} draws",
+        f"Posterior of {counted(n, 'example')}, {counted(chains, 'chain')} of "
+        f"{counted(draws, 'draw')}",
         f"  latents: {latents}",
     ]
     for name, value in list(observed.items())[:3]:

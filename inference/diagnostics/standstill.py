@@ -7,6 +7,9 @@ from torch import Tensor
 STUCK = 0.01
 """Mean acceptance rate below which nothing moves."""
 
+FEWEST = 4
+"""Draws from which on the best chain of an example tells an acceptance rate."""
+
 
 def frozen_chains(
     still: Bool[Tensor, "chains n"],
@@ -17,7 +20,8 @@ def frozen_chains(
     """Return which of the chains that stand still are at fault.
 
     By the acceptance rate of an example's best chain, its others would hardly ever stand still so
-    long; or no chain of the example has a rate that lets it move.
+    long (of fewer than 4 draws, by the chain's own rates); or no chain of the example has a rate
+    that lets it move.
 
     Parameters
     ----------
@@ -32,7 +36,12 @@ def frozen_chains(
     """
     if acceptance_rate is None:
         return still
-    rate = acceptance_rate.to(still.device).nan_to_num(1.0).double().mean(1).amax(0)
-    standing = num_proposals * torch.log1p(-rate.clamp(max=1 - 1e-9))
+    rates = acceptance_rate.to(still.device).nan_to_num(1.0).double()
+    rate = rates.mean(1).amax(0)
+    if rates.shape[1] < FEWEST:
+        # The largest of a few rates is no estimate; what stood still so improbably is one.
+        standing = torch.log1p(-rates[:, 1:].clamp(max=1 - 1e-15)).sum(1)
+    else:
+        standing = num_proposals * torch.log1p(-rate.clamp(max=1 - 1e-9))
     improbable = standing < torch.log(torch.tensor(chance / still.numel(), dtype=torch.float64))
     return still & (improbable | (rate < STUCK))

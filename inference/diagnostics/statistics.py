@@ -11,6 +11,9 @@ from torch import Tensor
 from .convergence import rhat_and_ess
 from .disagreement import between_chains, limit_between_chains
 
+FEWEST = 4
+"""Draws of a chain from which on there are r-hat and ESS."""
+
 READ_AT_ONCE = 4_000_000
 """Values that are read at once, about."""
 
@@ -45,6 +48,8 @@ class Statistics(NamedTuple):
 
     def share_of_limit(self, num_values: int, chance: float) -> NDArray[np.float64]:
         """Return each example's largest ratio as a share of what chance explains, (n,)."""
+        if self.num_draws < FEWEST:
+            return np.full(len(self.ratio), np.nan)
         limits = {
             int(c): limit_between_chains(int(c), self.num_draws, num_values, chance)
             for c in np.unique(self.num_chains)
@@ -57,11 +62,11 @@ class Statistics(NamedTuple):
 def statistics_of(
     values: Float[Tensor, "chains draws n q"], usable: Bool[Tensor, "chains n"]
 ) -> Statistics:
-    """Return the statistics of each example over the chains that are usable."""
+    """Return the statistics of each example over the chains that are usable, NaN of few draws."""
     _, num_draws, n, q = values.shape
     rhat, ess, ratio = (np.full((n, q), np.nan) for _ in range(3))
     for pattern in usable.T.unique(dim=0):
-        if not pattern.any():
+        if num_draws < FEWEST or not pattern.any():
             continue
         examples = (pattern == usable.T).all(1)
         some = values[pattern][:, :, examples]

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .described import as_html
+from .described import as_html, counted
 from .disagreement import FEWEST_RANKED, most_by_chance
 from .standstill import frozen_chains
-from .statistics import Read, statistics_of, statistics_read
+from .statistics import FEWEST, Read, statistics_of, statistics_read
 
 CHANCE = 1e-3
 """Of one false alarm by r-hat among all examples and variables, and of one by chains at rest."""
@@ -173,30 +173,32 @@ class Summary:
         most one run of a hundred, however many examples there are and however few draws.
         """
         found = []
-        for what, chains in (
-            ("never moved", self.frozen),
-            ("are copies of another", self.copied),
-            ("hold NaN or infinity", self.not_finite),
+        for one, several, chains in (
+            ("never moved", "never moved", self.frozen),
+            ("is a copy of another", "are copies of another", self.copied),
+            ("holds NaN or infinity", "hold NaN or infinity", self.not_finite),
         ):
             if chains:
+                what, left = (one, "it is") if len(chains) == 1 else (several, "they are")
                 found.append(
-                    f"{len(chains)} chains {what}, (example, chain) {chains[:5]}: they are left "
-                    "out of r-hat and ESS; look at their examples' data and step sizes"
+                    f"{counted(len(chains), 'chain')} {what}, (example, chain) {chains[:5]}: "
+                    f"{left} left out of r-hat and ESS; look at the example's data and step size"
                 )
-        n = len(self.num_diverging)
+        n = counted(len(self.num_diverging), "example")
         often = self.diverging_often
         if often.any():
             first = _first_of(often, -self.num_diverging.astype(np.float64))
             found.append(
-                f"{int(self.num_diverging.sum())} proposals diverged, in {int(often.sum())} of {n} "
-                f"examples too often, {first} ({int(self.num_diverging[first[0]])} in example "
-                f"{first[0]}): warm up longer, or raise the kernel's target_acceptance"
+                f"{counted(int(self.num_diverging.sum()), 'proposal')} diverged, in "
+                f"{int(often.sum())} of {n} too often, {first} "
+                f"({int(self.num_diverging[first[0]])} in example {first[0]}): "
+                "warm up longer, or raise the kernel's target_acceptance"
             )
         differing = self.differing
         if differing.any():
             first = _first_of(differing, -self.judged.disagreement)
             found.append(
-                f"r-hat is above what chance explains in {int(differing.sum())} of {n} examples, "
+                f"r-hat is above what chance explains in {int(differing.sum())} of {n}, "
                 f"{first} (of {self.judged.what} or the energy; {self.judged.rhat[first[0]]:.3f} in"
                 f" example {first[0]}): more warmup and draws (extend), or, if chains sit in "
                 "different modes, ParallelTempering"
@@ -206,7 +208,7 @@ class Summary:
             first = _first_of(low, self.judged.ess)
             found.append(
                 f"ESS is below {self.least_ess / self.num_chains:.3g} a chain in {int(low.sum())} "
-                f"of {n} examples, {first} (of {self.judged.what} or the energy; "
+                f"of {n}, {first} (of {self.judged.what} or the energy; "
                 f"{self.judged.ess[first[0]]:.0f} in example {first[0]}): more draws"
             )
         return found
@@ -239,7 +241,11 @@ class Summary:
     def __str__(self) -> str:
         """Return a few lines with the worst of everything, and its remedy."""
         n, d = self.rhat.shape
-        worst = "no two chains to compare"
+        worst = (
+            "no two chains to compare"
+            if self.num_draws >= FEWEST
+            else f"r-hat and ESS need at least {FEWEST} draws of each chain"
+        )
         if np.isfinite(self.rhat).any():
             example, component = np.unravel_index(np.nanargmax(self.rhat), self.rhat.shape)
             worst = (
@@ -250,8 +256,8 @@ class Summary:
             if np.isfinite(self.rhat_lp).any():
                 worst += f"; of the energy: worst {np.nanmax(self.rhat_lp):.3f}"
         lines = [
-            f"{n} examples, {d} latent components each, {self.num_chains} chains of "
-            f"{self.num_draws} draws",
+            f"{counted(n, 'example')}, {counted(d, 'latent component')} each, "
+            f"{counted(self.num_chains, 'chain')} of {counted(self.num_draws, 'draw')}",
             worst,
         ]
         if np.isfinite(self.ess).any():
@@ -259,8 +265,9 @@ class Summary:
             lines.append(f"ESS: smallest {self.smallest_ess:.0f}, median {median:.0f}")
         if self.latents_differ:
             lines.append(
-                f"latents differ between chains in {len(self.latents_differ)} examples whose "
-                f"{self.judged.what} agree, {self.latents_differ[:5]}: several latents give the "
+                "latents differ between chains in "
+                f"{counted(len(self.latents_differ), 'example')} whose {self.judged.what} agree, "
+                f"{self.latents_differ[:5]}: several latents give the "
                 f"same; read {self.judged.what}, not latents"
             )
         return "\n".join([*lines, *self.problems()])
@@ -287,7 +294,8 @@ def summarise(
     Parameters
     ----------
     draws : Tensor, (chains, draws, n, d)
-        At least 4 draws of each chain.
+        Of fewer than 4 draws of each chain r-hat and ESS are NaN, and the rest is told; of a single
+        one whether a chain moves is not told.
     lp : Tensor, (chains, draws, n), optional
         Log density of each draw.
     diverging : bool Tensor, (chains, draws, n), optional
@@ -306,18 +314,19 @@ def summarise(
     Raises
     ------
     ValueError
-        If there are fewer than 4 draws.
+        If there are no draws.
     """
     chains, num_draws, n, d = draws.shape
-    if num_draws < 4:
-        raise ValueError(f"draws must hold at least 4 draws of each chain, got {num_draws}")
+    if num_draws < 1:
+        raise ValueError(f"draws must hold draws of each chain, got shape {tuple(draws.shape)}")
     draws = draws.detach()
     finite = draws.isfinite().all(3).all(1)
-    moved = (draws != draws[:, :1]).any(1).any(-1)
-    frozen = frozen_chains(finite & ~moved, acceptance_rate, (num_draws - 1) * thinning, CHANCE)
+    still = (draws == draws[:, :1]).all(1).all(-1) & (num_draws > 1)
+    frozen = frozen_chains(finite & still, acceptance_rate, (num_draws - 1) * thinning, CHANCE)
     usable = finite & ~frozen
     copied: list[tuple[int, int, int]] = []
-    for first in range(chains):
+    # Two chains of many examples may well agree in a single number of 24 bits.
+    for first in range(chains if num_draws * d > 1 else 0):
         for second in range(first + 1, chains):
             same = (draws[first] == draws[second]).all(0).all(-1) & usable[first] & usable[second]
             copied += [(int(i), first, second) for i in torch.nonzero(same)[:, 0]]
@@ -325,7 +334,7 @@ def summarise(
     values = draws if lp is None else torch.cat([draws, lp.detach()[..., None]], 3)
     found = statistics_of(values, usable)
     latents, energy = found.columns(slice(d)), found.columns(slice(d, None))
-    asked = latents if read is None else statistics_read(read, usable)
+    asked = latents if read is None or num_draws < FEWEST else statistics_read(read, usable)
     num_values = n * (asked.rhat.shape[1] + energy.rhat.shape[1])
     judged = Judged(
         what,

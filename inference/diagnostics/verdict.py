@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from .described import counted
 from .summary import Summary
 
 CHANCE = 1e-6
@@ -24,7 +25,7 @@ def warn_of_problems(
     collapsed = step_size < 1e-5
     if bool(collapsed.any()):
         problems.append(
-            f"the step size fell below 1e-5 in {int(collapsed.sum())} examples (first: "
+            f"the step size fell below 1e-5 in {counted(int(collapsed.sum()), 'example')} (first: "
             f"{int(torch.nonzero(collapsed)[0])}): a latent's scale is far from 1, or the "
             "likelihood has a kink or a wall there; rescale the data or the prior"
         )
@@ -42,8 +43,9 @@ def stale_chains(stale: Sequence[tuple[int, int, float, float]]) -> tuple[str, .
         return ()
     example, chain, kept, now = stale[0]
     return (
-        f"the energies of {len(stale)} chains are not those of where they stand, (example, chain) "
-        f"{[(one[0], one[1]) for one in stale[:5]]} ({kept:.6g} nats kept, {now:.6g} evaluated in "
+        f"the energies kept of {counted(len(stale), 'chain')} do not fit the positions, "
+        f"(example, chain) {[(one[0], one[1]) for one in stale[:5]]} ({kept:.6g} nats "
+        f"kept, {now:.6g} evaluated in "
         f"example {example}, chain {chain}): the model, its data or a tensor that it reads have "
         "changed while it was sampled, or rounding is too coarse; sample afresh",
     )
@@ -71,6 +73,6 @@ def stopped_chains(
         return ()
     pairs = [(example, chain) for example, chain in found[:5]]
     return (
-        f"{len(found)} chains stopped moving in the further draws, (example, chain) {pairs}: "
-        "look at their examples' data and step sizes, and whether the model has changed",
+        f"{counted(len(found), 'chain')} stopped moving in the further draws, (example, chain) "
+        f"{pairs}: look at their examples' data and step sizes, and whether the model has changed",
     )

@@ -115,8 +115,8 @@ def given_position(potential: Potential, latents: Mapping[str, Tensor]) -> Float
     wrong = ~position.isfinite().flatten(1).all(1)
     if bool(wrong.any()):
         raise ValueError(
-            f"latents of {int(wrong.sum())} examples, the first {int(wrong.nonzero()[0])}, are not "
-            "finite or lie outside their site's support"
+            f"latents must be finite and within their site's support, got others for "
+            f"{int(wrong.sum())} of {len(wrong)} examples, the first {int(wrong.nonzero()[0])}"
         )
     return position
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..kernels.base import Info
 from ..kernels.capabilities import gradients_per_step
+from ..potentials.threads import one_at_a_time
 from ..potentials.trace import evaluation_mode
 from ..speed import CompileChoice
 from .checkpoint import load_checkpoint, save_checkpoint
@@ -196,6 +197,7 @@ class Chunks:
         return Outcome.merged(self._finished)._replace(interrupted=self._is_cut)
 
 
+@one_at_a_time
 def sample(
     plan: Plan,
     draws_file: Path | None,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..potentials.potential import Potential
+from ..potentials.threads import one_at_a_time
 from ..potentials.trace import evaluation_mode
 
 _AT_ONCE = 4096
@@ -22,6 +23,7 @@ class StaleEnergy(NamedTuple):
     now: float
 
 
+@one_at_a_time
 def stale_energies(
     potential: Potential, state: Mapping[str, Tensor], chunks: Sequence[slice] | None = None
 ) -> list[StaleEnergy]:

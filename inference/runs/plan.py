@@ -10,6 +10,7 @@ from torch import Tensor
 from ..diagnostics.moments import Moments
 from ..kernels.base import Kernel
 from ..potentials.potential import Potential
+from ..potentials.threads import one_at_a_time
 from ..potentials.trace import parameters_of
 from ..speed import Chosen
 from .checkpoint import fingerprint
@@ -123,6 +124,7 @@ class Plan:
         return stale_energies(self.potential, self.state or {}, self.chunks)
 
 
+@one_at_a_time
 def parameters_fingerprint(potential: Potential) -> str:
     """Return a digest of θ."""
     return fingerprint(list(parameters_of(potential.model, potential.data).values()))

@@ -2,11 +2,14 @@
 
 from typing import NamedTuple
 
+import pyro
 import torch
 from torch import Tensor
 
 from ..arguments import check_count, seeded_draws
+from ..contexts import read_for_latents
 from ..generator_model import GeneratorModel
+from ..networks.modes import evaluating
 from ..pieces import Context
 from ..priors.sequence import SequencePrior
 
@@ -19,7 +22,7 @@ class Forecast(NamedTuple):
     latents : Tensor, (..., n, num_frames, d)
         Future latents, one sequence for each given one.
     frames : Tensor, (..., n, num_frames, ...)
-        The signal that they decode to, without noise.
+        The signal that they decode to, or, with noise, data.
     """
 
     latents: Tensor
@@ -33,12 +36,13 @@ def forecast(
     num_frames: int,
     seed: int,
     context: Context | None = None,
+    noise: bool = False,
 ) -> Forecast:
     """Continue sequences: from each draw of their latents one draw of the future.
 
     With posterior draws of the latents the frames are draws of ``p(signal ahead | y)``: their
     mean is the forecast and their spread holds both the uncertainty of the present and the
-    innovations to come.
+    innovations to come. With noise they are draws of ``p(y ahead | y)``.
 
     Parameters
     ----------
@@ -52,6 +56,8 @@ def forecast(
         Reproduces the draws; the global random state is left as it was.
     context : mapping of Tensor, optional
         As in :meth:`GeneratorModel.decode`, of the sequences to come.
+    noise : bool, default False
+        Draw the frames from the observation instead of returning the signal.
 
     Returns
     -------
@@ -80,4 +86,15 @@ def forecast(
         )
     with seeded_draws(seed):
         future = prior.continued(latents, num_frames)
-    return Forecast(future, ahead.decode(future, context))
+        # Whether the context fits is seen here.
+        signal = ahead.decode(future, context)
+        return Forecast(future, _drawn(ahead, future, context) if noise else signal)
+
+
+def _drawn(model: GeneratorModel, latents: Tensor, context: Context | None) -> Tensor:
+    """Return a draw of the data for each of some latents (..., n, T, d)."""
+    rows, leading = latents.flatten(0, -3), latents.shape[:-2]
+    read = read_for_latents(context, leading, rows)
+    with evaluating(model.network), pyro.poutine.condition(data={"z": rows}):
+        drawn: Tensor = model(context=read, num_examples=len(rows))
+    return drawn.reshape(*leading, *drawn.shape[1:])

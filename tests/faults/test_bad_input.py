@@ -258,7 +258,12 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         ValueError,
         r"context\['w'\] must have the example as its first dimension, of size 4 as in data\[0\]",
     ),
-    ("few draws", lambda: summarise(torch.randn(2, 3, 1, 1)), ValueError, "at least 4 draws"),
+    (
+        "no draws",
+        lambda: summarise(torch.randn(2, 0, 1, 1)),
+        ValueError,
+        r"draws must hold draws of each chain, got shape \(2, 0, 1, 1\)",
+    ),
     ("scale", lambda: Gaussian(0.0), ValueError, "scale must be positive and finite, got 0.0"),
     (
         "link",

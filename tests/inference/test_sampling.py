@@ -200,7 +200,7 @@ def test_frozen_copied_and_nan_chains_are_named() -> None:
     assert summary.worst_rhat == summary.rhat[4, 0] > 1.5
     # Three good chains of 1,000 independent draws each, not four.
     assert (np.abs(summary.ess[1:4, 0] - 3000) < 600).all()
-    assert "1 chains never moved, (example, chain) [(2, 2)]" in str(summary)
+    assert "1 chain never moved, (example, chain) [(2, 2)]" in str(summary)
 
 
 def test_nothing_to_compare_is_nan_not_fine() -> None:

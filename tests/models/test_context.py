@@ -318,9 +318,14 @@ def test_a_forecast_is_decoded_with_its_context() -> None:
 
     model = GeneratorModel(VAR(2, 4), OverTime(mlp(2, 3)), Scaled())
     context = {"marker": torch.tensor([1.0, 0.0])}
-    frames = forecast(model, torch.randn(2, 4, 2), 3, seed=0, context=context).frames
+    latents = torch.randn(2, 4, 2)
+    frames = forecast(model, latents, 3, seed=0, context=context).frames
     assert (frames[0] != 0).all()
     assert (frames[1] == 0).all()
+    noisy = forecast(model, latents, 3, seed=0, context=context, noise=True).frames
+    assert (noisy[1] != 0).all()
+    with pytest.raises(ValueError, match="no piece of the model reads"):
+        forecast(model, latents, 3, seed=0, context=context | {"w": torch.ones(2)}, noise=True)
 
 
 def test_a_mask_without_data_is_not_dropped() -> None:

@@ -79,6 +79,13 @@ def test_arviz_summarises_it() -> None:
     ("arguments", "message"),
     [
         ({"example_labels": [1, 2]}, "example_labels must hold one label for each of the 5"),
+        (
+            {"example_labels": ["a", "b", "c", "b", "a"]},
+            "example_labels must differ from each other, got 'b' for the examples 1 and 3",
+        ),
+        ({"dims": {"x": ["a"]}}, r"dims must name variables, \['y', 'z'\], got 'x'"),
+        ({"coords": {"pixel": [1]}}, r"coords must name dimensions, \['example', .*, got 'pixel'"),
+        ({"coords": {"draw": [1]}}, "coords must name dimensions, .*, got 'draw'"),
         ({"examples": [5]}, "examples must lie between 0 and 4, got 5"),
         ({"dims": {"z": ["a", "b"]}}, r"dims\['z'\] must name the 1 dimensions"),
         ({"dims": {"z": ["a"]}, "coords": {"a": [1]}}, r"coords\['a'\] must hold 2 values"),

@@ -24,4 +24,4 @@ def test_one_divergence_in_chains_that_do_not_mix_is_told() -> None:
     diverging = torch.zeros(4, 1000, 1, dtype=torch.bool)
     diverging[0, 0] = True
     apart = torch.randn(4, 1000, 1, 1) + torch.arange(4.0)[:, None, None, None]
-    assert "1 proposals diverged" in summarise(apart, None, diverging).problems()[0]
+    assert "1 proposal diverged" in summarise(apart, None, diverging).problems()[0]

@@ -59,6 +59,26 @@ def test_few_draws_of_many_examples_are_no_fault(draws: int) -> None:
     assert summarise(z, lp=-z.square().sum(3)).problems() == []
 
 
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_of_one_to_three_draws_all_is_told_that_can_be(draws: int) -> None:
+    """Of a single draw not whether a chain moves; r-hat and ESS of none."""
+    z = torch.randn(4, draws, 3000, 2)
+    summary = summarise(z, lp=-z.square().sum(3))
+    assert summary.problems() == []
+    assert np.isnan(summary.judged.rhat).all()
+    assert np.isnan(summary.ess).all()
+    assert "r-hat and ESS need at least 4 draws" in str(summary)
+    assert summarise(z[..., :1].round(decimals=1)[:, :1]).copied == []
+    z[0, 0, 7, 1] = torch.nan
+    z[2, :, 41] = z[1, :, 41]
+    z[3, :, 5] = z[3, :1, 5]
+    summary = summarise(z, diverging=torch.arange(3000).expand(4, draws, 3000) == 99)
+    assert summary.not_finite == [(7, 0)]
+    assert summary.copied == [(41, 1, 2)]
+    assert summary.frozen == ([(5, 3)] if draws > 1 else [])
+    assert summary.untrusted == ([5, 7, 41, 99] if draws > 1 else [7, 41, 99])
+
+
 @pytest.mark.parametrize("draws", [5, 30, 300])
 def test_a_chain_in_another_mode_is_named(draws: int) -> None:
     z = torch.randn(4, draws, 300, 2)
@@ -102,6 +122,10 @@ def test_rejections_may_explain_a_chain_that_stands_still() -> None:
     assert frozen_chains(still, rate, 4, 1e-3).tolist() == [[False, True], [False, True]]
     assert frozen_chains(still, rate, 40, 1e-3).tolist() == [[True, True], [False, True]]
     assert frozen_chains(still, torch.full((2, 5, 2), torch.nan), 4, 1e-3).equal(still)
+    # Of few draws each chain's own rates count: the best of four is high by chance.
+    few = torch.tensor([[[0.5], [0.3]], [[0.9], [1.0]]])
+    assert frozen_chains(still[:, :1], few, 40, 1e-3).tolist() == [[False], [False]]
+    assert frozen_chains(torch.ones(2, 1) > 0, few, 40, 1e-3).tolist() == [[False], [True]]
 
 
 class _Square(nn.Module):
@@ -159,12 +183,14 @@ def test_constrained_latents_are_judged_of_other_models() -> None:
     assert replace(posterior, samples={"mix": moved}).summary().untrusted == [3]
 
 
-def test_an_energy_that_does_not_fit_its_position_is_named() -> None:
+@pytest.mark.parametrize("draws", [1, 20])
+def test_an_energy_that_does_not_fit_its_position_is_named(draws: int) -> None:
     """One example far away, whose energy is 1e9 nats, does not excuse another."""
     model = GeneratorModel(Normal(2), mlp(2, (3,)), Gaussian(0.3))
     y = torch.randn(6, 3)
     y[5] = 1e4
-    posterior = sample_posterior(model, y, kernel=MALA(), chunk_size=8, **SETTINGS)
+    settings = SETTINGS | {"num_samples": draws}
+    posterior = sample_posterior(model, y, kernel=MALA(), chunk_size=8, **settings)
     plan = posterior.continuation
     assert plan is not None
     assert plan.state is not None
