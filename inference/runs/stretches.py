@@ -1,6 +1,5 @@
 """The two stretches of a fit: most of the way, cells held out; the last, on all cells."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,10 +70,10 @@ class Stretches:
             If the model cannot do what is asked for.
         """
         hold_out = checked_hold_out(hold_out)
-        last_from = math.ceil((1 - LAST) * epochs)
+        last_from = epochs - max(1, int(LAST * epochs))
         window = max(1, min(WINDOW, last_from // WINDOWS))
         model = potential.model
-        allowed = chains.file is None and not goes_on
+        allowed = chains.file is None and not goes_on and last_from > 0
         held_out = held_out_cells(model, examples, hold_out, seed, chains.ids, window, allowed)
         means = running_means(model, keep_means, chains)
         settings = {
