@@ -283,8 +283,8 @@ def held_out_cells(
     window : int
         Epochs whose draws make one predictive density.
     allowed : bool
-        Whether ``"auto"`` may hold anything out: where there is memory for a copy of the data, and
-        the chains have not seen all cells before.
+        Whether ``"auto"`` may hold anything out: where there is memory for a copy of the data, an
+        epoch in which all is learned from, and no chain that has seen all cells before.
 
     Raises
     ------

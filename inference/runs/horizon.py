@@ -32,8 +32,9 @@ class Horizon(NamedTuple):
 
     @property
     def constant(self) -> int:
-        """Epochs at a constant rate; the most of them where the end has not been found."""
-        return max(1, round(CONSTANT_SHARE * (self.epochs or MOST_EPOCHS)))
+        """Epochs at a constant rate, not all; the most where the end has not been found."""
+        epochs = self.epochs or MOST_EPOCHS
+        return min(round(CONSTANT_SHARE * epochs), epochs - 1)
 
     def rate(self, time: float) -> float:
         """Return the share of the rate at a time, in epochs."""

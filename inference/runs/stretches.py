@@ -67,7 +67,7 @@ class Stretches:
         least = LEAST_CONSTANT if epochs == "auto" else Horizon(epochs).constant
         window = max(1, min(WINDOW, least // WINDOWS))
         model = potential.model
-        allowed = chains.file is None and not goes_on
+        allowed = chains.file is None and not goes_on and least > 0
         held_out = held_out_cells(model, examples, hold_out, seed, chains.ids, window, allowed)
         means = running_means(model, keep_means, chains)
         settings = {

@@ -118,6 +118,7 @@ def test_the_history_tells_of_each_stretch() -> None:
     assert fit.held_out is not None
     assert fit.held_out.per_cell() == (nats[5], errors[5])
     assert "held-out cells" in repr(fit)
+    assert _fit(_model(), _data(), epochs=1).held_out is None
     off = _fit(_model(), _data(), hold_out=None)
     assert off.held_out is None
     assert "held_out_nats" not in off.history

@@ -56,6 +56,13 @@ def test_they_are_those_of_the_last_epochs() -> None:
     torch.testing.assert_close(fit.mean_signal, torch.stack(seen[3:]).mean(0))
 
 
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_the_shortest_runs_have_them_too(epochs: int) -> None:
+    model = GeneratorModel(Normal(2), mlp(2, (4,)), Masked(Gaussian(0.3)))
+    fit = _abp(model).fit(torch.randn(30, 4), epochs=epochs, progress=False)
+    torch.testing.assert_close(fit.mean_signal, model.decode(fit.latents))
+
+
 def test_a_prolonged_run_has_the_means_of_the_longer_one(tmp_path: Path) -> None:
     model = GeneratorModel(Normal(2), mlp(2, (4,)), Masked(Gaussian(0.3)))
     y = torch.randn(30, 4)

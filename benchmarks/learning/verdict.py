@@ -1,0 +1,100 @@
+"""How often the verdict on learning errs, on problems whose maximum likelihood is known.
+
+    python -m benchmarks.learning.verdict [--seeds 0,1] [--smoke]
+
+Every problem is learned by the defaults in too few epochs, in enough, and in as many as ``fit``
+finds; what ``fit.converged`` says is held against the gap to the maximum. Writes
+``results/learning_verdict.json`` run by run: a run that was interrupted goes on. One thread.
+"""
+
+import argparse
+import json
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from explainaway.inference import AlternatingBackProp, LearningWarning
+
+from .problems import KNOWN
+from .runs import code_digest
+
+RESULTS = Path(__file__).parents[1] / "results" / "learning_verdict.json"
+
+EPOCHS: tuple[int | str, ...] = (8, 15, 30, 60, 120, "auto")
+
+BAD = 0.1
+"""Nats per example below the maximum that should be told."""
+
+GOOD = 0.02
+"""Nats per example that need not be."""
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Make the runs that are not there, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", default="0,1")
+    parser.add_argument("--smoke", action="store_true", help="one run, nothing is written")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.smoke:
+        print(row_of("random_intercepts", 8, 0))
+        return
+    rows: list[Row] = json.loads(RESULTS.read_text()) if RESULTS.is_file() else []
+    there = {(row["problem"], row["epochs"], row["seed"]) for row in rows}
+    for seed in map(int, options.seeds.split(",")):
+        for epochs in EPOCHS:
+            for name in KNOWN:
+                if (name, epochs, seed) in there:
+                    continue
+                rows.append(row_of(name, epochs, seed))
+                RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+                print(rows[-1], flush=True)
+    print(table(rows))
+
+
+def row_of(name: str, epochs: int | str, seed: int) -> Row:
+    """Learn a problem by the defaults and return its gap and the verdict."""
+    problem = KNOWN[name]()
+    trial = problem.make(seed, False)
+    began = time.monotonic()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LearningWarning)
+        fit = AlternatingBackProp(trial.model).fit(
+            *trial.args, **trial.kwargs, epochs=epochs, seed=seed, progress=False
+        )
+    gap, gain = problem.gap(trial.model), fit.gain
+    return {
+        "problem": name,
+        "epochs": epochs,
+        "seed": seed,
+        "made": len(fit.history["loss"]),
+        "seconds": round(time.monotonic() - began, 1),
+        "gap": gap.nats,
+        "gain": None if gain is None else list(gain),
+        "converged": fit.converged,
+        "code": code_digest(),
+    }
+
+
+def table(rows: list[Row]) -> str:
+    """Return how many runs were told not to have arrived, by how far they are from it."""
+    kinds = {
+        f"gap over {BAD} nats": [row for row in rows if row["gap"] > BAD],
+        f"gap between {GOOD} and {BAD}": [row for row in rows if GOOD < row["gap"] <= BAD],
+        f"gap up to {GOOD} nats": [row for row in rows if row["gap"] <= GOOD],
+    }
+    lines = ["| runs | told not to have arrived | not known | of |", "|---|---|---|---|"]
+    for what, some in kinds.items():
+        told = sum(row["converged"] is False for row in some)
+        unknown = sum(row["converged"] is None for row in some)
+        lines.append(f"| {what} | {told} | {unknown} | {len(some)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
