@@ -12,7 +12,7 @@ import json
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -23,7 +23,7 @@ from .runs import code_digest
 
 RESULTS = Path(__file__).parents[1] / "results" / "learning_verdict.json"
 
-EPOCHS: tuple[int | str, ...] = (8, 15, 30, 60, 120, "auto")
+EPOCHS: tuple[int | Literal["auto"], ...] = (8, 15, 30, 60, 120, "auto")
 
 BAD = 0.1
 """Nats per example below the maximum that should be told."""
@@ -57,7 +57,7 @@ def main() -> None:
     print(table(rows))
 
 
-def row_of(name: str, epochs: int | str, seed: int) -> Row:
+def row_of(name: str, epochs: int | Literal["auto"], seed: int) -> Row:
     """Learn a problem by the defaults and return its gap and the verdict."""
     problem = KNOWN[name]()
     trial = problem.make(seed, False)
