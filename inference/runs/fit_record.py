@@ -63,8 +63,8 @@ class Fit:
         What reproduces it.
     mean_signal : Tensor or None, (n, ...)
         Posterior mean of each example's signal (:meth:`GeneratorModel.decode`) over the visits of
-        the last 40 % of the epochs and all chains; None where no means were kept, or a stop rule
-        ended the run before.
+        the last 40 % of the epochs, later ones weighing more, and all chains; None where no means
+        were kept, or a stop rule ended the run before.
     filled : Tensor or None, (n, ...)
         Posterior mean of the completed data: observed cells as they are, hidden ones as
         :meth:`GeneratorModel.reconstruct` estimates them; None where that is a category.

@@ -20,6 +20,9 @@ KeepMeans = bool | Literal["auto"]
 class RunningMeans:
     """Means of the signal and of the completed data over draws of the latents.
 
+    The k-th epoch weighs as k: learning goes on meanwhile, and the later θ is the better one. That
+    costs a quarter of the draws.
+
     Attributes
     ----------
     means : dict of Tensor
@@ -63,7 +66,7 @@ class RunningMeans:
         return self.means[name]
 
     def _move(self, name: str, part: Tensor, mean: Tensor) -> Tensor:
-        return (mean - self.means[name][part]) / self.count
+        return 2 / (self.count + 1) * (mean - self.means[name][part])
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""

@@ -22,9 +22,9 @@ def _abp(model: Any, **settings: Any) -> AlternatingBackProp:
 def test_they_are_the_posterior_means(num_chains: int) -> None:
     """At fixed θ of a linear model the signal's posterior mean is known.
 
-    Its error is a draw's over the square root of the number of draws, if these were independent;
-    they nearly are (HMC, 5 steps between them). Over 400 signals a mean square ratio of 1 has a
-    standard error of some .1.
+    Its error is a draw's over the square root of the number of draws, three quarters of which
+    count as the later ones weigh more, if these were independent; they nearly are (HMC, 5 steps
+    between them). Over 400 signals a mean square ratio of 1 has a standard error of some .1.
     """
     linear = linear_gaussian(torch.randn(8, 2), scale=0.5)
     y = torch.randn(50, 2) @ linear.weight.T + 0.5 * torch.randn(50, 8)
@@ -35,7 +35,7 @@ def test_they_are_the_posterior_means(num_chains: int) -> None:
     exact = mean @ linear.weight.T
     variance = torch.einsum("cd,nde,ce->nc", linear.weight, covariance, linear.weight)
     assert fit.mean_signal is not None
-    ratio = ((fit.mean_signal - exact) ** 2 / variance).mean() * 40 * num_chains
+    ratio = ((fit.mean_signal - exact) ** 2 / variance).mean() * 30 * num_chains
     assert 0.4 < float(ratio) < 1.6
     assert fit.filled is not None
     hidden = y.isnan()
@@ -44,7 +44,7 @@ def test_they_are_the_posterior_means(num_chains: int) -> None:
 
 
 def test_they_are_those_of_the_last_epochs() -> None:
-    """Of 5 epochs the last two; a run that is prolonged has the means of the longer one's last."""
+    """Of 5 epochs the last two, with weights 1 and 2."""
     model = GeneratorModel(Normal(2), mlp(2, (4,)), Masked(Gaussian(0.3)))
     y, seen = torch.randn(30, 4), []
 
@@ -53,7 +53,7 @@ def test_they_are_those_of_the_last_epochs() -> None:
         seen.append(model.decode(abp.chains.position[:, 0]))
 
     fit = _abp(model).fit(y, epochs=5, callbacks=[keep], progress=False)
-    torch.testing.assert_close(fit.mean_signal, torch.stack(seen[3:]).mean(0))
+    torch.testing.assert_close(fit.mean_signal, (seen[3] + 2 * seen[4]) / 3)
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
