@@ -45,8 +45,7 @@ class GeneratorModel(nn.Module):
     prior : Prior or Pyro distribution
         Distribution of one example's latent.
     network : nn.Module
-        From latents (n, ...) to outputs (n, ...); it ends linear, the inverse link belongs to the
-        observation.
+        From latents (n, ...) to outputs (n, ...); it ends linear, links are the observation's.
     observation : Observation or callable
         From the output to a distribution of y.
 
@@ -57,7 +56,6 @@ class GeneratorModel(nn.Module):
 
     Examples
     --------
-    >>> import torch
     >>> from explainaway.models import GeneratorModel, Gaussian, Normal, mlp
     >>> model = GeneratorModel(Normal(2), mlp(2, shape=(5,)), Gaussian(scale=0.3))
     >>> model.generate(3, seed=0).shape

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..arguments import checked_seed
 from .files import delete_unfinished, is_whole, write_whole
 
-FORMAT = 5
+FORMAT = 6
 """Of what checkpoints hold; a file of another is refused, there is no conversion."""
 
 
