@@ -147,7 +147,9 @@ def test_constrained_latents_are_taken_as_such() -> None:
     pyro.clear_param_store()
     loop = AlternatingBackProp(model, MALA(step_size=1e-12))
     assert torch.allclose(loop.fit(y, epochs=1, latents=scale, progress=False).latents, scale)
-    with pytest.raises(ValueError, match="the first 0, are not finite or lie outside"):
+    with pytest.raises(
+        ValueError, match="must be finite and within their site's support, got others for 3 of 3"
+    ):
         loop.fit(y, epochs=1, latents=-scale, progress=False)
     pyro.clear_param_store()
 

@@ -93,7 +93,12 @@ def test_sampling_finds_the_posterior(mass: Any) -> None:
 def test_a_fit_that_is_resumed_ends_with_the_same_bits(mass: Any, tmp_path: Path) -> None:
     def fit(epochs: int, checkpoint: Path | None) -> Any:
         abp = AlternatingBackProp(
-            _model(), Barker(mass=mass), inference_steps=5, batch_size=8, num_chains=2
+            _model(),
+            Barker(mass=mass),
+            inference_steps=5,
+            batch_size=8,
+            num_chains=2,
+            optimizer=lambda p: torch.optim.Adam(p, lr=1e-3),
         )
         return abp.fit(_data(), epochs=epochs, seed=3, checkpoint=checkpoint, progress=False)
 

@@ -230,9 +230,8 @@ def test_draws_that_are_damaged_are_not_gone_on_with(tmp_path: Path) -> None:
         [0.5, 1.0, 2.0, 3.0, 4.0],
         ["a", "bb", "ä", "", "e"],
         list(pd.date_range("2021-01-01", periods=5, freq="h")),
-        [True, False, True, True, False],
     ],
-    ids=["int", "float", "str", "date", "bool"],
+    ids=["int", "float", "str", "date"],
 )
 def test_labels_come_back(tmp_path: Path, labels: list[Any]) -> None:
     posterior = _sampled()

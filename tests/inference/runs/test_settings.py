@@ -21,7 +21,10 @@ def _model(**pieces: Any) -> GeneratorModel:
 
 
 def _fit(model: Any, path: Path, epochs: int = 2) -> Any:
-    abp = AlternatingBackProp(model, batch_size=20)
+    # At a constant rate a prolonged run is the longer one.
+    abp = AlternatingBackProp(
+        model, batch_size=20, optimizer=lambda p: torch.optim.Adam(p, lr=1e-3)
+    )
     return abp.fit(Y, epochs=epochs, checkpoint=path, progress=False)
 
 
@@ -107,7 +110,9 @@ def test_a_scale_that_a_callback_sets_is_part_of_the_file(tmp_path: Path) -> Non
             abp.model.observation.log_scale.sub_(0.1)  # type: ignore[attr-defined]
 
     def run(path: Path, epochs: int) -> Any:
-        abp = AlternatingBackProp(_model(), batch_size=20)
+        abp = AlternatingBackProp(
+            _model(), batch_size=20, optimizer=lambda p: torch.optim.Adam(p, lr=1e-3)
+        )
         return abp.fit(Y, epochs=epochs, checkpoint=path, callbacks=[narrowed], progress=False)
 
     whole = run(tmp_path / "whole.pt", 4)

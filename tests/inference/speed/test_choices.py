@@ -74,7 +74,12 @@ def test_a_fit_goes_on_in_the_arithmetic_that_its_graphs_had(
         monkeypatch.setattr(products, "measured_onednn_is_faster", lambda _: onednn)
         torch.manual_seed(0)
         model = GeneratorModel(Normal(64), mlp(64, (64,), hidden=(256,)), Gaussian(0.3))
-        abp = AlternatingBackProp(model, batch_size=64, inference_steps=20)
+        abp = AlternatingBackProp(
+            model,
+            batch_size=64,
+            inference_steps=20,
+            optimizer=lambda p: torch.optim.Adam(p, lr=1e-3),
+        )
         latents: Tensor = abp.fit(y, epochs=epochs, checkpoint=file, progress=False).latents
         return latents
 

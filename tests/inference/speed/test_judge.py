@@ -330,7 +330,9 @@ def test_a_fit_with_dropout_goes_on_with_the_same_draws(tmp_path: Path) -> None:
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.3), nn.Linear(8, 5))
         model = GeneratorModel(Normal(2), network, Gaussian(0.5))
-        abp = AlternatingBackProp(model, inference_steps=50)
+        abp = AlternatingBackProp(
+            model, inference_steps=50, optimizer=lambda p: torch.optim.Adam(p, lr=1e-3)
+        )
         latents: Tensor = abp.fit(y, epochs=epochs, checkpoint=file, progress=False).latents
         return latents
 
