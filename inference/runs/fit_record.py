@@ -143,12 +143,12 @@ class Progress:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, for a checkpoint."""
-        return {**vars(self), "horizon": self.horizon.epochs}
+        return {**vars(self), "horizon": list(self.horizon)}
 
     @staticmethod
     def from_dict(content: Mapping[str, Any]) -> "Progress":
         """Return the progress of :meth:`to_dict`."""
-        return Progress(**{**content, "horizon": Horizon(content["horizon"])})
+        return Progress(**{**content, "horizon": Horizon(*content["horizon"])})
 
     def plan(self, epochs: int | Literal["auto"], rate_falls: bool) -> None:
         """Set the end of a run that begins or goes on."""

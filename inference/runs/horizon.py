@@ -15,6 +15,9 @@ MOST_EPOCHS = 1000
 LEAST_CONSTANT = 20
 """Epochs before an end is looked for: the first gradients of θ say little of where it goes."""
 
+LEAST_FALL = 40
+"""Epochs in which the rate falls, where its end is found on the way."""
+
 QUIET = 3
 """Windows in a row in which no gain is seen."""
 
@@ -26,13 +29,18 @@ class Horizon(NamedTuple):
     ----------
     epochs : int or None
         Their number; None until it has been found.
+    falls_from : int or None
+        Epoch from which the rate falls, where that has been found on the way.
     """
 
     epochs: int | None = None
+    falls_from: int | None = None
 
     @property
     def constant(self) -> int:
         """Epochs at a constant rate, not all; the most where the end has not been found."""
+        if self.falls_from is not None:
+            return self.falls_from
         epochs = self.epochs or MOST_EPOCHS
         return min(round(CONSTANT_SHARE * epochs), epochs - 1)
 
@@ -57,7 +65,8 @@ class Horizon(NamedTuple):
         arrived = epoch >= LEAST_CONSTANT and travel.quiet >= QUIET
         is_found = self.epochs is None and (arrived or epoch >= self.constant)
         if is_found or (overfits and epoch < self.constant):
-            return Horizon(math.ceil(epoch / CONSTANT_SHARE))
+            fall = max(LEAST_FALL, math.ceil(epoch * (1 / CONSTANT_SHARE - 1)))
+            return Horizon(min(epoch + fall, self.epochs or MOST_EPOCHS), epoch)
         return self
 
     def prolonged(self, epoch: int, epochs: int | Literal["auto"], rate_falls: bool) -> "Horizon":

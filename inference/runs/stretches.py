@@ -16,7 +16,7 @@ from .held_out_cells import (
     checked_hold_out,
     held_out_cells,
 )
-from .horizon import LEAST_CONSTANT, Horizon
+from .horizon import Horizon
 from .learner import Learner
 from .running_means import KeepMeans, RunningMeans, running_means
 
@@ -64,7 +64,7 @@ class Stretches:
             If the model cannot do what is asked for.
         """
         hold_out = checked_hold_out(hold_out)
-        least = LEAST_CONSTANT if epochs == "auto" else Horizon(epochs).constant
+        least = Horizon(None if epochs == "auto" else epochs).constant
         window = max(1, min(WINDOW, least // WINDOWS))
         model = potential.model
         allowed = chains.file is None and not goes_on and least > 0

@@ -91,8 +91,17 @@ def test_the_end_is_found_when_nothing_is_gained_any_more() -> None:
     travel = Travel()
     travel.quiet = 3
     assert Horizon().after(10, travel) == Horizon()
-    assert Horizon().after(30, travel) == Horizon(50)
+    assert Horizon().after(30, travel) == Horizon(70, 30)
     travel.quiet = 0
     assert Horizon().after(599, travel) == Horizon()
-    assert Horizon().after(600, travel) == Horizon(1000)
+    assert Horizon().after(600, travel) == Horizon(1000, 600)
     assert Horizon(70).after(42, travel) == Horizon(70)
+
+
+def test_held_out_cells_bring_the_end_nearer_and_never_farther() -> None:
+    assert Horizon().after(8, Travel(), overfits=True) == Horizon(48, 8)
+    assert Horizon(300).after(90, Travel(), overfits=True) == Horizon(150, 90)
+    assert Horizon(100).after(50, Travel(), overfits=True) == Horizon(90, 50)
+    assert Horizon(60).after(30, Travel(), overfits=True) == Horizon(60, 30)
+    assert Horizon(100).after(70, Travel(), overfits=True) == Horizon(100)
+    assert Horizon(48, 8).rate(28.0) == 0.5
