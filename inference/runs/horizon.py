@@ -65,7 +65,7 @@ class Horizon(NamedTuple):
         arrived = epoch >= LEAST_CONSTANT and travel.quiet >= QUIET
         is_found = self.epochs is None and (arrived or epoch >= self.constant)
         if is_found or (overfits and epoch < self.constant):
-            fall = max(LEAST_FALL, math.ceil(epoch * (1 / CONSTANT_SHARE - 1)))
+            fall = max(LEAST_FALL, math.ceil(2 * epoch / 3))
             return Horizon(min(epoch + fall, self.epochs or MOST_EPOCHS), epoch)
         return self
 
