@@ -62,8 +62,8 @@ class AlternatingBackProp:
         Kernel steps at each visit.
     optimizer : Optimizer or callable, optional
         A torch optimizer, or a callable from the list of parameters to one, called after the first
-        run of the model. By default :class:`RelativeAdam`, whose rate is constant for 60 % of the
-        epochs and then falls linearly to zero.
+        run of the model. By default :class:`RelativeAdam`, whose rate falls slowly for 60 % of the
+        epochs and then linearly to zero.
     scheduler : callable, optional
         From the optimizer to a torch scheduler, which is stepped once an epoch; one that asks for
         a metric (``ReduceLROnPlateau``) gets the held-out energy, or else the epoch's loss.

@@ -18,7 +18,7 @@ from ..speed import CompileChoice
 from .fit_checkpoint import save_fit
 from .fit_record import StepRecord
 from .fit_run import FitRun
-from .horizon import CONSTANT_SHARE, MOST_EPOCHS
+from .horizon import MOST_EPOCHS, SLOW_SHARE
 
 StopRule = Callable[[Mapping[str, Sequence[float]]], bool]
 
@@ -90,7 +90,7 @@ class Epochs:
         epochs = self.run.progress.horizon.epochs
         if epochs is None:
             # It ends at a window's end at the earliest.
-            epochs = math.ceil(self.run.learner.travel.end / CONSTANT_SHARE)
+            epochs = math.ceil(self.run.learner.travel.end / SLOW_SHARE)
         return epochs * len(self._batches)
 
     @property
@@ -153,14 +153,14 @@ class Epochs:
     def _look_where_it_goes(self, record: dict[str, float]) -> None:
         """Take θ's way into the record, and find the end where it is to be found."""
         run, progress, learner = self.run, self.run.progress, self.run.learner
-        falls = self.rate_falls and progress.epoch > progress.horizon.constant
+        falls = self.rate_falls and progress.epoch > progress.horizon.before_fall
         learner.travel.end_epoch(learner.leaves, not falls)
         record.update(learner.travel.record())
         record.update(run.stretches.look(run.potential, run.chains, learner))
         overfits = self.rate_falls and run.stretches.wants_to_end
         horizon = progress.horizon.after(progress.epoch, learner.travel, overfits)
         progress.horizon = horizon
-        last_from = None if horizon.epochs is None else horizon.constant
+        last_from = None if horizon.epochs is None else horizon.before_fall
         run.stretches.turn(progress.epoch, last_from, run.potential, run.chains, learner)
 
     def save(self, path: Path) -> None:

@@ -36,6 +36,9 @@ STANDARD_ERRORS = 3.0
 NAMES = ("y", "mask", "context")
 """Arguments of a model that has cells, in their order."""
 
+LARGEST = 2.0
+"""Nats of a cell's difference that count, where few cells must not hide what the others say."""
+
 MOST_NATS = 1e4
 """What a cell counts that cannot be, so that differences stay numbers."""
 
@@ -174,9 +177,9 @@ class HeldOutCells:
         """Return whether the last window is worse than the best by more than chance."""
         if self.score is None or self._best_score is None:
             return False
-        difference = self.score.less(self._best_score)
+        differences = (self.score.less(self._best_score, most) for most in (math.inf, LARGEST))
         # Not a number is worse than any.
-        return not difference.mean <= STANDARD_ERRORS * difference.error
+        return any(not one.mean <= STANDARD_ERRORS * one.error for one in differences)
 
     def return_to_best(self, learner: Learner) -> None:
         """Put the parameters of the best window back; the noise stays as it was there."""

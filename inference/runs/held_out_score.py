@@ -46,8 +46,16 @@ class HeldOutScore:
         """Return nats per cell with its standard error over examples."""
         return self._mean(self.nats)
 
-    def less(self, other: "HeldOutScore") -> MeanWithError:
+    def less(self, other: "HeldOutScore", largest: float = math.inf) -> MeanWithError:
         """Return nats per cell less another's, with the error of the paired difference.
+
+        Parameters
+        ----------
+        other : HeldOutScore
+            Of the same cells.
+        largest : float, default inf
+            What a difference counts at most, nats per cell: a few cells that are nearly impossible
+            make the error so large that it hides all others.
 
         Raises
         ------
@@ -61,7 +69,8 @@ class HeldOutScore:
                 f"{len(other.nats)} of different splits: fit the same data with the same seed, ids "
                 "and hold_out"
             )
-        return self._mean(self.nats - other.nats)
+        bound = largest * self.num_cells
+        return self._mean((self.nats - other.nats).clamp(-bound, bound))
 
     def _mean(self, values: Tensor) -> MeanWithError:
         total = self.num_cells.sum()

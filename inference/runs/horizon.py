@@ -1,4 +1,4 @@
-"""How long a fit learns at a constant rate, and how the rate falls afterwards."""
+"""How the learning rate of a fit falls, slowly and then to zero, and when it ends."""
 
 import math
 import warnings
@@ -6,17 +6,21 @@ from typing import Literal, NamedTuple
 
 from .travel import Gain, Travel
 
-CONSTANT_SHARE = 0.6
-"""Of all epochs; in the others the rate falls linearly to zero."""
+SLOW_SHARE = 0.6
+"""Of all epochs: in them the rate falls slowly, in the others linearly to zero."""
+
 
 MOST_EPOCHS = 1000
 """Of a fit whose end is to be found."""
 
-LEAST_CONSTANT = 20
+SLOWED_AFTER = 20
+"""Epochs after which the rate has fallen by √2 while it falls slowly; as the root of time then."""
+
+LEAST_SLOW = 20
 """Epochs before an end is looked for: the first gradients of θ say little of where it goes."""
 
 LEAST_FALL = 40
-"""Epochs in which the rate falls, where its end is found on the way."""
+"""Epochs in which the rate falls to zero, where the end is found on the way."""
 
 QUIET = 3
 """Windows in a row in which no gain is seen."""
@@ -37,18 +41,19 @@ class Horizon(NamedTuple):
     falls_from: int | None = None
 
     @property
-    def constant(self) -> int:
-        """Epochs at a constant rate, not all; the most where the end has not been found."""
+    def before_fall(self) -> int:
+        """Epochs before the rate falls to zero, not all; the most where no end has been found."""
         if self.falls_from is not None:
             return self.falls_from
         epochs = self.epochs or MOST_EPOCHS
-        return min(round(CONSTANT_SHARE * epochs), epochs - 1)
+        return min(round(SLOW_SHARE * epochs), epochs - 1)
 
     def rate(self, time: float) -> float:
         """Return the share of the rate at a time, in epochs."""
-        if self.epochs is None or time < self.constant:
-            return 1.0
-        return (self.epochs - time) / (self.epochs - self.constant)
+        slowed = math.sqrt(1 / (1 + min(time, self.before_fall) / SLOWED_AFTER))
+        if self.epochs is None or time < self.before_fall:
+            return slowed
+        return slowed * (self.epochs - time) / (self.epochs - self.before_fall)
 
     def after(self, epoch: int, travel: Travel, overfits: bool = False) -> "Horizon":
         """Return the horizon after an epoch: nearer where learning on is of no use or harm.
@@ -62,9 +67,9 @@ class Horizon(NamedTuple):
         overfits : bool, default False
             Whether held-out cells are explained worse than before: the rate falls now.
         """
-        arrived = epoch >= LEAST_CONSTANT and travel.quiet >= QUIET
-        is_found = self.epochs is None and (arrived or epoch >= self.constant)
-        if is_found or (overfits and epoch < self.constant):
+        arrived = epoch >= LEAST_SLOW and travel.quiet >= QUIET
+        is_found = self.epochs is None and (arrived or epoch >= self.before_fall)
+        if is_found or (overfits and epoch < self.before_fall):
             fall = max(LEAST_FALL, math.ceil(2 * epoch / 3))
             return Horizon(min(epoch + fall, self.epochs or MOST_EPOCHS), epoch)
         return self
@@ -77,9 +82,9 @@ class Horizon(NamedTuple):
         """
         if epochs == "auto" or epochs == self.epochs:
             return self
-        if rate_falls and self.epochs is not None and epoch > self.constant:
+        if rate_falls and self.epochs is not None and epoch > self.before_fall:
             warnings.warn(
-                f"the learning rate has fallen since epoch {self.constant}, for an end after "
+                f"the learning rate has fallen since epoch {self.before_fall}, for an end after "
                 f"{self.epochs} epochs: going on to {epochs} is not the run that was made for "
                 f"{epochs} from the start",
                 stacklevel=4,

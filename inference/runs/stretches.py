@@ -64,7 +64,7 @@ class Stretches:
             If the model cannot do what is asked for.
         """
         hold_out = checked_hold_out(hold_out)
-        least = Horizon(None if epochs == "auto" else epochs).constant
+        least = Horizon(None if epochs == "auto" else epochs).before_fall
         window = max(1, min(WINDOW, least // WINDOWS))
         model = potential.model
         allowed = chains.file is None and not goes_on and least > 0

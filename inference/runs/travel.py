@@ -73,12 +73,12 @@ class Travel:
         self.weight += weight
 
     @torch.no_grad()
-    def end_epoch(self, parameters: Sequence[Tensor], rate_is_constant: bool) -> None:
+    def end_epoch(self, parameters: Sequence[Tensor], rate_falls_slowly: bool) -> None:
         """Take in θ after an epoch."""
         if self.slope is not None:
             self.slopes.append(float(self.slope) / self.weight)
             self.slope, self.weight = None, 0
-        if not rate_is_constant:
+        if not rate_falls_slowly:
             return
         self.epochs += 1
         if len(self.mean) != len(parameters):

@@ -80,11 +80,12 @@ def test_parameters_that_are_set_free_begin_anew() -> None:
     assert len(travel.way) == 2
 
 
-def test_the_rate_is_constant_and_falls_to_zero() -> None:
-    horizon = Horizon(50)
-    assert horizon.constant == 30
-    assert [horizon.rate(time) for time in (0, 29.9, 30, 40, 49.5)] == [1, 1, 1, 0.5, 0.025]
-    assert Horizon().rate(599.0) == 1.0
+def test_the_rate_falls_with_the_root_of_time_and_then_to_zero() -> None:
+    horizon = Horizon(100)
+    assert horizon.before_fall == 60
+    rates = [horizon.rate(time) for time in (0, 60, 80, 99.5)]
+    assert rates == pytest.approx([1.0, 0.5, 0.25, 0.00625])
+    assert Horizon().rate(140.0) == pytest.approx(8**-0.5)
 
 
 def test_the_end_is_found_when_nothing_is_gained_any_more() -> None:
@@ -104,4 +105,4 @@ def test_held_out_cells_bring_the_end_nearer_and_never_farther() -> None:
     assert Horizon(100).after(50, Travel(), overfits=True) == Horizon(90, 50)
     assert Horizon(60).after(30, Travel(), overfits=True) == Horizon(60, 30)
     assert Horizon(100).after(70, Travel(), overfits=True) == Horizon(100)
-    assert Horizon(48, 8).rate(28.0) == 0.5
+    assert Horizon(48, 8).rate(28.0) == pytest.approx(0.5 * 1.4**-0.5)
