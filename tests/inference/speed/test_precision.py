@@ -90,7 +90,8 @@ def test_a_checkpoint_keeps_what_was_chosen(
         monkeypatch.setattr(
             precision_module, "evaluation_seconds", lambda form, *_: 1.0 if form.autocast else 2.0
         )
-        abp = AlternatingBackProp(model, MALA(), batch_size=5, precision="auto")
+        adam = torch.optim.Adam(model.parameters(), lr=1e-3)
+        abp = AlternatingBackProp(model, MALA(), optimizer=adam, batch_size=5, precision="auto")
         abp.fit(y, epochs=epochs, checkpoint=tmp_path / "fit.pt", progress=False)
         return abp
 
