@@ -19,7 +19,7 @@ import torch
 
 from . import held_out_problems
 from .candidates import CANDIDATES
-from .priors import NotAvailableError
+from .known import NotAvailableError
 from .problems import HELD_OUT, KNOWN
 from .report import figure, markdown
 from .runs import Row, code_digest, row_of

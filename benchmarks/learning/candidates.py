@@ -1,6 +1,5 @@
 """Settings of learning that compete with each other."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,12 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-import explainaway.inference
-from explainaway.inference import HMC, MALA, AlternatingBackProp
+from explainaway.inference import HMC, MALA, AlternatingBackProp, RelativeAdam
 from explainaway.models import FactorAnalysis, Gaussian, GeneratorModel, Masked
 
-from .known import Trial
-from .priors import NotAvailableError
+from .known import NotAvailableError, Trial
 
 Start = Callable[[Trial], None]
 
@@ -28,7 +25,7 @@ class Candidate:
     ----------
     name : str
     settings : mapping
-        Of :class:`AlternatingBackProp`; what this version does not take is not available.
+        Of :class:`AlternatingBackProp`.
     epochs : int or "auto", default 100
     learn_prior : bool, default False
         Whether a normal prior is learned.
@@ -49,19 +46,7 @@ class Candidate:
     fit: Mapping[str, Any] = field(default_factory=dict)
 
     def loop(self, model: Any, epochs: int | str) -> AlternatingBackProp:
-        """Return the loop that learns a model in so many epochs.
-
-        Raises
-        ------
-        NotAvailableError
-            If this version of the library lacks something.
-        """
-        known = inspect.signature(AlternatingBackProp.__init__).parameters
-        self._check(self.settings, known)
-        fit = inspect.signature(AlternatingBackProp.fit).parameters
-        self._check(self.fit, fit)
-        if epochs == "auto" and fit["epochs"].default != "auto":
-            raise NotAvailableError('epochs="auto"')
+        """Return the loop that learns a model in so many epochs."""
         made = {key: value for key, value in self.settings.items() if key != "scheduler"}
         if "scheduler" in self.settings:
             made["scheduler"] = partial(self.settings["scheduler"], epochs=epochs)
@@ -70,30 +55,10 @@ class Candidate:
             made["average_from"] = epochs // 2
         return AlternatingBackProp(model, **made)
 
-    def _check(self, given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-        lacking = sorted(set(given) - set(known))
-        if lacking:
-            raise NotAvailableError(f"{lacking} of {AlternatingBackProp.__name__}")
-
 
 def adam(parameters: list[Tensor], lr: float) -> torch.optim.Optimizer:
     """Return Adam."""
     return torch.optim.Adam(parameters, lr=lr)
-
-
-def relative(parameters: list[Tensor]) -> torch.optim.Optimizer:
-    """Return the optimizer whose rates are relative to the parameters' own size.
-
-    Raises
-    ------
-    NotAvailableError
-        If this version has none.
-    """
-    made = getattr(explainaway.inference, "RelativeAdam", None)
-    if made is None:
-        raise NotAvailableError("RelativeAdam")
-    optimizer: torch.optim.Optimizer = made(parameters)
-    return optimizer
 
 
 def cosine(optimizer: torch.optim.Optimizer, epochs: int) -> torch.optim.lr_scheduler.LRScheduler:
@@ -143,7 +108,7 @@ def _adam(lr: float, **more: Any) -> dict[str, Any]:
     return {"optimizer": partial(adam, lr=lr), "batch_size": 100, **more}
 
 
-_RELATIVE = {"optimizer": relative, "scheduler": falling}
+_RELATIVE = {"optimizer": RelativeAdam, "scheduler": falling}
 
 CANDIDATES: dict[str, Candidate] = {
     candidate.name: candidate
@@ -171,4 +136,4 @@ CANDIDATES: dict[str, Candidate] = {
         ),
     )
 }
-"""What is compared, by name; what a version of the library does not have is left out."""
+"""What is compared, by name."""

@@ -14,6 +14,7 @@ from explainaway.models import (
     Gaussian,
     GeneratorModel,
     Masked,
+    Normal,
     OverTime,
     deconvnet,
     mlp,
@@ -21,9 +22,8 @@ from explainaway.models import (
 from explainaway.models.observations import Observation
 
 from .held_out import Budget, HeldOut
-from .known import Trial
+from .known import NotAvailableError, Trial
 from .linear_problems import diabetes, seeded
-from .priors import NotAvailableError, normal_prior_of
 
 FACES = "faces64.npz"
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -194,7 +194,7 @@ def _trial(
 ) -> HeldOut:
     def make(seed: int, learn_prior: bool) -> Trial:
         def build() -> GeneratorModel:
-            return GeneratorModel(normal_prior_of(d, learn_prior), network(), Masked(observation()))
+            return GeneratorModel(Normal(d, learn=learn_prior), network(), Masked(observation()))
 
         return Trial(seeded(seed, build), (y,))
 

@@ -18,6 +18,10 @@ LARGEST_SLOPE = 1e-4
 """Largest derivative that a maximum may have, in nats per example and unit of a parameter."""
 
 
+class NotAvailableError(Exception):
+    """A candidate does not fit a problem, or the problem lacks its data."""
+
+
 @dataclass(frozen=True)
 class Trial:
     """What one run of learning starts from.

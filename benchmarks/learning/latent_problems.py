@@ -8,12 +8,11 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from explainaway.models import GeneratorModel, Poisson, linear
+from explainaway.models import GeneratorModel, Normal, Poisson, linear
 
-from .known import KnownMaximum, Parameters, Trial
+from .known import KnownMaximum, NotAvailableError, Parameters, Trial
 from .linear_problems import seeded
 from .marginals import affine_of, integrated, normal_log_density
-from .priors import NotAvailableError, normal_prior_of
 
 POSITIVE = dist.constraints.positive
 
@@ -79,7 +78,7 @@ def poisson_lognormal() -> KnownMaximum:
         return Trial(
             seeded(
                 seed,
-                lambda: GeneratorModel(normal_prior_of(1, learn_prior), linear(1, 6), Poisson()),
+                lambda: GeneratorModel(Normal(1, learn=learn_prior), linear(1, 6), Poisson()),
             ),
             (y,),
         )

@@ -16,13 +16,13 @@ from explainaway.models import (
     Gaussian,
     GeneratorModel,
     Masked,
+    Normal,
     OverTime,
     linear,
 )
 
-from .known import KnownMaximum, Parameters, Trial
+from .known import KnownMaximum, NotAvailableError, Parameters, Trial
 from .marginals import affine_of, normal_log_density
-from .priors import NotAvailableError, normal_prior_of
 
 
 def ppca() -> KnownMaximum:
@@ -180,7 +180,7 @@ def _linear(
     def build(learn_prior: bool) -> GeneratorModel:
         noise = Gaussian(scale, learn_scale=learned)
         observation = Masked(noise) if missing else noise
-        return GeneratorModel(normal_prior_of(d, learn_prior), linear(d, columns), observation)
+        return GeneratorModel(Normal(d, learn=learn_prior), linear(d, columns), observation)
 
     def make(seed: int, learn_prior: bool) -> Trial:
         return Trial(seeded(seed, lambda: build(learn_prior)), (y,))

@@ -51,7 +51,7 @@ def row_of(
     Raises
     ------
     NotAvailableError
-        If the candidate does not fit the problem or asks for what this version does not have.
+        If the candidate does not fit the problem.
     """
     trial = problem.make(seed, candidate.learn_prior)
     if candidate.start is not None:
@@ -72,7 +72,8 @@ def row_of(
         "seed": seed,
         "epochs": len(fit.history["loss"]),
         "seconds": round(seconds, 2),
-        "converged": getattr(fit, "converged", None),
+        "gain": fit.gain,
+        "converged": fit.converged,
         "warnings": sorted({str(one.message)[:120] for one in caught}),
         "torch": torch.__version__,
         "code": code_digest(),

@@ -10,6 +10,7 @@ from torch.distributions import Normal as Distribution
 from benchmarks.learning import latent_problems, linear_problems
 from benchmarks.learning.known import KnownMaximum, maximise
 from benchmarks.learning.marginals import affine_of, integrated, normal_log_density, normal_prior
+from benchmarks.learning.problems import KNOWN
 from explainaway.inference import AlternatingBackProp
 from explainaway.models import (
     VAR,
@@ -24,20 +25,8 @@ from explainaway.models.priors import Laplace
 
 from ..models.dynamics.kalman import LinearSystem, smooth
 
-MAKERS = [
-    linear_problems.ppca,
-    linear_problems.factor_analysis,
-    linear_problems.small_noise,
-    linear_problems.diabetes_linear,
-    linear_problems.var,
-    latent_problems.random_intercepts,
-    latent_problems.poisson_lognormal,
-    latent_problems.two_pl,
-    latent_problems.beta_binomial,
-]
 
-
-@pytest.fixture(scope="module", params=MAKERS, ids=lambda make: make.__name__)
+@pytest.fixture(scope="module", params=KNOWN.values(), ids=lambda make: make.__name__)
 def problem(request: pytest.FixtureRequest) -> KnownMaximum:
     made: KnownMaximum = request.param()
     assert made.name == request.param.__name__
