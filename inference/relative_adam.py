@@ -95,9 +95,9 @@ class RelativeAdam(torch.optim.Optimizer):
         states = [self._state_of(p) for p in held]
         for state in states:
             state["step"] += 1
-        params, gradients = [_real(p) for p in held], [_real(p.grad) for p in held]
-        means = [_real(state["exp_avg"]) for state in states]
-        squares = [_real(state["exp_avg_sq"]) for state in states]
+        params, gradients = [as_real(p) for p in held], [as_real(p.grad) for p in held]
+        means = [as_real(state["exp_avg"]) for state in states]
+        squares = [as_real(state["exp_avg_sq"]) for state in states]
         torch._foreach_lerp_(means, gradients, 1 - betas[0])
         torch._foreach_mul_(squares, betas[1])
         torch._foreach_addcmul_(squares, gradients, gradients, 1 - betas[1])
@@ -126,6 +126,7 @@ class RelativeAdam(torch.optim.Optimizer):
         return state
 
 
-def _real(value: Any) -> Tensor:
+def as_real(value: Any) -> Tensor:
+    """Return a complex tensor as real and imaginary parts, a view; a real one as it is."""
     found: Tensor = torch.view_as_real(value) if torch.is_complex(value) else value
     return found

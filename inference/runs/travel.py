@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from ..relative_adam import as_real
+
 GROWTH = 1.5
 """Epochs so far at a window's end, over those at its beginning."""
 
@@ -65,7 +67,7 @@ class Travel:
         if not self.way or len(self.way) != len(gradients):
             return
         parts = [
-            torch.dot(way.flatten(), gradient.flatten())
+            torch.dot(as_real(way).flatten(), as_real(gradient).flatten())
             for way, gradient in zip(self.way, gradients, strict=True)
         ]
         slope = weight * torch.stack(parts).sum()

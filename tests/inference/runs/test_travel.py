@@ -70,6 +70,20 @@ def test_it_goes_on_from_its_state() -> None:
     assert whole.quiet == other.quiet
 
 
+def test_a_complex_parameter_is_its_two_parts() -> None:
+    """A torch.dot of complex numbers multiplies as complex ones, and has an imaginary part."""
+    complex_travel, real_travel = Travel(), Travel()
+    noise = torch.Generator().manual_seed(0)
+    for _ in range(30):
+        theta, gradient = (torch.randn(4, 2, generator=noise) for _ in range(2))
+        complex_travel.add([torch.view_as_complex(gradient)], 1)
+        complex_travel.end_epoch([torch.view_as_complex(theta)], True)
+        real_travel.add([gradient], 1)
+        real_travel.end_epoch([theta], True)
+    assert real_travel.gain() is not None
+    assert complex_travel.gain() == pytest.approx(real_travel.gain())
+
+
 def test_parameters_that_are_set_free_begin_anew() -> None:
     travel = Travel()
     one, two = torch.zeros(3), torch.ones(2)
