@@ -146,19 +146,12 @@ def to_arviz(
     """
     chains, draws, n = position.shape[:3]
     check_examples(examples, n)
-    # What does not fit is said before anything takes long.
-    _layout(groups, n, {}, **labels)
-    asked = of_model()
-    _check_names(groups, position, asked, **labels)
-    if asked is not None:
-        potential, wanted = asked
-        _layout(groups, n, _following(asked, position), **labels)
-        groups = groups | groups_of_model(potential, position, wanted)
-        if wanted.deterministic:
-            following = gathered(deterministic(potential, position.flatten(0, 1)))
-            groups["posterior"] |= {
-                name: value.unflatten(0, (chains, draws)) for name, value in following.items()
-            }
+    groups, asked, _ = _completed(groups, position, of_model, **labels)
+    if asked is not None and asked[1].deterministic:
+        values = gathered(deterministic(asked[0], position.flatten(0, 1)))
+        groups["posterior"] |= {
+            name: value.unflatten(0, (chains, draws)) for name, value in values.items()
+        }
     stats = groups["sample_stats"]
     stats["step_size"] = stats["step_size"].expand(position.shape[:3])
     arrays = {
@@ -198,15 +191,8 @@ def to_file(
     first, *others = groups["posterior"].values()
     if others or not torch.equal(first.reshape(chains, draws, n, -1), position):
         groups = {**groups, "unconstrained_posterior": {"position": position}}
-    # What does not fit is said before anything takes long.
-    layout = _layout(groups, n, {}, **labels)
-    asked = of_model()
-    _check_names(groups, position, asked, **labels)
-    if asked is not None:
-        following = _following(asked, position)
-        _layout(groups, n, following, **labels)
-        groups = {**groups, **groups_of_model(asked[0], position, asked[1])}
-        layout = _layout(groups, n, following, **labels)
+    groups, asked, following = _completed(groups, position, of_model, **labels)
+    layout = _layout(groups, n, following, **labels)
 
     def values() -> Iterator[tuple[str, Values]]:
         for group, variables in groups.items():
@@ -220,6 +206,27 @@ def to_file(
     write(path, layout, values(), rest)
 
 
+def _completed(
+    groups: Groups,
+    position: Tensor,
+    of_model: Callable[[], tuple[Potential, OfModel] | None],
+    **labels: Any,
+) -> tuple[Groups, tuple[Potential, OfModel] | None, dict[str, Any]]:
+    """Return the groups with those of the model, what was asked of it, and what follows in shape.
+
+    What does not fit is said before anything takes long.
+    """
+    n = position.shape[2]
+    _layout(groups, n, {}, **labels)
+    asked = of_model()
+    following = {} if asked is None else _following(asked, position)
+    _check_names(groups, n, following, **labels)
+    if asked is None:
+        return groups, None, following
+    _layout(groups, n, following, **labels)
+    return {**groups, **groups_of_model(asked[0], position, asked[1])}, asked, following
+
+
 def _following(asked: tuple[Potential, OfModel], position: Tensor) -> dict[str, Any]:
     """Return shapes and types of deterministic sites, if they are wanted."""
     potential, wanted = asked
@@ -231,8 +238,8 @@ def _following(asked: tuple[Potential, OfModel], position: Tensor) -> dict[str, 
 
 def _check_names(
     groups: Groups,
-    position: Tensor,
-    asked: tuple[Potential, OfModel] | None,
+    n: int,
+    following: Mapping[str, Any],
     *,
     coords: Mapping[str, Sequence[Any]] | None,
     dims: Mapping[str, Sequence[str]] | None,
@@ -244,10 +251,9 @@ def _check_names(
         group: {name: tuple(value.shape) for name, value in variables.items()}
         for group, variables in groups.items()
     }
-    if asked is not None:
-        more = {name: shape for name, (shape, _) in _following(asked, position).items()}
-        shapes["posterior"] |= {k: s for k, s in more.items() if k not in shapes["posterior"]}
-    check_names(shapes, position.shape[2], coords, dims)
+    more = {name: shape for name, (shape, _) in following.items()}
+    shapes["posterior"] |= {k: s for k, s in more.items() if k not in shapes["posterior"]}
+    check_names(shapes, n, coords, dims)
 
 
 def _layout(groups: Groups, n: int, following: Mapping[str, Any], **labels: Any) -> FileLayout:

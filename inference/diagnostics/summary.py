@@ -128,7 +128,7 @@ class Summary:
         """
         total = self.num_chains * self.num_draws
         most = most_by_chance(total, DIVERGING, CHANCE / len(self.num_diverging))
-        poor = self.differing | (self.judged.ess < self.least_ess)
+        poor = self.differing | self.too_few
         often: NDArray[np.bool_] = (self.num_diverging > most) | ((self.num_diverging > 0) & poor)
         return often
 
@@ -138,10 +138,16 @@ class Summary:
         return self.num_chains * min(float(SMALLEST_ESS), SMALLEST_SHARE * self.num_draws)
 
     @property
+    def too_few(self) -> NDArray[np.bool_]:
+        """Whether each example has fewer effective draws than :attr:`least_ess`, (n,)."""
+        few: NDArray[np.bool_] = self.judged.ess < self.least_ess
+        return few
+
+    @property
     def untrusted(self) -> list[int]:
         """Examples that :meth:`problems` is about."""
         chains = [*self.frozen, *self.copied, *self.not_finite]
-        flags = self.differing | (self.judged.ess < self.least_ess) | self.diverging_often
+        flags = self.differing | self.too_few | self.diverging_often
         for example, *_ in chains:
             flags[example] = True
         return [int(example) for example in np.flatnonzero(flags)]
@@ -203,7 +209,7 @@ class Summary:
                 f" example {first[0]}): more warmup and draws (extend), or, if chains sit in "
                 "different modes, ParallelTempering"
             )
-        low = self.judged.ess < self.least_ess
+        low = self.too_few
         if low.any():
             first = _first_of(low, self.judged.ess)
             found.append(

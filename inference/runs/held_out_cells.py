@@ -17,6 +17,7 @@ from ..potentials.trace import Model, evaluation_mode
 from .best_parameters import BestParameters
 from .chains import Chains
 from .held_out_score import HeldOutScore
+from .last_draws import latents_at
 from .learner import Learner
 from .running_means import parts_of
 
@@ -77,7 +78,7 @@ class HeldOutCells:
         self, model: Model, examples: ExampleData, held: Bool[Tensor, "n ..."], window: int
     ) -> None:
         self._model: Any = model
-        self._held = held
+        self._held, self._num_held = held, int(held.sum())
         self._window = window
         self._kept = self._without(examples, held)
         same = self._kept.kwargs.keys() == examples.kwargs.keys()
@@ -117,7 +118,7 @@ class HeldOutCells:
 
     def end_epoch(self, potential: Potential, chains: Chains, learner: Learner) -> dict[str, float]:
         """Take in where the chains are after an epoch; return what the history keeps."""
-        num_held = 0 if self.is_released else int(self._held.sum())
+        num_held = 0 if self.is_released else self._num_held
         if num_held:
             self._add(potential, chains)
             self._epochs += 1
@@ -144,9 +145,7 @@ class HeldOutCells:
         with evaluation_mode(self._model):
             for part in parts_of(self._all, self._held[0].numel() * c):
                 held = self._held[part]
-                data = self._all.select(part).repeat(c)
-                flat = chains.position[part].transpose(0, 1).flatten(0, 1)
-                latents = potential.on(data).unflatten(flat)
+                data, latents = latents_at(chains, potential, self._all, part)
                 repeated = held.repeat(c, *[1] * (held.dim() - 1))
                 density = cells.log_density(repeated, latents, *data.args, **data.kwargs)
                 density = density.reshape(c, len(part), *density.shape[1:])

@@ -11,6 +11,15 @@ from ..potentials.trace import evaluation_mode
 from .chains import Chains
 
 
+def latents_at(
+    chains: Chains, potential: Potential, examples: ExampleData, part: Tensor
+) -> tuple[ExampleData, dict[str, Tensor]]:
+    """Return data and constrained latents of some examples: all of the first chain, then others."""
+    data = examples.select(part).repeat(chains.num_chains)
+    flat = chains.position[part].transpose(0, 1).flatten(0, 1)
+    return data, potential.on(data).unflatten(flat)
+
+
 def last_draws(chains: Chains, potential: Potential, examples: ExampleData, at_once: int) -> Any:
     """Return the last draw of each chain in constrained space.
 
@@ -41,12 +50,11 @@ def last_draws(chains: Chains, potential: Potential, examples: ExampleData, at_o
     index = torch.arange(examples.num_examples, device=chains.position.device)
     with evaluation_mode(potential.model):
         for part in index.split(at_once):
-            copies = potential.on(examples.select(part).repeat(c))
-            flat = chains.position[part].transpose(0, 1).flatten(0, 1)
+            _, found = latents_at(chains, potential, examples, part)
             parts.append(
                 {
                     name: value.reshape(c, len(part), *value.shape[1:])
-                    for name, value in copies.unflatten(flat).items()
+                    for name, value in found.items()
                 }
             )
     latents = {name: torch.cat([part[name] for part in parts], 1) for name in parts[0]}

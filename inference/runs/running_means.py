@@ -10,6 +10,7 @@ from ..potentials.data import ExampleData
 from ..potentials.potential import Potential
 from ..potentials.trace import Model, evaluation_mode
 from .chains import Chains
+from .last_draws import latents_at
 
 AT_ONCE = 2**21
 """Cells whose signals are computed at once."""
@@ -51,9 +52,7 @@ class RunningMeans:
         with evaluation_mode(potential.model):
             size = sum(tensor[0].numel() for tensor in examples.tensors())
             for part in parts_of(examples, size * c):
-                data = examples.select(part).repeat(c)
-                flat = chains.position[part].transpose(0, 1).flatten(0, 1)
-                latents = potential.on(data).unflatten(flat)
+                data, latents = latents_at(chains, potential, examples, part)
                 estimates = cells.estimates(latents, *data.args, **data.kwargs)._asdict()
                 for name, value in estimates.items():
                     if value is not None:
