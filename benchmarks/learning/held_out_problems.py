@@ -140,16 +140,14 @@ def var_mlp() -> HeldOut:
     hidden[: n // 3, 12:] = True
     y = torch.where(hidden, torch.nan, whole)
 
-    def build() -> GeneratorModel:
-        return GeneratorModel(
-            VAR(2, length, transition=0.5, learn=True),
-            OverTime(mlp(2, columns, hidden=(32,))),
-            Masked(Gaussian(1.0, learn_scale=True)),
-        )
-
     def make(seed: int, learn_prior: bool) -> Trial:
-        if learn_prior:
-            raise NotAvailableError("Normal prior: that of VAR is always learned")
+        def build() -> GeneratorModel:
+            return GeneratorModel(
+                VAR(2, length, transition=0.5, learn="closed form" if learn_prior else True),
+                OverTime(mlp(2, columns, hidden=(32,))),
+                Masked(Gaussian(1.0, learn_scale=True)),
+            )
+
         return Trial(seeded(seed, build), (y,))
 
     return HeldOut("var_mlp", make, whole, 10, True)

@@ -21,7 +21,7 @@ from explainaway.models import (
     linear,
 )
 
-from .known import KnownMaximum, NotAvailableError, Parameters, Trial
+from .known import KnownMaximum, Parameters, Trial
 from .marginals import affine_of, normal_log_density
 
 
@@ -90,9 +90,7 @@ def var() -> KnownMaximum:
     y = y.float().reshape(200, length, columns)
 
     def make(seed: int, learn_prior: bool) -> Trial:
-        if learn_prior:
-            raise NotAvailableError("Normal prior: that of VAR is always learned")
-        return Trial(seeded(seed, lambda: _var_model(length, columns)), (y,))
+        return Trial(seeded(seed, lambda: _var_model(length, columns, learn_prior)), (y,))
 
     def log_likelihood(parameters: Parameters) -> Tensor:
         return normal_log_density(
@@ -104,11 +102,10 @@ def var() -> KnownMaximum:
     return KnownMaximum("var", make, _of_var, log_likelihood, [lambda: truth], truth)
 
 
-def _var_model(length: int, columns: int) -> GeneratorModel:
+def _var_model(length: int, columns: int, in_closed_form: bool) -> GeneratorModel:
     network = OverTime(linear(2, columns))
-    return GeneratorModel(
-        VAR(2, length, transition=0.5, learn=True), network, Gaussian(1.0, learn_scale=True)
-    )
+    prior = VAR(2, length, transition=0.5, learn="closed form" if in_closed_form else True)
+    return GeneratorModel(prior, network, Gaussian(1.0, learn_scale=True))
 
 
 def _of_var(model: GeneratorModel) -> Parameters:

@@ -57,8 +57,6 @@ class VectorAutoregression(dist.TorchDistribution):
         self._whiten_start: Tensor = torch.linalg.solve_triangular(scale, identity, upper=False)
         self._whiten = row_factor.mT @ self._whiten_start
         self._whiten_before = row_factor.mT @ self._contraction @ self._whiten_start
-        per_state = scale.diagonal().log().sum() + 0.5 * dim * math.log(2 * math.pi)
-        self._log_normaliser = length * per_state - (length - 1) * row_factor.diagonal().log().sum()
         super().__init__(batch_shape or torch.Size(), torch.Size((length, dim)))
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "VectorAutoregression":
@@ -105,6 +103,10 @@ class VectorAutoregression(dist.TorchDistribution):
         """Draw sequences, (*sample_shape, *batch_shape, T, d)."""
         shape = self._extended_shape(torch.Size(sample_shape))
         noise = torch.randn(shape, dtype=self.scale.dtype, device=self.scale.device)
+        return self.made_of(noise)
+
+    def made_of(self, noise: Tensor) -> Tensor:
+        """Return the sequences (..., T, d) that standard normal noise of that shape makes."""
         start = noise[..., :1, :] @ self.scale.mT
         if self.length == 1:
             return start
@@ -132,5 +134,37 @@ class VectorAutoregression(dist.TorchDistribution):
         start = value[..., 0, :] @ self._whiten_start.mT
         residual = value[..., 1:, :] @ self._whiten.mT - value[..., :-1, :] @ self._whiten_before.mT
         squares = (start**2).sum(-1) + (residual**2).sum((-2, -1))
-        density: Tensor = -0.5 * squares - self._log_normaliser
-        return density
+        return self._density(squares)
+
+    def _density(self, squares: Tensor) -> Tensor:
+        constant = 0.5 * self.length * len(self.scale) * math.log(2 * math.pi)
+        return -0.5 * squares - constant - self.log_volume()
+
+    def log_volume(self) -> Tensor:
+        """Return ``log |det|`` of the map :meth:`made_of`."""
+        by_start = self.length * self.scale.diagonal().log().sum()
+        by_residual = (self.length - 1) * self._row_factor.diagonal().log().sum()
+        volume: Tensor = by_start - by_residual
+        return volume
+
+    def mean_log_prob(self, start: Tensor, before: Tensor, after: Tensor, both: Tensor) -> Tensor:
+        """Return the mean log density of sequences with these second moments, in nats.
+
+        Parameters
+        ----------
+        start, before, after, both : Tensor, (d, d)
+            Means over sequences of ``z_1 z_1ᵀ``, and of the sums over t of ``z_t z_tᵀ`` without the
+            last state, without the first, and of ``z_{t+1} z_tᵀ``.
+        """
+        squares = (
+            _trace(self._whiten_start, start, self._whiten_start)
+            + _trace(self._whiten, after, self._whiten)
+            - 2 * _trace(self._whiten, both, self._whiten_before)
+            + _trace(self._whiten_before, before, self._whiten_before)
+        )
+        return self._density(squares)
+
+
+def _trace(left: Tensor, middle: Tensor, right: Tensor) -> Tensor:
+    """Return ``tr(left middle rightᵀ)``."""
+    return ((left @ middle) * right).sum()

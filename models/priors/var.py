@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from ..distributions.stationary import check_stable, stationary_covariance
 from ..distributions.vector_autoregression import VectorAutoregression
 from ..pieces import Entry
+from .base import Context
+from .running_transitions import RunningTransitions, scale_of
 from .sequence import SequencePrior
 
 
@@ -29,9 +31,12 @@ class VAR(SequencePrior):
     innovation : float or Tensor, optional
         Q, a number times the identity or a matrix (d, d); symmetric and positive definite. By
         default ``I - A Aᵀ``, with which each latent by itself is standard normal.
-    learn : bool or "transition", default False
+    learn : bool, "transition" or "closed form", default False
         Learn A and Q with the network, or A alone with each latent's covariance as it is given
-        (Q follows): a network that is free to scale and turn its latents needs no more.
+        (Q follows): a network that is free to scale and turn its latents needs no more. In closed
+        form both follow the chains: no gradient of the network's is asked, and no rate
+        (:class:`RunningTransitions`). Losses are then those of white sequences, as under
+        ``Normal(dim, learn=True)``.
 
     Raises
     ------
@@ -69,11 +74,13 @@ class VAR(SequencePrior):
         length: int,
         transition: float | Tensor = 0.9,
         innovation: float | Tensor | None = None,
-        learn: bool | Literal["transition"] = False,
+        learn: bool | Literal["transition", "closed form"] = False,
     ) -> None:
         super().__init__(dim, length)
-        if learn not in (True, False, "transition"):
-            raise ValueError(f'learn must be True, False or "transition", got {learn!r}')
+        if learn not in (True, False, "transition", "closed form"):
+            raise ValueError(
+                f'learn must be True, False, "transition" or "closed form", got {learn!r}'
+            )
         matrix = _square("transition", transition, dim)
         check_stable(matrix)
         scale, mixing = _unconstrained(matrix, _stationary(matrix, innovation))
@@ -81,18 +88,51 @@ class VAR(SequencePrior):
         factor = scale.tril(-1) + scale.diagonal().log().diag()
         dtype = torch.get_default_dtype()
         for name, value, learned in (
-            ("mixing", mixing.to(dtype), learn is not False),
+            ("mixing", mixing.to(dtype), learn in (True, "transition")),
             ("factor", factor.to(dtype), learn is True),
         ):
             if learned:
                 setattr(self, name, nn.Parameter(value))
             else:
                 self.register_buffer(name, value)
+        self._moments = RunningTransitions(self.distribution()) if learn == "closed form" else None
 
     def distribution(self) -> VectorAutoregression:
         """Return the distribution of one sequence, event shape (T, d)."""
-        scale = self.factor.tril(-1) + self.factor.diagonal().exp().diag()
-        return VectorAutoregression(scale, self.mixing, self.length)
+        return VectorAutoregression(scale_of(self.factor), self.mixing, self.length)
+
+    @torch.no_grad()
+    def starts(self, noise: Tensor) -> Tensor:
+        """Return draws of a prior learned in closed form, made of white noise; else the noise."""
+        if self._moments is None:
+            return noise
+        made = self.distribution()
+        return made.made_of(noise.reshape(-1, *made.event_shape)).reshape(noise.shape)
+
+    def log_volume(self) -> Tensor | None:
+        """Return ``log |det|`` of the map from white sequences, None where it is not learned so."""
+        return None if self._moments is None else self.distribution().log_volume()
+
+    def expect_examples(self, num_examples: int) -> None:
+        """Be told how many sequences there are."""
+        if self._moments is not None:
+            self._moments.weights.most.fill_(num_examples)
+
+    @property
+    def has_closed_form(self) -> bool:
+        """Whether A and Q follow the chains."""
+        return self._moments is not None
+
+    @torch.no_grad()
+    def closed_form_step(self, latents: Tensor, context: Context | None = None) -> None:
+        """Move A and Q towards what explains a batch of sequences (n, T, d) best."""
+        if self._moments is None:
+            return
+        self._moments.add(latents)
+        if self._moments.is_due:
+            factor, mixing = self._moments.better(self.factor, self.mixing)
+            self.factor.copy_(factor)
+            self.mixing.copy_(mixing)
 
     @property
     def transition(self) -> Tensor:

@@ -113,7 +113,7 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "length must be a positive integer, got 0",
     ),
-    ("learn", lambda: VAR(2, 3, learn="A"), ValueError, 'learn must be True, False or "trans'),
+    ("learn", lambda: VAR(2, 3, learn="A"), ValueError, 'learn must be True, False, "transition"'),
     (
         "sequences of another length",
         lambda: bind(_sequences(4), torch.zeros(2, 5, 3)),

@@ -1,5 +1,8 @@
 """A linear network over a VAR is a linear dynamical system: Kalman's smoother and EM know it."""
 
+from typing import Literal
+
+import pytest
 import torch
 from torch import Tensor
 
@@ -25,10 +28,14 @@ SYSTEM = LinearSystem(
 )
 
 
-def _linear(length: int, learn: bool = False, system: LinearSystem = SYSTEM) -> GeneratorModel:
+def _linear(
+    length: int,
+    learn: bool | Literal["closed form"] = False,
+    system: LinearSystem = SYSTEM,
+) -> GeneratorModel:
     """Return the library's model of a system."""
     network = mlp(2, 3, hidden=())
-    observation = Masked(Gaussian(system.variance**0.5, learn_scale=learn))
+    observation = Masked(Gaussian(system.variance**0.5, learn_scale=bool(learn)))
     prior = VAR(2, length, system.transition, system.innovation, learn=learn)
     model = GeneratorModel(prior, OverTime(network), observation).double()
     with torch.no_grad():
@@ -151,7 +158,8 @@ def _gap(model: GeneratorModel, optimum: LinearSystem, y: Tensor) -> float:
     return float(best - smooth(_system(model), y).log_likelihood.mean())
 
 
-def test_joint_learning_reaches_the_optimum_of_em() -> None:
+@pytest.mark.parametrize("learn", [True, "closed form"])
+def test_joint_learning_reaches_the_optimum_of_em(learn: Literal[True, "closed form"]) -> None:
     """A and Q learned in the loop from incomplete sequences, from a start that is far off.
 
     The gap of the likelihood falls from over 2 to below .03 nats a sequence of 15 frames. A is
@@ -175,7 +183,7 @@ def test_joint_learning_reaches_the_optimum_of_em() -> None:
         torch.zeros(3).double(),
         1.0,
     )
-    model = _linear(15, learn=True, system=start)
+    model = _linear(15, learn=learn, system=start)
     assert _gap(model, optimum, y) > 2
     abp = AlternatingBackProp(
         model,

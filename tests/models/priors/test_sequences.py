@@ -328,3 +328,50 @@ def test_kernels_leave_the_posterior_of_sequences_invariant(
 
     assert 0.3 < accepted < 0.999
     assert _z_score((moments(state.position) - moments(z.flatten(1))).double(), 0.0) < 6
+
+
+def test_white_noise_becomes_sequences_by_a_map_of_known_volume(double: None) -> None:
+    made = VAR(2, 4, TRANSITION, INNOVATION).distribution()
+
+    def flat(noise: Tensor) -> Tensor:
+        return made.made_of(noise.reshape(4, 2)).flatten()
+
+    jacobian = torch.autograd.functional.jacobian(flat, torch.zeros(8))
+    assert isinstance(jacobian, Tensor)
+    torch.testing.assert_close(made.log_volume(), jacobian.slogdet().logabsdet)
+    torch.testing.assert_close(
+        jacobian @ jacobian.T, _covariance(TRANSITION, INNOVATION, 4), atol=1e-10, rtol=0
+    )
+
+
+def test_a_closed_form_goes_where_the_likelihood_of_sequences_is_largest(double: None) -> None:
+    """Its slope is zero there, but for the two states of the start among 20,000."""
+    sequences = VAR(2, 10, TRANSITION, INNOVATION).distribution().sample((2000,))
+    prior = VAR(2, 10, 0.1, learn="closed form")
+    prior.expect_examples(2000)
+    assert not list(prior.parameters())
+    for _ in range(30):
+        prior.closed_form_step(sequences)
+    prior.factor.requires_grad_()
+    prior.mixing.requires_grad_()
+    made = prior.distribution()
+    likelihood = made.log_prob(sequences).mean()
+    slopes = torch.autograd.grad(likelihood, [prior.factor, prior.mixing])
+    largest = max(float(slope.abs().max()) for slope in slopes)
+    assert 0 < largest < 3e-3
+    torch.testing.assert_close(
+        made.mean_log_prob(*prior._moments.moments),  # type: ignore[union-attr]
+        likelihood,
+    )
+
+
+def test_chains_of_a_closed_form_start_from_it(double: None) -> None:
+    prior = VAR(2, 5, TRANSITION, INNOVATION, learn="closed form")
+    noise = torch.randn(4000, 10)
+    starts = prior.starts(noise).reshape(4000, 5, 2)
+    expected = torch.stack([stationary_covariance(TRANSITION, INNOVATION)] * 5)
+    found = torch.einsum("nti,ntj->nij", starts, starts) / 5
+    assert _z_score(found, expected.mean(0)) < 6
+    assert prior.log_volume() is not None
+    assert VAR(2, 5).starts(noise) is noise
+    assert VAR(2, 5, learn=True).log_volume() is None
