@@ -384,7 +384,7 @@ class AlternatingBackProp:
         progress : bool, default True
             Show a progress bar.
         hold_out : "auto", float or None, default "auto"
-            Share of the observed cells under ``Masked`` that only the last 40 % of the epochs learn
+            Share of the observed cells under ``Masked`` that only the last 20 % of the epochs learn
             from (docs/held_out_cells.md); ``"auto"``: 2 to 5 % where there are enough.
         posterior_means : bool or "auto", default "auto"
             Whether to keep ``Fit.mean_signal`` and ``Fit.filled``; ``"auto"``: of a
@@ -459,7 +459,8 @@ class AlternatingBackProp:
         finally:
             run.stretches.close()
         warn_of_divergences(run.progress.history)
-        warn_of_way_to_go(run.learner.travel.gain(), run.progress.epoch)
+        if not run.progress.horizon.is_of_held_out:
+            warn_of_way_to_go(run.learner.travel.gain(), run.progress.epoch)
         average = run.learner.average
         return Fit(
             last_draws(run.chains, run.potential, examples, run.batch_size),

@@ -158,10 +158,10 @@ class Epochs:
         record.update(learner.travel.record())
         record.update(run.stretches.look(run.potential, run.chains, learner))
         overfits = self.rate_falls and run.stretches.wants_to_end
-        horizon = progress.horizon.after(progress.epoch, learner.travel, overfits)
+        gains_nothing = run.stretches.gains_nothing
+        horizon = progress.horizon.after(progress.epoch, learner.travel, overfits, gains_nothing)
         progress.horizon = horizon
-        last_from = None if horizon.epochs is None else horizon.before_fall
-        run.stretches.turn(progress.epoch, last_from, run.potential, run.chains, learner)
+        run.stretches.turn(progress.epoch, horizon, run.potential, run.chains, learner)
 
     def save(self, path: Path) -> None:
         """Write the checkpoint."""

@@ -90,7 +90,10 @@ class Fit:
 
     @property
     def converged(self) -> bool | None:
-        """Whether no further gain is seen (docs/learning.md); None where too little is known."""
+        """Whether no further gain is seen (docs/learning.md); None where too little is known.
+
+        Of the loss: where held-out cells have ended a run it may be False, and no warning is given.
+        """
         return None if self.gain is None else not self.gain.is_seen
 
     def to_frame(self) -> Any:

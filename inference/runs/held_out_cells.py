@@ -16,6 +16,7 @@ from ..potentials.potential import Potential
 from ..potentials.trace import Model, evaluation_mode
 from .best_parameters import BestParameters
 from .chains import Chains
+from .held_out_gain import HeldOutGain
 from .held_out_score import HeldOutScore
 from .last_draws import latents_at
 from .learner import Learner
@@ -31,8 +32,14 @@ ENOUGH_CELLS = 2000
 WINDOW = 5
 """Epochs whose draws make one predictive density."""
 
-STANDARD_ERRORS = 3.0
-"""By how many of them the density must be worse than its best, in two windows in a row."""
+STANDARD_ERRORS = 2.5
+"""By how many of them the density must be worse than its best."""
+
+IMPOSSIBLE = 25.0
+"""Nats that a cell cannot be worse by where the density is right: that has a chance of e^-25."""
+
+IN_A_ROW = 3
+"""Windows that must be worse before learning ends."""
 
 NAMES = ("y", "mask", "context")
 """Arguments of a model that has cells, in their order."""
@@ -90,6 +97,7 @@ class HeldOutCells:
         self._num_worse = 0
         self._best, self._middle = BestParameters(), BestParameters()
         self._best_score: HeldOutScore | None = None
+        self._gain = HeldOutGain()
         self._let_go: Callable[[], None] | None = None
         self.is_released = False
         self.score: HeldOutScore | None = None
@@ -106,8 +114,13 @@ class HeldOutCells:
 
     @property
     def wants_to_end(self) -> bool:
-        """Whether two windows in a row were worse than the best by more than chance."""
-        return self._num_worse >= 2
+        """Whether enough windows in a row were worse than the best by more than chance."""
+        return self._num_worse >= IN_A_ROW
+
+    @property
+    def gains_nothing(self) -> bool:
+        """Whether two spans in a row were not better than those before."""
+        return self._gain.quiet >= 2
 
     def _without(self, examples: ExampleData, hidden: Tensor) -> ExampleData:
         given = self._model.data_cells.without(hidden, *examples.args, **examples.kwargs)
@@ -165,6 +178,7 @@ class HeldOutCells:
 
     def _end_window(self) -> None:
         self.score = self._scored()
+        self._gain.add(self.score)
         self._log_sum, self._num_draws, self._epochs = None, 0, 0
         best = self._best_score
         if best is None or math.isnan(best.per_cell().mean) or self.score.less(best).mean < 0:
@@ -173,12 +187,20 @@ class HeldOutCells:
         self._num_worse = self._num_worse + 1 if self.is_worse() else 0
 
     def is_worse(self) -> bool:
-        """Return whether the last window is worse than the best by more than chance."""
+        """Return whether the last window is worse than the best by more than chance.
+
+        A mean difference of so many standard errors is no chance. But where a scale goes to
+        zero a few cells become impossible, and the error is as large as the mean: of a density that
+        is right a cell is worse by x nats than of any other with a chance of at most e^-x.
+        """
         if self.score is None or self._best_score is None:
             return False
-        differences = (self.score.less(self._best_score, most) for most in (math.inf, LARGEST))
+        differences = [self.score.less(self._best_score, most) for most in (math.inf, LARGEST)]
         # Not a number is worse than any.
-        return any(not one.mean <= STANDARD_ERRORS * one.error for one in differences)
+        if any(not one.mean <= STANDARD_ERRORS * one.error for one in differences):
+            return True
+        worst = float((self.score.nats - self._best_score.nats).max())
+        return differences[0].mean > 0 and worst > IMPOSSIBLE
 
     def return_to_best(self, learner: Learner) -> None:
         """Put the parameters of the best window back; the noise stays as it was there."""
@@ -215,6 +237,7 @@ class HeldOutCells:
             "best_score": None if self._best_score is None else vars(self._best_score),
             "best": vars(self._best),
             "middle": vars(self._middle),
+            "gain": self._gain.to_dict(),
             "is_released": self.is_released,
             "holds_noise": self.holds_noise,
         }
@@ -232,6 +255,7 @@ class HeldOutCells:
         self._best, self._middle = BestParameters(), BestParameters()
         vars(self._best).update(content["best"])
         vars(self._middle).update(content["middle"])
+        self._gain.take_back(content["gain"])
         self.is_released = content["is_released"]
         if content["holds_noise"]:
             self.hold_noise()

@@ -35,10 +35,13 @@ class Horizon(NamedTuple):
         Their number; None until it has been found.
     falls_from : int or None
         Epoch from which the rate falls, where that has been found on the way.
+    is_of_held_out : bool
+        Whether held-out cells have told the end.
     """
 
     epochs: int | None = None
     falls_from: int | None = None
+    is_of_held_out: bool = False
 
     @property
     def before_fall(self) -> int:
@@ -48,6 +51,17 @@ class Horizon(NamedTuple):
         epochs = self.epochs or MOST_EPOCHS
         return min(round(SLOW_SHARE * epochs), epochs - 1)
 
+    @property
+    def learns_all_from(self) -> int | None:
+        """Epochs before all cells are learned from, half of the fall; None where it is not known.
+
+        While the rate falls a network still learns by heart what it sees, and a noise scale goes
+        down: held-out cells watch over the first half of it.
+        """
+        if self.epochs is None:
+            return None
+        return self.before_fall + (self.epochs - self.before_fall) // 2
+
     def rate(self, time: float) -> float:
         """Return the share of the rate at a time, in epochs."""
         slowed = math.sqrt(1 / (1 + min(time, self.before_fall) / SLOWED_AFTER))
@@ -55,7 +69,9 @@ class Horizon(NamedTuple):
             return slowed
         return slowed * (self.epochs - time) / (self.epochs - self.before_fall)
 
-    def after(self, epoch: int, travel: Travel, overfits: bool = False) -> "Horizon":
+    def after(
+        self, epoch: int, travel: Travel, overfits: bool = False, gains_nothing: bool = False
+    ) -> "Horizon":
         """Return the horizon after an epoch: nearer where learning on is of no use or harm.
 
         Parameters
@@ -66,12 +82,17 @@ class Horizon(NamedTuple):
             Of θ: where the end is to be found, the rate falls when it goes nowhere any more.
         overfits : bool, default False
             Whether held-out cells are explained worse than before: the rate falls now.
+        gains_nothing : bool, default False
+            Whether they are explained no better: where the end is to be found, that is enough.
         """
         arrived = epoch >= LEAST_SLOW and travel.quiet >= QUIET
+        overfits = overfits and epoch < self.before_fall
+        gains_nothing = gains_nothing and self.epochs is None
         is_found = self.epochs is None and (arrived or epoch >= self.before_fall)
-        if is_found or (overfits and epoch < self.before_fall):
+        if is_found or overfits or gains_nothing:
             fall = max(LEAST_FALL, math.ceil(2 * epoch / 3))
-            return Horizon(min(epoch + fall, self.epochs or MOST_EPOCHS), epoch)
+            end = min(epoch + fall, self.epochs or MOST_EPOCHS)
+            return Horizon(end, epoch, overfits or gains_nothing)
         return self
 
     def prolonged(self, epoch: int, epochs: int | Literal["auto"], rate_falls: bool) -> "Horizon":

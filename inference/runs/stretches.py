@@ -87,6 +87,11 @@ class Stretches:
         """Whether held-out cells say that learning at the present rate should end."""
         return self.held_out is not None and self.held_out.wants_to_end
 
+    @property
+    def gains_nothing(self) -> bool:
+        """Whether held-out cells are explained no better than before."""
+        return self.held_out is not None and self.held_out.gains_nothing
+
     def look(self, potential: Potential, chains: Chains, learner: Learner) -> dict[str, float]:
         """Look at the held-out cells after an epoch; return what the history keeps of it."""
         if self.held_out is None:
@@ -96,29 +101,30 @@ class Stretches:
     def turn(
         self,
         epoch: int,
-        last_from: int | None,
+        horizon: Horizon,
         potential: Potential,
         chains: Chains,
         learner: Learner,
     ) -> None:
-        """Begin the last stretch where it is due; keep the means of one that has begun.
+        """Learn from all cells where it is due; keep means while the rate falls.
 
         Parameters
         ----------
         epoch : int
             Epochs made.
-        last_from : int or None
-            Epochs before the last stretch; None where that is to be found.
+        horizon : Horizon
+            When they end, and when the rate falls.
         potential, chains, learner
             Of the fit.
         """
         held_out, means = self.held_out, self.means
-        is_last = last_from is not None and epoch >= last_from
+        all_from = horizon.learns_all_from
+        is_last = all_from is not None and epoch >= all_from
         if held_out is not None and not held_out.is_released and (is_last or self.wants_to_end):
             held_out.release(learner)
-        if means is not None and last_from is not None and epoch > last_from:
-            if means.begun_at != last_from:
-                means.begin(last_from)
+        if means is not None and horizon.epochs is not None and epoch > horizon.before_fall:
+            if means.begun_at != horizon.before_fall:
+                means.begin(horizon.before_fall)
             means.add(potential, chains, self.examples)
 
     def results(self) -> dict[str, Any]:

@@ -114,9 +114,12 @@ def test_the_end_is_found_when_nothing_is_gained_any_more() -> None:
 
 
 def test_held_out_cells_bring_the_end_nearer_and_never_farther() -> None:
-    assert Horizon().after(8, Travel(), overfits=True) == Horizon(48, 8)
-    assert Horizon(300).after(90, Travel(), overfits=True) == Horizon(150, 90)
-    assert Horizon(100).after(50, Travel(), overfits=True) == Horizon(90, 50)
-    assert Horizon(60).after(30, Travel(), overfits=True) == Horizon(60, 30)
+    assert Horizon().after(8, Travel(), overfits=True) == Horizon(48, 8, True)
+    assert Horizon(300).after(90, Travel(), overfits=True) == Horizon(150, 90, True)
+    assert Horizon(100).after(50, Travel(), overfits=True) == Horizon(90, 50, True)
+    assert Horizon(60).after(30, Travel(), overfits=True) == Horizon(60, 30, True)
     assert Horizon(100).after(70, Travel(), overfits=True) == Horizon(100)
+    # A gain that held-out cells do not see ends a run whose end is to be found, no other.
+    assert Horizon().after(60, Travel(), gains_nothing=True) == Horizon(100, 60, True)
+    assert Horizon(100).after(50, Travel(), gains_nothing=True) == Horizon(100)
     assert Horizon(48, 8).rate(28.0) == pytest.approx(0.5 * 1.4**-0.5)

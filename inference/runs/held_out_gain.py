@@ -1,0 +1,63 @@
+"""Whether held-out cells are still better explained than before."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from .held_out_score import HeldOutScore
+from .travel import GROWTH
+
+FIRST = 4
+"""Scores in the first span."""
+
+STANDARD_ERRORS = 2.0
+"""By how many of them a span must be better than the one before for a gain to be seen."""
+
+
+class HeldOutGain:
+    """Means of scores over spans, each longer than the one before, compared cell by cell.
+
+    One window of epochs has few draws at θ as it is thrown about; the mean of the scores of many
+    windows says where learning has come, and the difference of two says where it goes.
+
+    Attributes
+    ----------
+    quiet : int
+        Spans in a row that were not better than those before.
+    """
+
+    def __init__(self) -> None:
+        self.quiet = 0
+        self.count = 0
+        self.begin, self.end = 0, FIRST
+        self.mean: Tensor | None = None
+        self.before: Tensor | None = None
+
+    def add(self, score: HeldOutScore) -> None:
+        """Take in the score of a window."""
+        self.count += 1
+        share = 1 / (self.count - self.begin)
+        self.mean = score.nats if self.mean is None else self.mean.lerp(score.nats, share)
+        if self.count == self.end:
+            if self.before is not None:
+                self.quiet = 0 if self._is_seen(score, self.before, self.mean) else self.quiet + 1
+            self.before, self.mean = self.mean, None
+            self.begin, self.end = self.end, math.ceil(self.end * GROWTH)
+
+    def _is_seen(self, like: HeldOutScore, before: Tensor, now: Tensor) -> bool:
+        def score(nats: Float[Tensor, " units"]) -> HeldOutScore:
+            return HeldOutScore(nats, like.num_cells, like.example, like.split)
+
+        difference = score(now).less(score(before))
+        return difference.mean < -STANDARD_ERRORS * difference.error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return dict(vars(self))
+
+    def take_back(self, content: Mapping[str, Any]) -> None:
+        """Be again as in :meth:`to_dict`."""
+        vars(self).update(content)
