@@ -10,7 +10,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 help:
 	@echo "make demo       learn from digits with 70 % of their pixels missing; results in demo/"
-	@echo "make test       run the test suite, slow tests left out, with coverage"
+	@echo "make test       run the test suite, slow tests left out, with coverage, in two processes"
 	@echo "make test-slow  run the slow tests"
 	@echo "make test-all   both, and ArviZ 1.x on Python 3.12 or 3.13 where there is one"
 	@echo "make bench      paired timings against other code; results in benchmarks/results/"
@@ -30,8 +30,12 @@ $(STAMP): pyproject.toml setup.py constraints.txt
 demo: $(STAMP)
 	$(BIN)/explainaway demo --output demo
 
+# Each worker takes one core and under a gigabyte; small tensors gain nothing from more threads.
+WORKERS ?= 2
+
 test: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow" --cov --cov-report=term
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" \
+	--cov --cov-report=term
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -47,9 +47,8 @@ def compare_fits(candidates: Mapping[str, Any]) -> Any:
     >>> for scale in (0.3, 1.0):
     ...     model = GeneratorModel(Normal(1), mlp(1, 10, hidden=()), Masked(Gaussian(scale)))
     ...     adam = torch.optim.Adam(model.parameters(), lr=0.05)
-    ...     fits[f"scale {scale}"] = AlternatingBackProp(model, optimizer=adam).fit(
-    ...         y, epochs=20, progress=False
-    ...     )
+    ...     abp = AlternatingBackProp(model, optimizer=adam, batch_size=100)
+    ...     fits[f"scale {scale}"] = abp.fit(y, epochs=20, progress=False)
     >>> table = compare_fits(fits)
     >>> list(table.index)
     ['scale 0.3', 'scale 1.0']

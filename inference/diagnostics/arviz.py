@@ -3,6 +3,7 @@
 Nothing here needs torch, so that it can be tested with ArviZ 1.x alone.
 """
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,17 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-with warnings.catch_warnings():
-    # ArviZ 0.23 announces its successor to everybody who imports it, and so to our users.
-    warnings.filterwarnings(
-        "ignore", message="[\\s\\S]*ArviZ is undergoing", category=FutureWarning
-    )
-    import arviz as az
-
-__all__ = ["Described", "az", "check_examples", "check_names", "describe", "to_arviz"]
-
-# Asked by version: 1.x still answers to the name InferenceData, with a warning.
-_IS_0_X = int(az.__version__.split(".")[0]) < 1
+__all__ = ["Described", "arviz", "check_examples", "check_names", "describe", "to_arviz"]
 
 _SAMPLED = (
     "posterior",
@@ -38,6 +29,23 @@ _OF_US = ("sample_stats", "unconstrained_posterior")
 AXES = ("chain", "draw", "example")
 
 Shape = tuple[int, ...]
+
+
+@functools.cache
+def arviz() -> Any:
+    """Return ArviZ, imported when it is first asked for: that takes a second, and few runs ask."""
+    with warnings.catch_warnings():
+        # ArviZ 0.23 announces its successor to everybody who imports it, and so to our users.
+        warnings.filterwarnings(
+            "ignore", message="[\\s\\S]*ArviZ is undergoing", category=FutureWarning
+        )
+        import arviz as az
+    return az
+
+
+def _is_0_x() -> bool:
+    """Asked by version: 1.x still answers to the name InferenceData, with a warning."""
+    return int(arviz().__version__.split(".")[0]) < 1
 
 
 class Described(NamedTuple):
@@ -234,8 +242,8 @@ def to_arviz(
         for axis_name in ("chain", "draw"):
             of_group.pop(axis_name, None)
         parts[group] = _group(group, arrays, names, of_group)
-    if _IS_0_X:
-        return az.concat(*parts.values())
+    if _is_0_x():
+        return arviz().concat(*parts.values())
     tree = parts["posterior"]
     for group, part in parts.items():
         if group != "posterior":
@@ -281,7 +289,7 @@ def _group(
     with warnings.catch_warnings():
         # ArviZ 0.x takes few draws by many chains for a mistake.
         warnings.filterwarnings("ignore", message="More chains")
-        if _IS_0_X:
+        if _is_0_x():
             groups: dict[str, Any] = {group: arrays}
-            return az.from_dict(**groups, coords=coords, dims=names)
-        return az.from_dict({group: arrays}, coords=coords, dims=names)
+            return arviz().from_dict(**groups, coords=coords, dims=names)
+        return arviz().from_dict({group: arrays}, coords=coords, dims=names)

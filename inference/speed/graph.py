@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
@@ -89,10 +91,12 @@ def capture(
     Exception
         Whatever tracing raises, such as for a value read out of a tensor.
     """
-    traced = _traced(function, (*varying, *given), exact)
-    if _only_changes_its_own(traced.graph):
-        with torch.no_grad():
-            traced = make_fx(torch.func.functionalize(traced))(*varying, *given)
+    # One mode notes the shapes of all results: each mode that is made formats the stack.
+    with tracing(TracingContext(FakeTensorMode())):
+        traced = _traced(function, (*varying, *given), exact)
+        if _only_changes_its_own(traced.graph):
+            with torch.no_grad():
+                traced = make_fx(torch.func.functionalize(traced))(*varying, *given)
     graph: fx.Graph = traced.graph
     _refuse_sizes_from_data(graph)
     held = _lift_constants(traced)

@@ -25,7 +25,7 @@ from .inference import (
     SamplingWarning,
     sample_posterior,
 )
-from .inference.diagnostics.arviz import az
+from .inference.diagnostics.arviz import arviz
 from .models import Bernoulli, Censored, Gaussian, GeneratorModel, Masked, Normal, mlp
 from .plots import save_panels, tile
 
@@ -337,7 +337,7 @@ def _print_diagnostics(posterior: Posterior) -> None:
     worst = summary.worst(1)[0].example
     one = posterior.to_arviz(examples=[worst], predictive_draws=0, prior_draws=0)
     print(f"the least mixed digit, number {worst}, by ArviZ:")
-    print(az.summary(one, var_names=["z"], kind="diagnostics"))
+    print(arviz().summary(one, var_names=["z"], kind="diagnostics"))
 
 
 def _draw(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from explainaway.catalogue import Piece, catalogue, markdown
-from explainaway.inference import AlternatingBackProp, Potential, bind, sample_posterior
+from explainaway.inference import HMC, AlternatingBackProp, Potential, bind, sample_posterior
 from explainaway.models import GeneratorModel, Masked, mlp
 
 PIECES = catalogue()
@@ -58,7 +58,13 @@ def test_every_pair_learns_samples_reconstructs_generates_and_reports(
         assert fit.latents.shape == (NUM, *event)
         assert all(parameter.isfinite().all() for parameter in model.parameters())
         posterior = sample_posterior(
-            model, y, num_chains=2, warmup_steps=5, num_samples=4, progress=False
+            model,
+            y,
+            kernel=HMC(2),
+            num_chains=2,
+            warmup_steps=5,
+            num_samples=4,
+            progress=False,
         )
         assert posterior.get_samples(group_by_chain=True)["z"].shape == (2, 4, NUM, *event)
         filled = model.reconstruct(fit.latents, observed=y)

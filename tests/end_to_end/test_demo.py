@@ -1,11 +1,11 @@
 import json
 from pathlib import Path
 
+import arviz as az
 import numpy as np
 import pytest
 
 from explainaway.cli import main
-from explainaway.inference.diagnostics.arviz import az
 
 
 @pytest.mark.parametrize(

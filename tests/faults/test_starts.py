@@ -179,11 +179,10 @@ def test_one_example_that_overflows_is_named_by_its_own_number() -> None:
     """Case 48: chains are batched chain-major, and chunks begin anywhere."""
     y = Y.clone()
     y[4, 1] = 1e20
+    short: dict[str, Any] = {"warmup_steps": 5, "num_samples": 5, "progress": False}
     for chunk_size in (None, 4):
         with pytest.raises(ValueError, match=r"example 4 cannot start: .*largest number .* 1e\+20"):
-            sample_posterior(
-                _line(), y, kernel=HMC(), num_chains=2, chunk_size=chunk_size, progress=False
-            )
+            sample_posterior(_line(), y, kernel=HMC(), num_chains=2, chunk_size=chunk_size, **short)
     with pytest.raises(ValueError, match="example 4 is not finite"):
         AlternatingBackProp(_line(), MALA()).fit(y, epochs=1, progress=False)
 

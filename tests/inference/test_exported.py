@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import arviz as az
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +17,6 @@ from pyro.infer.reparam import LocScaleReparam
 from torch import Tensor
 
 from explainaway.inference import MALA, Posterior, bind, sample_posterior
-from explainaway.inference.diagnostics.arviz import az
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 SETTINGS: dict[str, Any] = {

@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import arviz as az
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -26,7 +27,6 @@ from explainaway.inference import (
     sample_posterior,
     summarise,
 )
-from explainaway.inference.diagnostics.arviz import az
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 from ..conftest import linear_gaussian

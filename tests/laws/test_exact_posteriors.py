@@ -19,9 +19,9 @@ def test_draws_have_the_exact_mean_and_covariance(kernel: Any) -> None:
         linear.model,
         y,
         kernel=kernel,
-        num_chains=10,
+        num_chains=40,
         warmup_steps=200,
-        num_samples=1000,
+        num_samples=250,
         progress=False,
     )
     mean, covariance = linear.posterior(y, ~y.isnan())
@@ -132,8 +132,8 @@ def test_an_example_with_nothing_observed_samples_the_prior() -> None:
     posterior = sample_posterior(
         linear.model,
         torch.tensor([[torch.nan], [1.0]]),
-        num_chains=8,
-        num_samples=1000,
+        num_chains=32,
+        num_samples=250,
         progress=False,
     )
     z = posterior.get_samples()["z"][:, 0, 0]
@@ -151,8 +151,8 @@ def test_a_new_row_is_predicted_with_all_its_variance() -> None:
     posterior = sample_posterior(
         linear.model,
         torch.tensor([[torch.nan, 1.0]]),
-        num_chains=8,
-        num_samples=1000,
+        num_chains=32,
+        num_samples=250,
         accumulate={"image": linear.model.decode},
         progress=False,
     )

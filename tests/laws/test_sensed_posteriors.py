@@ -34,9 +34,9 @@ def test_a_linear_generator_seen_through_a_projection_has_its_closed_form() -> N
         model,
         y,
         kernel=HMC(5),
-        num_chains=10,
+        num_chains=40,
         warmup_steps=200,
-        num_samples=1000,
+        num_samples=250,
         progress=False,
     )
     z = posterior.get_samples()["z"]
@@ -107,9 +107,9 @@ def test_a_tobit_posterior_is_that_of_quadrature(kernel: object) -> None:
         y,
         context=limits,
         kernel=kernel,  # type: ignore[arg-type]
-        num_chains=10,
+        num_chains=40,
         warmup_steps=200,
-        num_samples=1000,
+        num_samples=250,
         progress=False,
     )
     z = posterior.get_samples()["z"][..., 0]

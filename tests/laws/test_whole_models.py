@@ -15,7 +15,12 @@ from explainaway.inference import Posterior, SamplingWarning, sample_posterior, 
 
 EFFECT = torch.tensor([28.0, 8.0, -3.0, 7.0, -1.0, 1.0, 18.0, 12.0])
 ERROR = torch.tensor([15.0, 10.0, 16.0, 11.0, 9.0, 11.0, 10.0, 18.0])
-SHORT: dict[str, Any] = {"warmup_steps": 150, "num_samples": 700, "progress": False}
+SHORT: dict[str, Any] = {
+    "num_chains": 20,
+    "warmup_steps": 150,
+    "num_samples": 140,
+    "progress": False,
+}
 
 
 def _not_centred(y: Tensor, error: Tensor) -> None:

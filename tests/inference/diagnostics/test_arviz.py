@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import arviz as az
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,6 @@ import pytest
 import torch
 
 from explainaway.inference import Posterior, sample_posterior
-from explainaway.inference.diagnostics.arviz import az
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 

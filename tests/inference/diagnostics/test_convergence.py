@@ -1,11 +1,11 @@
 """Convergence statistics against ArviZ, one variable at a time."""
 
+import arviz as az
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from explainaway.inference.diagnostics.arviz import az
 from explainaway.inference.diagnostics.convergence import nested_rhat, rhat_and_ess, split_rhat
 
 

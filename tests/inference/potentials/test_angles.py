@@ -26,7 +26,13 @@ def _is_wrapped(angle: Tensor) -> bool:
 def test_draws_of_an_angle_lie_on_the_circle_and_follow_the_posterior() -> None:
     """Means of cos and sin by quadrature; five standard errors of 4,000 effective draws."""
     posterior = sample_posterior(
-        _model, torch.zeros(1), kernel=HMC(), warmup_steps=200, num_samples=3000, progress=False
+        _model,
+        torch.zeros(1),
+        kernel=HMC(),
+        num_chains=40,
+        warmup_steps=200,
+        num_samples=300,
+        progress=False,
     )
     draws = posterior.get_samples()["a"][:, 0]
     assert _is_wrapped(draws)

@@ -215,48 +215,66 @@ LIMITED = """
 import sys, pathlib, resource
 sys.path.insert(0, sys.argv[2])
 from tests.inference.runs import test_files as t
-folder, what, limit = pathlib.Path(sys.argv[1]), sys.argv[3], int(sys.argv[4])
 posterior = t.sample_posterior(t._model(), t.Y, **t.SETTINGS)
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-try:
-    if what == "draws":
-        t._sample(folder / "run.pt", draws_file=folder / "file")
-    elif what == "chains":
-        t._fit(folder / "run.pt", chains_file=folder / "file")
-    elif what == "sampling":
-        t._sample(folder / "run.pt")
-    elif what == "fit":
-        t._fit(folder / "run.pt")
-    else:
-        posterior.save(folder / "run.pt")
-except OSError as error:
-    print(error)
+_, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+for argument in sys.argv[3:]:
+    what, limit = argument.split()
+    folder = pathlib.Path(sys.argv[1]) / what
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), most))
+    said = ""
+    try:
+        if what == "draws":
+            t._sample(folder / "run.pt", draws_file=folder / "file")
+        elif what == "chains":
+            t._fit(folder / "run.pt", chains_file=folder / "file")
+        elif what == "sampling":
+            t._sample(folder / "run.pt")
+        elif what == "fit":
+            t._fit(folder / "run.pt")
+        else:
+            posterior.save(folder / "run.pt")
+    except OSError as error:
+        said = str(error)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    (folder / "said").write_text(said)
 """
 
+LIMITS = {"draws": 2000, "chains": 10, "sampling": 2000, "fit": 2000, "posterior": 2000}
 
-@pytest.mark.parametrize(
-    ("what", "limit", "said"),
-    [
-        ("draws", 2000, r"draws_file .*file' takes [\d,]+ bytes, .* nothing has been computed yet"),
-        ("chains", 10, "chains_file .*file' takes 48 bytes"),
-        ("sampling", 2000, r"came to step 9 of 9, .*could not be written: File too large"),
-        ("fit", 2000, r"came to batch 2 of 2, .*could not be written: File too large"),
-        ("posterior", 2000, r"File too large: .*run\.pt' could not be written; what was there "),
-    ],
-)
-def test_no_space_left_is_an_error_that_says_how_far_it_got(
-    tmp_path: Path, what: str, limit: int, said: str
-) -> None:
-    """Case 31 (h5py/h5py#914): a file-size limit; it was a segmentation fault."""
-    (tmp_path / "earlier").write_text("before")
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with one for each kind of file: what a process said that had no space."""
+    folder = tmp_path_factory.mktemp("limited")
+    for what in LIMITS:
+        (folder / what).mkdir()
+        (folder / what / "earlier").write_text("before")
+    arguments = [f"{what} {limit}" for what, limit in LIMITS.items()]
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, str(tmp_path), str(ROOT), what, str(limit)],
+        [sys.executable, "-c", LIMITED, str(folder), str(ROOT), *arguments],
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(said, done.stdout), done.stdout
-    left = set(os.listdir(tmp_path)) - {"earlier"}
-    assert left == set()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("draws", r"draws_file .*file' takes [\d,]+ bytes, .* nothing has been computed yet"),
+        ("chains", "chains_file .*file' takes 48 bytes"),
+        ("sampling", r"came to step 9 of 9, .*could not be written: File too large"),
+        ("fit", r"came to batch 2 of 2, .*could not be written: File too large"),
+        ("posterior", r"File too large: .*run\.pt' could not be written; what was there "),
+    ],
+)
+def test_no_space_left_is_an_error_that_says_how_far_it_got(
+    limited: Path, what: str, said: str
+) -> None:
+    """Case 31 (h5py/h5py#914): a file-size limit; it was a segmentation fault."""
+    folder = limited / what
+    assert re.search(said, (folder / "said").read_text())
+    assert set(os.listdir(folder)) == {"earlier", "said"}

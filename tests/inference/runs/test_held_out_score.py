@@ -62,7 +62,8 @@ def test_the_true_dimension_and_scale_win() -> None:
         torch.manual_seed(0)
         model = GeneratorModel(Normal(d), mlp(d, 12, hidden=()), Masked(Gaussian(scale)))
         adam = torch.optim.Adam(model.parameters(), lr=3e-2)
-        fits[name] = AlternatingBackProp(model, optimizer=adam).fit(y, epochs=60, progress=False)
+        abp = AlternatingBackProp(model, optimizer=adam, inference_steps=5, batch_size=100)
+        fits[name] = abp.fit(y, epochs=60, progress=False)
     table = compare_fits(fits)
     assert table.index[0] == "true"
     assert bool((table["difference"] > 3 * table["difference_error"]).iloc[1:].all())

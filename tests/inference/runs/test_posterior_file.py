@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import arviz as az
 import numpy as np
 import pandas as pd
 import pyro
@@ -17,7 +18,6 @@ import torch
 from torch import Tensor
 
 from explainaway.inference import MALA, Posterior, bind, sample_posterior
-from explainaway.inference.diagnostics.arviz import az
 from explainaway.inference.runs import netcdf, posterior_file
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 

@@ -29,7 +29,8 @@ def test_they_are_the_posterior_means(num_chains: int) -> None:
     linear = linear_gaussian(torch.randn(8, 2), scale=0.5)
     y = torch.randn(50, 2) @ linear.weight.T + 0.5 * torch.randn(50, 8)
     y[torch.rand(y.shape) < 0.3] = torch.nan
-    abp = _abp(linear.model, kernel=HMC(6), inference_steps=5, num_chains=num_chains)
+    settings: dict[str, Any] = {"kernel": HMC(6), "inference_steps": 5, "batch_size": 50}
+    abp = _abp(linear.model, num_chains=num_chains, **settings)
     fit = abp.fit(y, epochs=100, progress=False)
     mean, covariance = linear.posterior(y, ~y.isnan())
     exact = mean @ linear.weight.T

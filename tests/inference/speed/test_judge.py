@@ -166,7 +166,7 @@ def test_a_callback_that_changes_what_nobody_sees_has_its_effect_at_once() -> No
     for capture in (True, False):
         pyro.clear_param_store()
         Holder.sigma = 1.0
-        abp = AlternatingBackProp(model, inference_steps=100, capture=capture)
+        abp = AlternatingBackProp(model, inference_steps=100, batch_size=100, capture=capture)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             fit = abp.fit(y, epochs=4, callbacks=[callback], progress=False)
