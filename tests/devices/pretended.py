@@ -1,0 +1,176 @@
+"""A device that is not there: its tensors lie in the CPU's memory, and torch thinks otherwise.
+
+``model.to("pretended")`` and all that follows go the ways of an accelerator: its tensors have a
+device of their own, NumPy cannot see them, and an operation that mixes them with the CPU's is refused
+as CUDA refuses it. So what is made on the CPU by mistake is found without a GPU. Each operation is
+handed to the CPU's kernel by the fallback of torch's dispatch key for devices from elsewhere.
+
+    python -m tests.devices.pretended benchmarks.on_device --device pretended --smoke
+
+runs a module with it. It is for a process of its own: torch cannot forget a device again.
+"""
+
+import ctypes
+import runpy
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._pytree import tree_iter, tree_map
+from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+from torch.utils.dlpack import to_dlpack
+
+NAME = "pretended"
+_CPU, _ELSEWHERE = 1, 12  # DLPack's numbers of devices
+
+_POINTER_OF = ctypes.pythonapi.PyCapsule_GetPointer
+_POINTER_OF.restype = ctypes.c_void_p
+_POINTER_OF.argtypes = [ctypes.py_object, ctypes.c_char_p]
+
+_MEMORY: dict[int, StorageWeakRef] = {}
+"""Where the memory of a tensor begins: the CPU's storage that owns it."""
+
+_COPIES = {"aten::_copy_from", "aten::_copy_from_and_resize"}
+_NO_NUMBERS = {"aten::cat", "aten::stack", "aten::mm", "aten::addmm", "aten::bmm", "aten::mv"}
+_TAKES_INDEX_OF_CPU = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+
+
+class _Header(ctypes.Structure):
+    """The beginning of DLPack's description of a tensor."""
+
+    _fields_ = [("data", ctypes.c_void_p), ("device_type", ctypes.c_int32)]
+
+
+def _seen_elsewhere(raw: Tensor) -> Tensor:
+    """Return a tensor of the pretended device that shares a CPU tensor's memory."""
+    raw = raw.resolve_conj().resolve_neg()
+    capsule = to_dlpack(raw)
+    _Header.from_address(_POINTER_OF(capsule, b"dltensor")).device_type = _ELSEWHERE
+    made = torch._C._from_dlpack(capsule)
+    if made.numel():
+        storage = raw.untyped_storage()
+        if not made.data_ptr() == raw.data_ptr():
+            raise AssertionError("the memory is not shared")
+        _MEMORY[made.data_ptr()] = StorageWeakRef(storage)
+    return made
+
+
+def _seen_here(tensor: Tensor) -> Tensor:
+    """Return the CPU tensor that shares the memory of one of the pretended device."""
+    empty = torch.empty(0, dtype=tensor.dtype)
+    if not tensor.numel():
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+    pointer = tensor.untyped_storage().data_ptr()
+    storage = torch.UntypedStorage._new_with_weak_ptr(_MEMORY[pointer].cdata)
+    begin, size = pointer - storage.data_ptr(), tensor.element_size()
+    offset = begin // size + tensor.storage_offset()
+    return empty.set_(storage, offset, tensor.shape, tensor.stride())
+
+
+def _is_elsewhere(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.device.type == NAME
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, complex))
+
+
+def _check(name: str, values: list[Any]) -> None:
+    """Refuse what CUDA refuses: tensors of two devices, but for numbers and for indices."""
+    if name in _COPIES:
+        return
+    if name in _TAKES_INDEX_OF_CPU:
+        values = [values[0], *(v for v in values[1:] if v.is_floating_point())]
+        if not _is_elsewhere(values[0]):
+            raise RuntimeError(f"{name}: indices on {NAME} for a tensor on the CPU")
+    for value in values:
+        if not _is_elsewhere(value) and (value.dim() or name in _NO_NUMBERS):
+            raise RuntimeError(
+                f"Expected all tensors to be on the same device: {name} was given one of shape "
+                f"{tuple(value.shape)} on {value.device} beside one on {NAME}"
+            )
+
+
+def _fallback(op: Any, *args: Any, **kwargs: Any) -> Any:
+    name = op._schema.name
+    given = [v for v in tree_iter((args, kwargs)) if isinstance(v, Tensor)]
+    if any(_is_elsewhere(value) for value in given):
+        _check(name, given)
+    raws: list[Tensor] = []
+    tensors: list[Tensor] = []
+
+    def here(value: Any) -> Any:
+        if isinstance(value, torch.device):
+            return torch.device("cpu")
+        if not _is_elsewhere(value):
+            return value
+        raws.append(_seen_here(value))
+        tensors.append(value)
+        return raws[-1]
+
+    def elsewhere(value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        same = (tensor for raw, tensor in zip(raws, tensors, strict=True) if raw is value)
+        found = next(same, None)
+        return _seen_elsewhere(value) if found is None else found
+
+    args_here, kwargs_here = tree_map(here, (args, kwargs))
+    if name in _COPIES:
+        args_here[1].copy_(args_here[0])
+        return args[1]
+    args_here = tuple(
+        torch.tensor(value) if isinstance(wanted.type, torch.TensorType) and _is_number(value) else value
+        for wanted, value in zip(op._schema.arguments, args_here)
+    )
+    result = op(*args_here, **kwargs_here)
+    for raw, tensor in zip(raws, tensors, strict=True):
+        if raw.shape != tensor.shape:  # an operation's out=, which was empty
+            tensor.data = _seen_elsewhere(raw)
+    return tree_map(elsewhere, result)
+
+
+class _Module:
+    """What torch asks of a device as a whole; its random numbers are drawn by the CPU's state."""
+
+    def is_available(self) -> bool:
+        return True
+
+    is_initialized = is_available
+
+    def current_device(self) -> int:
+        return 0
+
+    def device_count(self) -> int:
+        return 1
+
+    def _is_in_bad_fork(self) -> bool:
+        return False
+
+    def manual_seed_all(self, seed: int) -> None:
+        """Nothing: the CPU's state is seeded beside."""
+
+    def get_rng_state(self, device: Any = None) -> Tensor:
+        return torch.zeros(0, dtype=torch.uint8)
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        """Nothing, as above."""
+
+
+def register() -> torch.device:
+    """Make the device known to torch, and return it."""
+    _setup_privateuseone_for_python_backend(NAME, _Module())
+    library = torch.library.Library("_", "IMPL")
+    library.fallback(_fallback, "PrivateUse1")
+    _LIBRARIES.append(library)
+    return torch.device(NAME)
+
+
+_LIBRARIES: list[torch.library.Library] = []
+
+if __name__ == "__main__":
+    register()
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
