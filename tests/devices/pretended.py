@@ -1,9 +1,10 @@
 """A device that is not there: its tensors lie in the CPU's memory, and torch thinks otherwise.
 
 ``model.to("pretended")`` and all that follows go the ways of an accelerator: its tensors have a
-device of their own, NumPy cannot see them, and an operation that mixes them with the CPU's is refused
-as CUDA refuses it. So what is made on the CPU by mistake is found without a GPU. Each operation is
-handed to the CPU's kernel by the fallback of torch's dispatch key for devices from elsewhere.
+device of their own, NumPy cannot see them, and an operation that mixes them with the CPU's is
+refused as CUDA refuses it. So what is made on the CPU by mistake is found without a GPU. Each
+operation is handed to the CPU's kernel by the fallback of torch's dispatch key for devices from
+elsewhere.
 
     python -m tests.devices.pretended benchmarks.on_device --device pretended --smoke
 
@@ -13,6 +14,7 @@ runs a module with it. It is for a process of its own: torch cannot forget a dev
 import ctypes
 import runpy
 import sys
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,7 +36,25 @@ _MEMORY: dict[int, StorageWeakRef] = {}
 
 _COPIES = {"aten::_copy_from", "aten::_copy_from_and_resize"}
 _NO_NUMBERS = {"aten::cat", "aten::stack", "aten::mm", "aten::addmm", "aten::bmm", "aten::mv"}
-_TAKES_INDEX_OF_CPU = {"aten::index", "aten::index_put", "aten::index_put_", "aten::_index_put_impl_"}
+_TAKES_INDEX_OF_CPU = {
+    "aten::index",
+    "aten::index_put",
+    "aten::index_put_",
+    "aten::_index_put_impl_",
+}
+
+
+def _convolution_backward(grad: Tensor, value: Tensor, weight: Tensor, *settings: Any) -> Any:
+    return torch.ops.aten.convolution_backward.default(grad, value, weight, None, *settings)
+
+
+_convolution_backward._schema = torch.ops.aten.convolution_backward_overrideable.default._schema
+
+_NAMED_FOR_OTHERS = {
+    "convolution_overrideable": torch.ops.aten.convolution.default,
+    "convolution_backward_overrideable": _convolution_backward,
+}
+"""What torch leaves to devices from elsewhere, and the operations that do it."""
 
 
 class _Header(ctypes.Structure):
@@ -59,14 +79,27 @@ def _seen_elsewhere(raw: Tensor) -> Tensor:
 
 def _seen_here(tensor: Tensor) -> Tensor:
     """Return the CPU tensor that shares the memory of one of the pretended device."""
-    empty = torch.empty(0, dtype=tensor.dtype)
-    if not tensor.numel():
-        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
-    pointer = tensor.untyped_storage().data_ptr()
-    storage = torch.UntypedStorage._new_with_weak_ptr(_MEMORY[pointer].cdata)
-    begin, size = pointer - storage.data_ptr(), tensor.element_size()
-    offset = begin // size + tensor.storage_offset()
-    return empty.set_(storage, offset, tensor.shape, tensor.stride())
+    place = tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride()
+    return _of_storage(tensor.dtype, *place)
+
+
+def _of_storage(
+    dtype: torch.dtype,
+    storage: torch.UntypedStorage,
+    offset: int = 0,
+    size: Any = None,
+    stride: Any = (),
+) -> Tensor:
+    """Return a CPU tensor that shares the memory of a storage of the pretended device."""
+    empty = torch.empty(0, dtype=dtype)
+    if not storage.nbytes():
+        return empty if size is None else torch.empty_strided(size, stride, dtype=dtype)
+    owner = torch.UntypedStorage._new_with_weak_ptr(_MEMORY[storage.data_ptr()].cdata)
+    width = empty.element_size()
+    begin = (storage.data_ptr() - owner.data_ptr()) // width
+    if size is None:
+        size, stride = (storage.nbytes() // width,), (1,)
+    return empty.set_(owner, begin + offset, size, stride)
 
 
 def _is_elsewhere(value: Any) -> bool:
@@ -96,6 +129,9 @@ def _check(name: str, values: list[Any]) -> None:
 def _fallback(op: Any, *args: Any, **kwargs: Any) -> Any:
     name = op._schema.name
     given = [v for v in tree_iter((args, kwargs)) if isinstance(v, Tensor)]
+    if name == "aten::set_" and isinstance(args[1], torch.UntypedStorage):
+        args[0].data = _seen_elsewhere(_of_storage(args[0].dtype, *args[1:]))
+        return args[0]
     if any(_is_elsewhere(value) for value in given):
         _check(name, given)
     raws: list[Tensor] = []
@@ -122,9 +158,15 @@ def _fallback(op: Any, *args: Any, **kwargs: Any) -> Any:
         args_here[1].copy_(args_here[0])
         return args[1]
     args_here = tuple(
-        torch.tensor(value) if isinstance(wanted.type, torch.TensorType) and _is_number(value) else value
-        for wanted, value in zip(op._schema.arguments, args_here)
+        torch.tensor(value)
+        if isinstance(wanted.type, torch.TensorType) and _is_number(value)
+        else value
+        for wanted, value in zip(op._schema.arguments, args_here, strict=False)
     )
+    if name == "aten::as_strided" and len(args) > 3 and args[3] is not None:
+        # Where a view begins is counted from where its own memory does.
+        moved = args_here[0].storage_offset() - args[0].storage_offset()
+        args_here = (*args_here[:3], args_here[3] + moved)
     result = op(*args_here, **kwargs_here)
     for raw, tensor in zip(raws, tensors, strict=True):
         if raw.shape != tensor.shape:  # an operation's out=, which was empty
@@ -152,6 +194,9 @@ class _Module:
     def manual_seed_all(self, seed: int) -> None:
         """Nothing: the CPU's state is seeded beside."""
 
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16]
+
     def get_rng_state(self, device: Any = None) -> Tensor:
         return torch.zeros(0, dtype=torch.uint8)
 
@@ -159,12 +204,33 @@ class _Module:
         """Nothing, as above."""
 
 
+class _Generator(torch.Generator):
+    """One whose numbers are those of the CPU's, for the pretended device too."""
+
+    def __new__(cls, device: Any = "cpu") -> "_Generator":
+        here = "cpu" if torch.device(device).type == NAME else device
+        return super().__new__(cls, here)
+
+
 def register() -> torch.device:
     """Make the device known to torch, and return it."""
     _setup_privateuseone_for_python_backend(NAME, _Module())
     library = torch.library.Library("_", "IMPL")
     library.fallback(_fallback, "PrivateUse1")
-    _LIBRARIES.append(library)
+    of_torch = torch.library.Library("aten", "IMPL")
+    for name, op in _NAMED_FOR_OTHERS.items():
+        of_torch.impl(name, partial(_fallback, op), "PrivateUse1")
+    _LIBRARIES.extend([library, of_torch])
+    # Torch would ask the device for memory, as deepcopy does.
+    clone = torch.UntypedStorage.clone
+
+    def cloned(storage: torch.UntypedStorage) -> torch.UntypedStorage:
+        if storage.device.type != NAME:
+            return clone(storage)
+        return _seen_elsewhere(_of_storage(torch.uint8, storage).clone()).untyped_storage()
+
+    torch.UntypedStorage.clone = cloned
+    torch.Generator = _Generator
     return torch.device(NAME)
 
 
