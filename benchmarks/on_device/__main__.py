@@ -1,6 +1,6 @@
 """Check on a device all that must be there as it is on the CPU.
 
-    python -m benchmarks.on_device [--device cuda] [--smoke] [--only word] [--output on_device.json]
+    python -m benchmarks.on_device [--device cuda] [--smoke] [--only words] [--output checks.json]
 
 Moves models to the device, gives them data from anywhere, learns, samples, fills, saves and loads
 there and back, and compares with the CPU: numbers that must agree up to rounding, bits that must be
@@ -37,13 +37,14 @@ def main() -> int:
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--smoke", action="store_true", help="shorter chains")
-    parser.add_argument("--only", default="", help="checks whose name has this word")
+    parser.add_argument("--only", action="append", help="checks whose name has these words")
     parser.add_argument("--output", type=Path, help="a JSON file")
     options = parser.parse_args()
     device = torch.device(options.device)
     # Otherwise convolutions round as the CPU's do not.
     torch.backends.cudnn.allow_tf32 = False
-    chosen = [check for check in CHECKS if options.only in check.name]
+    words = options.only or [""]
+    chosen = [check for check in CHECKS if any(word in check.name for word in words)]
     rows: list[dict[str, Any]] = []
     print(f"{_card(device)}, torch {torch.__version__}", flush=True)
     for check in chosen:

@@ -46,8 +46,9 @@ class ExampleData:
         Floating-point arrays take the model's ``dtype``, others keep theirs; all move to
         ``device``, or without one to that of the first tensor. Hidden values of masked arrays and
         missing ones of pandas become NaN. Lists of numbers are arrays as the first argument, as
-        ``mask`` and in ``context``; elsewhere they are handed on. What is not converted is copied, so that it stays what it was when its owner
-        changes it, unless it is large and mapped from a file.
+        ``mask`` and in ``context``; elsewhere they are handed on. What is not converted is copied,
+        so that it stays what it was when its owner changes it, unless it is large and mapped from a
+        file.
 
         Raises
         ------

@@ -230,6 +230,17 @@ def register() -> torch.device:
         return _seen_elsewhere(_of_storage(torch.uint8, storage).clone()).untyped_storage()
 
     torch.UntypedStorage.clone = cloned
+    # Under a tracer torch cannot make them on a device whose operations are Python's.
+    made = torch.tensor
+
+    def tensor(data: Any, *, device: Any = None, **more: Any) -> Tensor:
+        return made(data, **more).to(device)
+
+    def new_tensor(self: Tensor, data: Any, *, device: Any = None, **more: Any) -> Tensor:
+        more.setdefault("dtype", self.dtype)
+        return made(data, **more).to(device or self.device)
+
+    torch.tensor, Tensor.new_tensor = tensor, new_tensor
     torch.Generator = _Generator
     return torch.device(NAME)
 
