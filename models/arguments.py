@@ -41,6 +41,11 @@ def seeded_draws(seed: int) -> Iterator[None]:
         yield
 
 
+def gradients_of(latents: Tensor) -> torch.set_grad_enabled:
+    """Record gradients if they were asked for: if the latents require one."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad)
+
+
 def as_sizes(value: Any) -> tuple[Any, ...]:
     """Return one size, or several, as a tuple."""
     return (value,) if is_integer(value) else tuple(value)

@@ -10,7 +10,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .arguments import check_count, seeded_draws
+from .arguments import check_count, gradients_of, seeded_draws
 from .contexts import check_read, data_for_latents, read_for_latents, repeated
 from .data_cells import DataCells
 from .data_checks import (
@@ -220,7 +220,7 @@ class GeneratorModel(nn.Module):
             the latents require a gradient.
         """
         latents = self._as_own(latents)
-        with _gradients_of(latents):
+        with gradients_of(latents):
             rows, leading = self._flattened(latents)
             read = read_for_latents(context, leading, rows)
             signal = self.observation.signal(self._output(rows, read), read)
@@ -255,7 +255,7 @@ class GeneratorModel(nn.Module):
         if observed is None and mask is not None:
             raise ValueError("mask says what is observed of data, but observed, the data, is None")
         latents = self._as_own(latents)
-        with _gradients_of(latents):
+        with gradients_of(latents):
             rows, leading = self._flattened(latents)
             read = read_for_latents(context, leading, rows)
             output = self._output(rows, read)
@@ -359,7 +359,7 @@ class GeneratorModel(nn.Module):
         Tensor
             (num_examples, ...), of y's shape.
         """
-        read = read_for_latents(context, torch.Size([num_examples]))
+        read = read_for_latents(context, torch.Size([num_examples]), self._as_own(torch.empty(0)))
         with seeded_draws(seed):
             output = self._output(self._draw_prior(num_examples, read), read)
             if noise:
@@ -392,8 +392,10 @@ class GeneratorModel(nn.Module):
         Tensor
             (n,).
         """
-        y, known = self.observation.prepare(as_floating(y, self._dtype), mask)
-        read = read_for_latents(context, torch.Size([len(y)]))
+        latents = self._as_own(latents)
+        mask = None if mask is None else torch.as_tensor(mask, device=latents.device)
+        y, known = self.observation.prepare(as_floating(torch.as_tensor(y)).to(latents), mask)
+        read = read_for_latents(context, torch.Size([len(y)]), latents)
         with TURNS:
             output = self.network(self.prior.transformed(latents, read))
         made = self.observation.distribution(output, mask=known, context=read)
@@ -473,8 +475,3 @@ class GeneratorModel(nn.Module):
                 f"leading dimensions, got {tuple(latents.shape)}"
             )
         return latents.reshape(-1, *event), leading
-
-
-def _gradients_of(latents: Tensor) -> torch.set_grad_enabled:
-    """Record gradients if they were asked for: if the latents require one."""
-    return torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad)

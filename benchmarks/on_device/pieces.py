@@ -17,10 +17,12 @@ from explainaway.models import (
     Masked,
     Normal,
     OverTime,
+    Sensed,
     deconvnet,
     dynamics,
     forecast,
     mlp,
+    operators,
 )
 
 from .check import Check, Where, apart, is_there, require, same_bits, small
@@ -37,7 +39,7 @@ def _model_calls(where: Where) -> str:
             there.decode(latents),
             there.reconstruct(latents),
             there.reconstruct(latents, observed=y),
-            there.log_joint(y.to(where.device), torch.as_tensor(latents).to(where.device)),
+            there.log_joint(y, latents),
         ]
         is_there(where, *found)
         expected = [
@@ -133,6 +135,34 @@ def _factor_analysis(where: Where) -> str:
     return f"{apart('energies', found, expected):.1g}"
 
 
+def _contexts(where: Where) -> str:
+    """Give a model what it needs of each example, from the CPU."""
+    torch.manual_seed(0)
+    observation = Sensed(Gaussian(0.4), operators.PerExample((4,), (3,)))
+    model = GeneratorModel(Normal(2), mlp(2, (4,)), observation)
+    context: Any = {"operator": torch.randn(5, 3, 4, generator=torch.Generator().manual_seed(1))}
+    y = model.generate(5, seed=0, noise=True, context=context)
+    there = where.here(model)
+    z = torch.randn(5, 2, generator=torch.Generator().manual_seed(3))
+    calls: list[Any] = [
+        lambda m: m.decode(z, context=context),
+        lambda m: m.reconstruct(z, context=context),
+        lambda m: m.impute(y, z, context=context),
+        lambda m: m.generate(5, seed=0, context=context).shape,
+        lambda m: m.log_joint(y, z, context=context),
+        lambda m: bind(m, y, context={"operator": context["operator"].numpy()})(
+            z.to(next(m.parameters()).device)
+        ),
+    ]
+    worst = max(apart("a call with a context", call(there), call(model)) for call in calls)
+    AlternatingBackProp(there).fit(y, context=context, epochs=1, progress=False)
+    posterior = sample_posterior(
+        there, y, context=context, warmup_steps=30, num_samples=2, progress=False
+    )
+    is_there(where, posterior.position, posterior.predict(2))
+    return f"{worst:.1g}"
+
+
 def _made(piece: Piece) -> GeneratorModel:
     """Return a model with a piece in it, on the CPU."""
     torch.manual_seed(0)
@@ -210,6 +240,7 @@ CHECKS = [
     Check("a convolutional network", "rounding", _network),
     Check("sequences, forecasts, dynamics", "rounding", _sequences),
     Check("factor analysis as a generator", "rounding", _factor_analysis),
+    Check("a context for each example", "rounding", _contexts),
     Check("every operator and its adjoint", "rounding", _operators),
     *(
         Check(f"{piece.kind[:-1]} {piece.name}", "rounding", _piece(piece))
