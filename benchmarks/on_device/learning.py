@@ -142,7 +142,7 @@ def _checkpoints(where: Where) -> str:
     there = where.here(model)
 
     def stop(abp: AlternatingBackProp, record: dict[str, float]) -> None:
-        if len(abp.chains.num_steps) and int(abp.chains.num_steps[0]) >= 20:  # type: ignore[union-attr]
+        if abp.chains is not None and int(abp.chains.num_steps[0]) >= 20:
             raise ArithmeticError("stopped")
 
     settings: dict[str, Any] = {"epochs": 6, "batch_size": 10, "hold_out": 0.2, "average_from": 1}
@@ -237,7 +237,7 @@ def _optimum(where: Where) -> str:
     weight, bias = layer.weight.detach().double(), layer.bias.detach().double()
     root = weight @ learned["prior.scale_tril"].double()
     mean = bias + weight @ learned["prior.mean"].double()
-    scale = float(observation.scale)
+    scale = float(observation.scale.detach())
     fitted = torch.distributions.MultivariateNormal(
         mean, root @ root.T + scale**2 * torch.eye(columns, dtype=torch.double)
     )

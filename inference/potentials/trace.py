@@ -117,7 +117,7 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def evaluation_mode(model: Model) -> Iterator[None]:
     """Put a module and its parts into evaluation mode, and each back as it was."""
-    with turn_of(model):
+    with LOCK, turn_of(model):
         parts = model.modules() if isinstance(model, nn.Module) else ()
         training = [part for part in parts if part.training]
         for part in training:
@@ -430,7 +430,7 @@ class Substitute(_NothingHiddenDrawn):
 
 def run(model: Model, data: ExampleData, handler: Messenger) -> None:
     """Run a model under a handler, with Pyro's validation off."""
-    with LOCK, pyro.validation_enabled(False), handler:
+    with LOCK, turn_of(model), pyro.validation_enabled(False), handler:
         model(*data.args, **data.kwargs)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from explainaway.inference import MALA, AlternatingBackProp, Posterior, bind, sample_posterior
 from explainaway.inference.potentials.threads import one_at_a_time
+from explainaway.inference.potentials.trace import evaluation_mode
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
 MODEL = GeneratorModel(Normal(2), mlp(2, (4,)), Masked(Gaussian(0.3)))
@@ -161,3 +162,33 @@ def test_energies_of_potentials_in_several_threads_are_their_own() -> None:
     with _beside(lambda: evaluate(0)) as wrong:
         assert [evaluate(1) for _ in range(100)] == [None] * 100
     assert wrong == []
+
+
+def test_who_waits_for_its_turn_holds_nobody_off() -> None:
+    """Locks are taken in one order: else two threads could wait for each other."""
+    held, free, waits = threading.Event(), threading.Event(), threading.Event()
+
+    @one_at_a_time
+    def hold() -> None:
+        held.set()
+        free.wait(60)
+
+    def wait() -> None:
+        waits.set()
+        with evaluation_mode(MODEL):
+            pass
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=wait)]
+    threads[0].start()
+    assert held.wait(60)
+    threads[1].start()
+    assert waits.wait(60)
+    decodes = threading.Thread(target=lambda: MODEL.decode(torch.zeros(6, 2)), daemon=True)
+    threads[1].join(0.2)
+    decodes.start()
+    decodes.join(30)
+    assert not decodes.is_alive()
+    assert threads[1].is_alive()
+    free.set()
+    for thread in threads:
+        thread.join(60)
