@@ -287,6 +287,7 @@ class AlternatingBackProp:
                 f"index must have shape ({examples.num_examples},), one for each example of the "
                 f"batch, got {tuple(index.shape)}"
             )
+        index = index.to(examples.device)
         potential = run.potential.on(examples.repeat(self.num_chains))
         volume = log_volume_of(self.model)
         # Inferential back-propagation: some steps of each chain, θ fixed.

@@ -87,4 +87,4 @@ def checked_ids(ids: Any, num_examples: int, device: torch.device) -> Tensor | N
             f"ids must differ, got {int(numbers[counts > 1][0])} more than once: those examples "
             "would have the same noise"
         )
-    return given.to(device, torch.int64)
+    return given.to(device, torch.int64, copy=True)

@@ -44,8 +44,8 @@ class Posterior:
     samples : dict of Tensor
         Constrained latents by site name, (chains, draws, n, ...).
     sample_stats : dict of Tensor
-        ``lp`` (log p(y, z) in nats, unconstrained; of :class:`Langevin` and
-        :class:`GradientDescent`, which evaluate a position when they leave it, one step earlier),
+        ``lp`` (log p(y, z) in nats, unconstrained; where :class:`Langevin` or
+        :class:`GradientDescent` undo a divergent move, of where the chain goes on from),
         ``acceptance_rate``, ``diverging``, ``energy_error``, each (chains, draws, n), and
         ``step_size`` (n,), frozen after warmup.
     accumulated : dict of Moments

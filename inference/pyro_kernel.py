@@ -13,6 +13,7 @@ from .binding import bound_to
 from .kernels.base import Kernel
 from .kernels.capabilities import check_kernel, tuning_of
 from .kernels.starts import check_start
+from .noise.keyed import KeyedSource
 from .potentials.angles import wrapped
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.trace import LatentSite, Model, Substitute, evaluation_mode, run
@@ -24,7 +25,7 @@ class PyroKernel(MCMCKernel):
     """Run a kernel, for all examples at once, as ``pyro.infer.MCMC(PyroKernel(model, MALA()))``.
 
     What a kernel adapts, it adapts for each example in MCMC's warmup; it is frozen after it. The
-    noise comes from a generator that is seeded from torch's random state in ``setup``, so
+    noise is keyed by a seed that is drawn from torch's random state in ``setup``, so
     ``pyro.set_rng_seed`` reproduces a run.
 
     Parameters
@@ -66,7 +67,8 @@ class PyroKernel(MCMCKernel):
         )
         seed = int(torch.randint(2**62, ()))
         position = first_position(self._potential, 1, seed, self.init_strategy)[:, 0]
-        self._generator = torch.Generator(position.device).manual_seed(seed)
+        example = torch.arange(len(position), device=position.device)
+        self._source = KeyedSource.of_chains(seed, example, 1)
         supports = Substitute(self._potential.unflatten(position))
         with torch.no_grad():
             run(self.model, self._potential.data, supports)
@@ -114,7 +116,9 @@ class PyroKernel(MCMCKernel):
                 )
                 tuning = tuning_of(self.kernel, self._state)
                 self._state = self._started(position)._replace(**tuning)
-            self._state, info = self.kernel.step(self._state, self._potential, self._generator)
+            self._state, info = self.kernel.step(
+                self._state, self._potential, self._source.at(self._steps)
+            )
         self._last = self._split(self._state.position)
         self._steps += 1
         # MCMC does not say when warmup ends, so the steps are counted here.

@@ -17,7 +17,6 @@ from .potentials.checks import check_uncoupled
 from .potentials.gradients import gradients
 from .potentials.initialization import InitStrategy, first_position
 from .potentials.keywords import keywords
-from .potentials.potential import dtype_and_device
 from .potentials.threads import one_at_a_time
 from .potentials.trace import Model, evaluation_mode
 from .runs.checkpoint import check_folder, seed_of
@@ -179,7 +178,7 @@ def sample_posterior(
         finds=True,
     )
     n = potential.num_examples
-    keys = checked_ids(ids, n, dtype_and_device(model)[1])
+    keys = checked_ids(ids, n, potential.data.device)
     start = first_position(potential, num_chains, seed, init_strategy, keys)
     few = slice(MOST_COMPARED)
     check_uncoupled(potential.rows(few), start[few, 0])

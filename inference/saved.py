@@ -12,6 +12,7 @@ from .diagnostics.moments import moments_from_dict, moments_to_dict
 from .kernels.base import Kernel
 from .potentials.potential import Potential
 from .potentials.threads import one_at_a_time
+from .runs.checkpoint import moved
 from .runs.draw_store import DrawStore
 from .runs.energies import check_energies
 from .runs.plan import Accumulator, Plan
@@ -76,8 +77,7 @@ def load(
     """
     groups, content = read(path, _REST)
     device = torch.device("cpu") if potential is None else potential.data.device
-    content = _on(content, device)
-    groups = _on(groups, device)
+    content, groups = moved(content, device), moved(groups, device)
     samples = {name: groups["posterior"][name] for name in content["latents"]}
     if groups.get("unconstrained_posterior"):
         position = groups["unconstrained_posterior"]["position"]
@@ -124,11 +124,3 @@ def load(
             **{name: going_on[name] for name in _CONTINUED},
         )
     return fields
-
-
-def _on(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device)
-    if isinstance(value, dict):
-        return {key: _on(item, device) for key, item in value.items()}
-    return value

@@ -8,6 +8,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor
 
+from .turns import TURNS
+
 
 def first_place(flags: Tensor) -> tuple[int, ...]:
     """Return the index of the first true element."""
@@ -28,9 +30,20 @@ def check_count(name: str, value: int) -> None:
 @contextmanager
 def seeded_draws(seed: int) -> Iterator[None]:
     """Run torch's global random state from a seed, and put it back afterwards, on all devices."""
-    with torch.random.fork_rng():
+    devices: list[int] = []
+    kind = None
+    if torch.accelerator.is_available():
+        # Named, or torch warns where there are several.
+        devices = list(range(torch.accelerator.device_count()))
+        kind = torch.accelerator.current_accelerator()
+    with TURNS, torch.random.fork_rng(devices, device_type=kind.type if kind else "cuda"):
         torch.manual_seed(seed)
         yield
+
+
+def gradients_of(latents: Tensor) -> torch.set_grad_enabled:
+    """Record gradients if they were asked for: if the latents require one."""
+    return torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad)
 
 
 def as_sizes(value: Any) -> tuple[Any, ...]:

@@ -1,5 +1,6 @@
 """Pieces of a model in a line each."""
 
+from html import escape
 from typing import Any
 
 import pyro
@@ -22,6 +23,11 @@ def described_model(prior: Any, network: nn.Module, observation: Any) -> str:
             ")",
         ]
     )
+
+
+def as_html(thing: Any) -> str:
+    """Return what a notebook shows of something."""
+    return f"<pre>{escape(repr(thing))}</pre>"
 
 
 def described_observation(observation: Any) -> str:

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
-from html import escape
+from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from .arguments import check_count, seeded_draws
+from .arguments import check_count, gradients_of, seeded_draws
 from .contexts import check_read, data_for_latents, read_for_latents, repeated
 from .data_cells import DataCells
 from .data_checks import (
@@ -21,7 +21,7 @@ from .data_checks import (
     check_shapes,
     warn_of_large_integers,
 )
-from .described import described_model
+from .described import as_html, described_model
 from .networks.modes import evaluating
 from .observations.base import Observation
 from .observations.callables import as_observation
@@ -29,6 +29,7 @@ from .observations.hidden_cells import with_hidden_drawn
 from .pieces import Context, Read, mapped
 from .priors.base import Prior
 from .priors.fixed import as_prior
+from .turns import TURNS
 
 DRAWN_AT_ONCE = 4096
 """Examples whose hidden cells are drawn at once."""
@@ -78,8 +79,8 @@ class GeneratorModel(nn.Module):
     def __repr__(self) -> str:
         return described_model(self.prior, self.network, self.observation)
 
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
+    _repr_html_ = as_html
+    turns: ClassVar = TURNS
 
     def forward(
         self,
@@ -172,7 +173,7 @@ class GeneratorModel(nn.Module):
     def _first(self, context: Context | None) -> dist.TorchDistribution:
         """Return the distribution of y for a latent of the prior, for the first example."""
         first = mapped(context, lambda value: value[:1])
-        with torch.no_grad(), torch.random.fork_rng():
+        with torch.no_grad(), seeded_draws(0):
             output = self._output(self._draw_prior(1, first), first)
             return self.observation.distribution(output, context=first)
 
@@ -219,7 +220,7 @@ class GeneratorModel(nn.Module):
             the latents require a gradient.
         """
         latents = self._as_own(latents)
-        with _gradients_of(latents):
+        with gradients_of(latents):
             rows, leading = self._flattened(latents)
             read = read_for_latents(context, leading, rows)
             signal = self.observation.signal(self._output(rows, read), read)
@@ -254,7 +255,7 @@ class GeneratorModel(nn.Module):
         if observed is None and mask is not None:
             raise ValueError("mask says what is observed of data, but observed, the data, is None")
         latents = self._as_own(latents)
-        with _gradients_of(latents):
+        with gradients_of(latents):
             rows, leading = self._flattened(latents)
             read = read_for_latents(context, leading, rows)
             output = self._output(rows, read)
@@ -358,7 +359,7 @@ class GeneratorModel(nn.Module):
         Tensor
             (num_examples, ...), of y's shape.
         """
-        read = read_for_latents(context, torch.Size([num_examples]))
+        read = read_for_latents(context, torch.Size([num_examples]), self._as_own(torch.empty(0)))
         with seeded_draws(seed):
             output = self._output(self._draw_prior(num_examples, read), read)
             if noise:
@@ -391,9 +392,12 @@ class GeneratorModel(nn.Module):
         Tensor
             (n,).
         """
-        y, known = self.observation.prepare(as_floating(y, self._dtype), mask)
-        read = read_for_latents(context, torch.Size([len(y)]))
-        output = self.network(self.prior.transformed(latents, read))
+        latents = self._as_own(latents)
+        mask = None if mask is None else torch.as_tensor(mask, device=latents.device)
+        y, known = self.observation.prepare(as_floating(torch.as_tensor(y)).to(latents), mask)
+        read = read_for_latents(context, torch.Size([len(y)]), latents)
+        with TURNS:
+            output = self.network(self.prior.transformed(latents, read))
         made = self.observation.distribution(output, mask=known, context=read)
         check_shapes(made, y)
         total: Tensor = made.log_prob(y) + self.prior.given(read).log_prob(latents)
@@ -453,16 +457,14 @@ class GeneratorModel(nn.Module):
                 drawn = self.observation.impute(output.detach(), y, observed, context)
                 return torch.where(observed, y, drawn).to(y.dtype)
 
-        drawn: Tensor = with_hidden_drawn(y, draw)
-        return drawn
+        return with_hidden_drawn(y, draw)
 
     def _as_own(self, latents: Tensor) -> Tensor:
         """Return latents where the model is and in what it computes in."""
         latents = torch.as_tensor(latents)
-        for parameter in self.parameters():
-            if parameter.is_floating_point():
-                return latents.to(parameter.device, parameter.dtype)
-        return latents
+        tensors = (*self.parameters(), *self.buffers())
+        like = next((tensor for tensor in tensors if tensor.is_floating_point()), latents)
+        return latents.to(like.device, like.dtype)
 
     def _flattened(self, latents: Tensor) -> tuple[Tensor, torch.Size]:
         event = self.prior.distribution().event_shape
@@ -473,8 +475,3 @@ class GeneratorModel(nn.Module):
                 f"leading dimensions, got {tuple(latents.shape)}"
             )
         return latents.reshape(-1, *event), leading
-
-
-def _gradients_of(latents: Tensor) -> torch.set_grad_enabled:
-    """Record gradients if they were asked for: if the latents require one."""
-    return torch.set_grad_enabled(torch.is_grad_enabled() and latents.requires_grad)

@@ -15,11 +15,12 @@ MOST_LINES = 480
 MOST_FLOORS = 8
 
 MODELS: dict[str, set[str]] = {
-    "arguments": set(),
+    "turns": set(),
+    "arguments": {"turns"},
     "batch_weight": set(),
     "pieces": set(),
     "described": set(),
-    "networks": {"arguments"},
+    "networks": {"arguments", "turns"},
     "distributions": {"arguments"},
     "operators": {"arguments", "pieces"},
     "priors": {"arguments", "batch_weight", "pieces", "distributions"},
@@ -37,6 +38,7 @@ MODELS: dict[str, set[str]] = {
         "observations",
         "pieces",
         "priors",
+        "turns",
     },
     "factor_analysis": {"generator_model", "networks", "observations", "priors"},
     "dynamics": {

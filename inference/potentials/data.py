@@ -32,21 +32,23 @@ class ExampleData:
     kwargs: Mapping[str, Any]
     num_examples: int
     is_shared: bool = False
+    model_device: torch.device | None = None
 
     @staticmethod
     def of(
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         dtype: torch.dtype,
-        device: torch.device,
+        device: torch.device | None,
     ) -> "ExampleData":
         """Return data made from what a user gave: tensors, arrays, tables, a data set or a loader.
 
         Floating-point arrays take the model's ``dtype``, others keep theirs; all move to
-        ``device``. Hidden values of masked arrays and missing ones of pandas become NaN. Lists of
-        numbers are arrays as the first argument, as ``mask`` and in ``context``; elsewhere they
-        are handed on. What is not converted is copied, so that it stays what it was when its owner
-        changes it, unless it is large and mapped from a file.
+        ``device``, or without one to that of the first tensor. Hidden values of masked arrays and
+        missing ones of pandas become NaN. Lists of numbers are arrays as the first argument, as
+        ``mask`` and in ``context``; elsewhere they are handed on. What is not converted is copied,
+        so that it stays what it was when its owner changes it, unless it is large and mapped from a
+        file.
 
         Raises
         ------
@@ -62,7 +64,7 @@ class ExampleData:
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         dtype: torch.dtype,
-        device: torch.device,
+        device: torch.device | None,
     ) -> "ExampleData":
         """Return data made in the same way for one example that has all of them.
 
@@ -74,18 +76,19 @@ class ExampleData:
         args = unload(args)
 
         def convert(path: str, value: Any) -> Any:
-            made = as_tensor(path, value, dtype, device)
+            made = as_tensor(path, value, dtype, place)
             if not isinstance(made, Tensor):
                 return made
             return made.detach().clone() if _is_the_callers(value, made) else made.detach()
 
+        place = device or _device_of((args, kwargs))
         given = dict(kwargs)
         args = tuple(numbers_in("data[0]", v) if i == 0 else v for i, v in enumerate(args))
         for name in LISTS_ARE_ARRAYS & given.keys():
             given[name] = _lists_as_arrays(name, given[name])
         args = tuple(_map_named(convert, f"data[{i}]", value) for i, value in enumerate(args))
         kwargs = {name: _map_named(convert, name, value) for name, value in given.items()}
-        return ExampleData(args, kwargs, 1, is_shared=True)
+        return ExampleData(args, kwargs, 1, is_shared=True, model_device=place)
 
     def by_example(self) -> "ExampleData":
         """Return shared data as those of many examples, with which every tensor leads.
@@ -150,8 +153,9 @@ class ExampleData:
 
     @property
     def device(self) -> torch.device:
-        """Where the data are; of none at all, the default device."""
-        return next((tensor.device for tensor in self.tensors()), torch.get_default_device())
+        """Where the data are; of none at all, where the model is, or the default device."""
+        where = self.model_device or torch.get_default_device()
+        return next((tensor.device for tensor in self.tensors()), where)
 
     def tensors(self) -> list[Tensor]:
         """Return every tensor, in a fixed order."""
@@ -227,6 +231,13 @@ class Identity:
 
     def __hash__(self) -> int:
         return id(self._value)
+
+
+def _device_of(given: Any) -> torch.device:
+    """Return where the first tensor of what was given is, or the default device."""
+    found: list[torch.device] = []
+    _walk_tree(lambda _, v: found.append(v.device) if isinstance(v, Tensor) else None, "", given)
+    return found[0] if found else torch.get_default_device()
 
 
 def _lists_as_arrays(path: str, value: Any) -> Any:

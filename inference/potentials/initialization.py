@@ -34,7 +34,7 @@ def first_position(
     may make draws from another prior of it.
     """
     n, d = potential.num_examples, potential.latent_dim
-    dtype, device = dtype_and_device(potential.model)
+    dtype, device = dtype_and_device(potential.model)[0], potential.data.device
     if init_strategy is None:
         numbers = torch.arange(n, device=device) if examples is None else examples
         source = KeyedSource.of_chains(seed, numbers, num_chains)
@@ -105,7 +105,7 @@ def given_position(potential: Potential, latents: Mapping[str, Tensor]) -> Float
     ValueError
         If they are not in their site's support.
     """
-    dtype, device = dtype_and_device(potential.model)
+    dtype, device = dtype_and_device(potential.model)[0], potential.data.device
     num_chains = len(next(iter(latents.values())))
     of_chains = [
         potential.flatten({name: value[c].to(device, dtype) for name, value in latents.items()})

@@ -397,10 +397,16 @@ def is_joint(potential: Potential | None) -> bool:
     return potential is not None and potential.layout.is_joint
 
 
-def dtype_and_device(model: Model) -> tuple[torch.dtype, torch.device]:
-    """Return what a model computes in: its first floating-point parameter's, or torch's default."""
-    if isinstance(model, torch.nn.Module):
-        for parameter in model.parameters():
-            if parameter.is_floating_point():
-                return parameter.dtype, parameter.device
-    return torch.get_default_dtype(), torch.get_default_device()
+def dtype_and_device(model: Model) -> tuple[torch.dtype, torch.device | None]:
+    """Return what a model computes in: its first floating-point parameter's, or torch's default.
+
+    The device is None where nothing of the model has one: then it is where the data are.
+    """
+    # A method of a module is a model too.
+    module = getattr(model, "__self__", model)
+    if not isinstance(module, torch.nn.Module):
+        return torch.get_default_dtype(), None
+    for parameter in module.parameters():
+        if parameter.is_floating_point():
+            return parameter.dtype, parameter.device
+    return torch.get_default_dtype(), next((b.device for b in module.buffers()), None)

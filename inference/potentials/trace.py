@@ -25,6 +25,7 @@ from .masks import (
     nothing_depends_on,
 )
 from .site_checks import check_site, find_plate, is_real, of_plate
+from .threads import LOCK, turn_of
 
 Model = Callable[..., Any]
 
@@ -96,8 +97,11 @@ class Layout:
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Run torch's global random state from a seed, and put it back afterwards."""
-    if torch.cuda.is_available():
-        with torch.random.fork_rng():
+    if torch.accelerator.is_available():
+        # Named, or torch warns where there are several.
+        devices = list(range(torch.accelerator.device_count()))
+        kind = torch.accelerator.current_accelerator()
+        with torch.random.fork_rng(devices, device_type=kind.type if kind else "cuda"):
             torch.manual_seed(seed % 2**63)
             yield
         return
@@ -113,16 +117,16 @@ def seeded(seed: int) -> Iterator[None]:
 @contextmanager
 def evaluation_mode(model: Model) -> Iterator[None]:
     """Put a module and its parts into evaluation mode, and each back as it was."""
-    training = (
-        [part for part in model.modules() if part.training] if isinstance(model, nn.Module) else []
-    )
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
+    with LOCK, turn_of(model):
+        parts = model.modules() if isinstance(model, nn.Module) else ()
+        training = [part for part in parts if part.training]
         for part in training:
-            part.training = True
+            part.training = False
+        try:
+            yield
+        finally:
+            for part in training:
+                part.training = True
 
 
 def _innermost(fn: Any) -> Any:
@@ -426,7 +430,7 @@ class Substitute(_NothingHiddenDrawn):
 
 def run(model: Model, data: ExampleData, handler: Messenger) -> None:
     """Run a model under a handler, with Pyro's validation off."""
-    with pyro.validation_enabled(False), handler:
+    with LOCK, turn_of(model), pyro.validation_enabled(False), handler:
         model(*data.args, **data.kwargs)
 
 

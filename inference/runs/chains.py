@@ -14,7 +14,7 @@ from ..kernels.base import Kernel, full_step_size
 from ..noise.keyed import KeyedSource
 from ..potentials.data import ExampleData
 from ..potentials.initialization import InitStrategy, first_position, given_position
-from ..potentials.potential import Potential
+from ..potentials.potential import Potential, dtype_and_device
 from ..warmup.windows import adapted_mass
 from .files import make_room, new_file
 
@@ -66,12 +66,17 @@ class Chains:
 
     @staticmethod
     def mapped(
-        file: Path, shape: tuple[int, int, int], kernel: Kernel[Any], unfinished: bool = False
+        file: Path,
+        shape: tuple[int, int, int],
+        kernel: Kernel[Any],
+        like: Tensor,
+        unfinished: bool = False,
     ) -> "Chains":
         """Return chains whose positions lie in a file that is mapped into memory.
 
         A visit reads and writes the pages of its own examples; the others stay on disk. A file that
         is there already is taken as it is; a new one takes all its blocks from the disk at once.
+        They have the dtype of ``like``, and everything else is on its device.
 
         Raises
         ------
@@ -79,14 +84,14 @@ class Chains:
             If there is no room for it.
         """
         size = math.prod(shape)
-        dtype = torch.get_default_dtype()
+        dtype = like.dtype
         if not file.exists():
             num_bytes = size * dtype.itemsize
             new_file(file, lambda new: make_room(new, num_bytes, "chains_file", file), unfinished)
         position = torch.from_file(str(file), shared=True, size=size, dtype=dtype).reshape(shape)
-        step_size = full_step_size(kernel.step_size, torch.empty(shape[0], 1))
-        curvature = torch.ones(shape[0], _num_curvatures(kernel, shape[2]))
-        num_steps = torch.zeros(shape[0], dtype=torch.int64)
+        step_size = full_step_size(kernel.step_size, like.new_empty(shape[0], 1))
+        curvature = like.new_ones(shape[0], _num_curvatures(kernel, shape[2]))
+        num_steps = torch.zeros(shape[0], dtype=torch.int64, device=like.device)
         return Chains(position, step_size, num_steps, curvature, file=file)
 
     @staticmethod
@@ -106,7 +111,9 @@ class Chains:
 
         def first(some: Potential, index: Tensor) -> Tensor:
             if latents is not None:
-                return given_position(some, {k: v[:, index] for k, v in latents.items()})
+                return given_position(
+                    some, {k: v[:, index.to(v.device)] for k, v in latents.items()}
+                )
             keys = index if ids is None else ids[index]
             return first_position(some, num_chains, seed, strategy, keys)
 
@@ -115,12 +122,24 @@ class Chains:
             index = torch.arange(n, device=examples.device)
             position = first(potential.on(examples), index)
             return replace(Chains.start(position, kernel), ids=ids)
-        chains = Chains.mapped(file, (n, num_chains, potential.latent_dim), kernel, unfinished)
+        dtype, _ = dtype_and_device(potential.model)
+        like = torch.empty(0, dtype=dtype, device=examples.device)
+        shape = n, num_chains, potential.latent_dim
+        chains = Chains.mapped(file, shape, kernel, like, unfinished)
         chains.ids = ids
-        for index in torch.arange(n).split(PLACED_AT_ONCE):
-            some = potential.on(examples.select(index))
-            chains.position[index] = first(some, index)
+        for index in torch.arange(n, device=examples.device).split(PLACED_AT_ONCE):
+            chains.put(index, first(potential.on(examples.select(index)), index))
         return chains
+
+    def at(self, index: Int64[Tensor, " b"] | slice) -> Float[Tensor, "b c d"]:
+        """Return the positions of some examples' chains, on the model's device."""
+        where = index.to(self.position.device) if isinstance(index, Tensor) else index
+        return self.position[where].to(self.step_size.device)
+
+    def put(self, index: Int64[Tensor, " b"], position: Float[Tensor, "b c d"]) -> None:
+        """Let the chains of some examples stand at positions."""
+        device = self.position.device
+        self.position[index.to(device)] = position.to(device)
 
     def keys(self, seed: int, index: Int64[Tensor, " b"]) -> Int64[Tensor, " rows"]:
         """Return the keys of some examples' random streams under a seed, chain-major."""

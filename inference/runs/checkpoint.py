@@ -146,7 +146,7 @@ def _read(path: Path) -> tuple[Any, bool]:
         if whole is not False:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                content = torch.load(path, weights_only=True)
+                content = torch.load(path, "cpu", weights_only=True)
     except FileNotFoundError as error:
         raise ValueError(f"there is no file {str(path)!r}") from error
     except OSError as error:
@@ -163,6 +163,17 @@ def _read(path: Path) -> tuple[Any, bool]:
             "an older copy of it, or delete it to start afresh"
         )
     return content, whole is not None
+
+
+def moved(content: Any, device: torch.device) -> Any:
+    """Return what a file held with its tensors on a device."""
+    if isinstance(content, torch.Tensor):
+        return content.to(device)
+    if isinstance(content, dict):
+        return {key: moved(item, device) for key, item in content.items()}
+    if isinstance(content, list):
+        return [moved(item, device) for item in content]
+    return content
 
 
 def seed_of(seed: Any, path: Path | None) -> int:

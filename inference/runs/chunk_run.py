@@ -125,8 +125,16 @@ class ChunkRun:
         self.num_diverging += int(info.diverging.sum())
         draw, rest = divmod(self.step - warmup_steps, thinning)
         if rest == 0:
-            self._keep(draw - 1, info)
+            self._keep(draw - 1)
+        draw, rest = divmod(self.step - self._is_late - warmup_steps, thinning)
+        if rest == 0 and draw > 0:
+            self._tell(draw - 1, info)
         return info
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether the kernel evaluates a position, and so judges its move, when it leaves it."""
+        return "last_energy" in self._kernel.state_type._fields
 
     def _moved(self, potential: Potential) -> tuple[Any, Info]:
         kernel, state_type = self._kernel, self._kernel.state_type
@@ -148,7 +156,7 @@ class ChunkRun:
         if self._ahead is None:
             generator = KeyedGenerator(key, time)
         else:
-            generator = self._ahead.at(time, self.plan.num_steps - self.step - 1)
+            generator = self._ahead.at(time, max(0, self.plan.num_steps - self.step - 1))
         state, info = self._kernel.step(type(self.state)(*fields), potential, generator)
         *statistics, num_gradients = info
         return *state, *statistics, torch.as_tensor(num_gradients)
@@ -191,13 +199,16 @@ class ChunkRun:
             rows,
         )
 
-    def _keep(self, draw: int, info: Info) -> None:
+    def _tell(self, draw: int, info: Info) -> None:
+        """Keep what a step says of a draw."""
         c, n = self.num_chains, self.num_examples
-        position = self.state.position.reshape(c, n, -1)
-        self._buffers["position"][:, draw] = position
         self._buffers["lp"][:, draw] = -info.potential_energy.reshape(c, n)
         for name in STATS[1:]:
             self._buffers[name][:, draw] = getattr(info, name).reshape(c, n)
+
+    def _keep(self, draw: int) -> None:
+        position = self.state.position.reshape(self.num_chains, self.num_examples, -1)
+        self._buffers["position"][:, draw] = position
         if not self.plan.accumulate:
             return
         latents = self.constrained(position)
@@ -234,7 +245,11 @@ class ChunkRun:
         return self.step == self.plan.num_steps
 
     def outcome(self) -> Outcome:
-        """Return what the chains leave behind beside their draws."""
+        """Return what the chains leave behind beside their draws, whose last is told of too."""
+        if self._is_late:
+            _, info = self._moved(self._copies)
+            self.num_gradients += info.num_gradients
+            self._tell(self.num_drawn - 1, info)
         tuning = {
             name: value[: self.num_examples]
             for name, value in tuning_of(self._kernel, self.state).items()

@@ -12,7 +12,7 @@ from ..kernels.capabilities import gradients_per_step
 from ..potentials.threads import one_at_a_time
 from ..potentials.trace import evaluation_mode
 from ..speed import CompileChoice
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, moved, save_checkpoint
 from .chunk_run import ChunkRun
 from .draw_store import DrawStore, allocate, fill_samples
 from .driver import drive
@@ -184,10 +184,12 @@ class Chunks:
         potential = self.plan.chosen.resumed(content["choices"], self.plan.potential)
         self.plan = replace(self.plan, potential=potential)
         self._expect()
-        self._finished = [Outcome.from_dict(one) for one in content["finished"]]
+        # A run may go on where it was not begun.
+        device = self.plan.start.device
+        self._finished = [Outcome.from_dict(moved(one, device)) for one in content["finished"]]
         if content["run"] is not None:
             self._run = self._next()
-            self._run.restore(content["run"])
+            self._run.restore(moved(content["run"], device))
         for chunk, values in zip(self._chunks, content["draws"], strict=False):
             for name, buffer in self.store.buffers(chunk).items():
                 buffer[:, : values[name].shape[1]] = values[name]

@@ -135,7 +135,7 @@ class Epochs:
     def _look_for_parameters(self) -> None:
         """Let the learner see what a callback has set free."""
         run = self.run
-        first = run.chains.position[: run.potential.num_examples, 0]
+        first = run.chains.at(slice(run.potential.num_examples))[:, 0]
         run.learner.look(run.potential, first)
 
     def _end_of_epoch(self) -> dict[str, float]:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ..potentials.data import ExampleData
-from ..potentials.potential import dtype_and_device
 from .best_parameters import learned_tensors
 from .checkpoint import fingerprint, load_checkpoint, save_checkpoint
 from .files import settle
@@ -73,7 +72,7 @@ def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
             "choices": run.chosen.to_dict(),
             "settings": run.settings,
             "stretches": run.stretches.to_dict(),
-            "probes": Probes.of(run.potential, run.chains.position[:NUM_ROWS, 0])._asdict(),
+            "probes": Probes.of(run.potential, run.chains.at(slice(NUM_ROWS))[:, 0])._asdict(),
         },
     )
     if snapshot is not None:
@@ -92,7 +91,7 @@ def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
     """
     content = load_checkpoint(path, "a fit", identity, ENTRIES)
     learner = run.learner
-    device = dtype_and_device(run.potential.model)[1]
+    device = run.potential.data.device
     check_settings(path, content["settings"], content["model"], run.settings)
     run.settings = content["settings"]
     given = {name: value.clone() for name, value in _tensors(run).items()}

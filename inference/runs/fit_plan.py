@@ -96,7 +96,7 @@ class FitPlan:
         chains = self._placed(
             potential, examples, seed, self.chains_file, has_checkpoint, keys, given
         )
-        position = chains.position[first, 0]
+        position = chains.at(first)[:, 0]
         check_uncoupled(potential, position)
         with evaluation_mode(self.model):
             chosen = Chosen.made(self.compile, self.precision, potential, position)

@@ -40,7 +40,7 @@ class HeldOut(NamedTuple):
         As in the loop's records it is that of white latents.
         """
         total, chains = 0.0, self.chains
-        index = torch.arange(self.examples.num_examples, device=chains.position.device)
+        index = torch.arange(self.examples.num_examples, device=self.examples.device)
         with evaluation_mode(potential.model):
             for part in index.split(batch_size):
                 of_part = potential.on(self.examples.select(part).repeat(chains.num_chains))

@@ -16,7 +16,7 @@ def latents_at(
 ) -> tuple[ExampleData, dict[str, Tensor]]:
     """Return data and constrained latents of some examples: all of the first chain, then others."""
     data = examples.select(part).repeat(chains.num_chains)
-    flat = chains.position[part].transpose(0, 1).flatten(0, 1)
+    flat = chains.at(part).transpose(0, 1).flatten(0, 1)
     return data, potential.on(data).unflatten(flat)
 
 
@@ -47,7 +47,7 @@ def last_draws(chains: Chains, potential: Potential, examples: ExampleData, at_o
         by_chain = by_chain if sites[0].shape else by_chain[..., 0]
         return by_chain[0] if c == 1 else by_chain
     parts: list[dict[str, Tensor]] = []
-    index = torch.arange(examples.num_examples, device=chains.position.device)
+    index = torch.arange(examples.num_examples, device=examples.device)
     with evaluation_mode(potential.model):
         for part in index.split(at_once):
             _, found = latents_at(chains, potential, examples, part)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..potentials.checks import check_optimizer, check_parameters, leaves_of
 from ..potentials.potential import Potential
+from ..potentials.threads import turn_of
 from ..potentials.trace import evaluation_mode, seeded
 from ..relative_adam import RelativeAdam
 from .averaging import ParameterAverage
@@ -128,6 +129,12 @@ class Learner:
         seed : int
             Of what is random in it, such as dropout.
         """
+        with turn_of(potential.model):
+            return self._stepped(potential, position, num_examples, seed)
+
+    def _stepped(
+        self, potential: Potential, position: Float[Tensor, "rows d"], num_examples: int, seed: int
+    ) -> Float[Tensor, ""]:
         self.optimizer.zero_grad(set_to_none=True)
         leaves = [leaf for leaf in self.leaves if leaf.requires_grad]
         with seeded(seed):

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..potentials.potential import Potential, dtype_and_device
+from ..potentials.potential import Potential
 from ..potentials.trace import Model, evaluation_mode, seeded
 
 NUM_ROWS = 4
@@ -68,7 +68,7 @@ def check_probes(path: Path, kept: Mapping[str, Tensor], potential: Potential) -
         If they are those of another model.
     """
     before = Probes(**kept)
-    now = Probes.of(potential, before.position.to(dtype_and_device(potential.model)[1]))
+    now = Probes.of(potential, before.position.to(potential.data.device))
     apart = Probes(*(value.cpu() for value in now)).differ(Probes(*(v.cpu() for v in before)))
     if apart is not None:
         raise ValueError(

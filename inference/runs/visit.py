@@ -78,7 +78,7 @@ def visit(
     Titsias, "Optimal preconditioning and Fisher adaptive Langevin sampling" (2023), for the mass.
     """
     c, b = chains.num_chains, index.shape[0]
-    position = chains.position[index].transpose(0, 1).reshape(c * b, -1)
+    position = chains.at(index).transpose(0, 1).reshape(c * b, -1)
     step_size, time, curvature = (
         field[index] for field in (chains.step_size, chains.num_steps, chains.curvature)
     )
@@ -104,7 +104,7 @@ def visit(
         # The same steps as before in the typical direction: what changes is their proportions.
         step_size = step_size * (learned.mean(1) / curvature.mean(1)).sqrt()
         step_size = step_size.clamp(max=largest_step_size(kernel))
-    chains.position[index] = state.position.reshape(c, b, -1).transpose(0, 1)
+    chains.put(index, state.position.reshape(c, b, -1).transpose(0, 1))
     chains.step_size[index] = step_size
     chains.num_steps[index] = time + num_steps
     num_rates = _summed([part.num_rates for part in totals])

@@ -50,14 +50,10 @@ def synthesise(
         )
     transition, innovation = dynamics
     scale = torch.linalg.cholesky(innovation)
-    generator = torch.Generator(transition.device).manual_seed(int(seed))
-    noise = torch.randn(
-        burn_in + num_frames,
-        len(transition),
-        generator=generator,
-        dtype=transition.dtype,
-        device=transition.device,
-    )
+    # On the CPU, so that a seed gives the same frames on every device.
+    generator = torch.Generator().manual_seed(int(seed))
+    shape = burn_in + num_frames, len(transition)
+    noise = torch.randn(shape, generator=generator, dtype=transition.dtype).to(transition)
     states = [noise[0]]
     for innovated in noise[1:] @ scale.mT:
         states.append(transition @ states[-1] + innovated)

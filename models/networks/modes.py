@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from ..turns import TURNS
+
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
@@ -12,11 +14,12 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
     Part by part: a layer that the user has frozen in evaluation mode must stay so.
     """
-    training = [part for part in network.modules() if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
+    with TURNS:
+        training = [part for part in network.modules() if part.training]
         for part in training:
-            part.training = True
+            part.training = False
+        try:
+            yield
+        finally:
+            for part in training:
+                part.training = True

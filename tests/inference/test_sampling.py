@@ -20,6 +20,7 @@ from torch import Tensor
 from explainaway.inference import (
     HMC,
     MALA,
+    GradientDescent,
     Langevin,
     Posterior,
     SamplingWarning,
@@ -60,6 +61,27 @@ def test_draws_have_pyros_shapes() -> None:
     assert posterior.get_samples(group_by_chain=True)["z"].shape == (3, 30, 5, 2)
     assert posterior.sample_stats["lp"].shape == (3, 30, 5)
     assert posterior.sample_stats["step_size"].shape == (5,)
+
+
+@pytest.mark.parametrize("kernel", [Langevin(0.1), GradientDescent(0.1)], ids=repr)
+@pytest.mark.parametrize("thinning", [1, 3])
+@pytest.mark.filterwarnings("ignore:the draws cannot be trusted")
+def test_kernels_that_evaluate_a_draw_when_they_leave_it_tell_its_own_lp(
+    kernel: Any, thinning: int
+) -> None:
+    settings: dict[str, Any] = {"kernel": kernel, "thinning": thinning, "chunk_size": 9}
+    posterior = _sample(num_samples=6, **settings)
+    # A longer run learns of the sixth draw from its next step.
+    longer, extended = _sample(num_samples=10, **settings), posterior.extend(4, progress=False)
+    potential = bind(_model(), _data())
+    for chain in range(3):
+        for draw in range(10):
+            energy, _ = potential(longer.position[chain, draw])
+            torch.testing.assert_close(-longer.sample_stats["lp"][chain, draw], energy)
+    for name, value in longer.sample_stats.items():
+        assert torch.equal(extended.sample_stats[name], value)
+        if name != "step_size":
+            assert torch.equal(posterior.sample_stats[name], value[:, :6])
 
 
 def test_lp_is_the_log_joint_of_each_draw() -> None:

@@ -1,0 +1,1 @@
+"""Whether the library does on a device what it does on the CPU."""
