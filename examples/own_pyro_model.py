@@ -22,7 +22,7 @@ from pyro.distributions import constraints
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from explainaway.inference import MALA, AlternatingBackProp, sample_posterior
+from explainaway.inference import AlternatingBackProp, sample_posterior
 from explainaway.plots import save_panels, tile
 
 NUM_PARTS = 12
@@ -54,14 +54,8 @@ def main() -> None:
     images = torch.tensor(load_digits().images, dtype=torch.float32).flatten(1)
     train, test = images[: 200 if options.smoke else 1437], images[1437:1477]
 
-    abp = AlternatingBackProp(
-        ink_and_parts,
-        kernel=MALA(),
-        inference_steps=5,
-        optimizer=lambda params: torch.optim.Adam(params, lr=2e-2),
-        batch_size=200,
-    )
-    fit = abp.fit(train, epochs=3 if options.smoke else 60, seed=0)
+    abp = AlternatingBackProp(ink_and_parts)
+    fit = abp.fit(train, epochs=3 if options.smoke else "auto", seed=0)
     print(f"loss {fit.history['loss'][0]:.1f} -> {fit.history['loss'][-1]:.1f} nats per image")
 
     posterior = sample_posterior(

@@ -16,7 +16,7 @@ from ..potentials.potential import Potential
 from ..potentials.trace import Model, evaluation_mode
 from .best_parameters import BestParameters
 from .chains import Chains
-from .held_out_gain import HeldOutGain
+from .held_out_gain import QUIET, HeldOutGain
 from .held_out_score import HeldOutScore
 from .last_draws import latents_at
 from .learner import Learner
@@ -119,8 +119,8 @@ class HeldOutCells:
 
     @property
     def gains_nothing(self) -> bool:
-        """Whether two spans in a row were not better than those before."""
-        return self._gain.quiet >= 2
+        """Whether for long no span of windows was better than the one before."""
+        return self._gain.quiet >= QUIET
 
     def _without(self, examples: ExampleData, hidden: Tensor) -> ExampleData:
         given = self._model.data_cells.without(hidden, *examples.args, **examples.kwargs)

@@ -18,6 +18,10 @@ STANDARD_ERRORS = 1.0
 nothing costs time, to end too early costs what was to be learned."""
 
 
+QUIET = 4
+"""Spans in a row without a gain after which none is expected: single ones are too small to see."""
+
+
 class HeldOutGain:
     """Means of scores over spans, each longer than the one before, compared cell by cell.
 

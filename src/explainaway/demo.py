@@ -69,7 +69,7 @@ class DemoSettings:
                 **given, epochs=epochs or 3, num_train=200, warmup_steps=20, num_samples=20
             )
         return DemoSettings(
-            **given, epochs=epochs or 100, num_train=None, warmup_steps=30, num_samples=30
+            **given, epochs=epochs or 50, num_train=None, warmup_steps=30, num_samples=30
         )
 
 
@@ -85,7 +85,7 @@ def build_model(settings: DemoSettings) -> GeneratorModel:
         "bernoulli": Masked(Bernoulli()),
     }[settings.observation]
     network = mlp(LATENT_DIM, shape=(8, 8), hidden=(256, 256), activation=nn.GELU)
-    return GeneratorModel(Normal(LATENT_DIM), network, observation)
+    return GeneratorModel(Normal(LATENT_DIM, learn=True), network, observation)
 
 
 def run_demo(settings: DemoSettings) -> dict[str, Any]:
@@ -120,8 +120,6 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
         model,
         kernel=kernel,
         inference_steps=1 if settings.kernel == "hmc" else 5,
-        optimizer=torch.optim.Adam(model.parameters(), lr=2e-3),
-        scheduler=lambda adam: torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.epochs),
         batch_size=120,
         num_chains=4,
     )
