@@ -55,7 +55,7 @@ def main() -> None:
     train, test = images[: 200 if options.smoke else 1437], images[1437:1477]
 
     abp = AlternatingBackProp(ink_and_parts)
-    fit = abp.fit(train, epochs=3 if options.smoke else "auto", seed=0)
+    fit = abp.fit(train, epochs=3 if options.smoke else 60, seed=0)
     print(f"loss {fit.history['loss'][0]:.1f} -> {fit.history['loss'][-1]:.1f} nats per image")
 
     posterior = sample_posterior(
