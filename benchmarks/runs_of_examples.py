@@ -24,7 +24,6 @@ from torch import Tensor
 from examples import compare_kernels, own_pyro_model, video_dynamics
 from explainaway.inference import (
     HMC,
-    MALA,
     AlternatingBackProp,
     Posterior,
     SamplingWarning,
@@ -143,13 +142,9 @@ def _of_own_model(smoke: bool) -> Callable[[int, int], Posterior]:
     pyro.clear_param_store()
     images = torch.tensor(load_digits().images, dtype=torch.float32).flatten(1)
     train, test = images[: 200 if smoke else 1437], images[1437:1477]
-    AlternatingBackProp(
-        own_pyro_model.ink_and_parts,
-        kernel=MALA(),
-        inference_steps=5,
-        optimizer=lambda params: torch.optim.Adam(params, lr=2e-2),
-        batch_size=200,
-    ).fit(train, epochs=3 if smoke else 60, seed=0, progress=False)
+    AlternatingBackProp(own_pyro_model.ink_and_parts).fit(
+        train, epochs=3 if smoke else 60, seed=0, progress=False
+    )
 
     def sample(seed: int, times: int) -> Posterior:
         return sample_posterior(

@@ -98,6 +98,8 @@ def drive(
             seconds = time.monotonic() - began
             work.conclude(seconds)
             work.compile_choice.after_iteration(seconds, work.num_iterations - work.num_made)
+            # An end that is found on the way moves.
+            bar.total = work.num_iterations
             bar.update()
             now = time.monotonic()
             if show_progress and (now - shown_at > SHOWN_EVERY or work.is_over):
