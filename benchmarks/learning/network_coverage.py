@@ -1,0 +1,180 @@
+"""How often intervals of hidden cells hold them where the generator is a curved network."""
+
+import time
+import warnings
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from explainaway.inference import AlternatingBackProp, LearningWarning
+from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
+
+from .coverage import covered
+from .held_out import Budget, draw
+from .linear_problems import seeded
+
+ROWS, NEW_ROWS, COLUMNS, LATENTS, WIDTH = 100, 300, 12, 2, 16
+NOISE = 0.3
+EPOCHS = 150
+REPEATED = 5
+LAPLACE_DRAWS = 5
+
+
+class Effort(NamedTuple):
+    """How long is learned and sampled.
+
+    Attributes
+    ----------
+    epochs : int
+    from_prior, onwards : Budget
+        Of chains that start from nothing, and of those that go on at other weights.
+    """
+
+    epochs: int = EPOCHS
+    from_prior: Budget = Budget(200, 100, 2)
+    onwards: Budget = Budget(50, 20, 2)
+
+
+SMOKE = Effort(2, Budget(5, 2, 1), Budget(2, 2, 1))
+
+
+def network_rows(seeds: Sequence[int], effort: Effort) -> list[dict[str, Any]]:
+    """Return the coverage of every way, and the seconds that each took beyond one fit."""
+    found: list[dict[str, Any]] = []
+    for seed in seeds:
+        generator = torch.Generator().manual_seed(seed)
+        true = _true_model(generator)
+        train = _with_holes(true.generate(ROWS, seed=seed, noise=True), 0.25, generator)
+        whole = true.generate(NEW_ROWS, seed=1000 + seed, noise=True)
+        new = _with_holes(whole, 0.4, generator)
+
+        def ranks(
+            models: Sequence[GeneratorModel], whole: Tensor = whole, new: Tensor = new
+        ) -> Tensor:
+            several = [_ranks(model, whole, new, effort.from_prior)[0] for model in models]
+            return torch.stack(several).mean(0)
+
+        def add(way: str, of: Tensor, began: float, seed: int = seed) -> None:
+            seconds = time.process_time() - began
+            found.append(
+                {
+                    "n": ROWS,
+                    "way": way,
+                    "seed": seed,
+                    "covered": covered(of),
+                    "seconds": seconds,
+                }
+            )
+
+        began = time.process_time()
+        add("true θ", ranks([true]), began)
+        began = time.process_time()
+        model, latents = _fitted(train, seed, effort)
+        of_fit, standing = _ranks(model, whole, new, effort.from_prior)
+        add("one fit", of_fit, began)
+        began = time.process_time()
+        others = [_fitted(train, 100 + k, effort)[0] for k in range(REPEATED)]
+        add(f"{REPEATED} fits from other seeds", ranks(others), began)
+        began = time.process_time()
+        chosen = [torch.randint(ROWS, (ROWS,), generator=generator) for _ in range(REPEATED)]
+        others = [_fitted(train[index], 100 + k, effort)[0] for k, index in enumerate(chosen)]
+        add(f"{REPEATED} fits to resamples", ranks(others), began)
+        began = time.process_time()
+        drawn = draw(model, train, latents, effort.from_prior)
+        moved = _around_last_layer(model, train, drawn, seed)
+        several = []
+        for weight, bias in moved:
+            _set_last_layer(model, weight, bias)
+            several.append(_ranks(model, whole, new, effort.onwards, standing)[0])
+        add("last layer by Laplace", torch.stack(several).mean(0), began)
+    return found
+
+
+def _true_model(generator: torch.Generator) -> GeneratorModel:
+    network = mlp(LATENTS, COLUMNS, hidden=(WIDTH,), activation=nn.Tanh)
+    shapes = {"0.weight": 1.5, "0.bias": 1.0, "2.weight": WIDTH**-0.5 * 1.5, "2.bias": 1.0}
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            value.copy_(shapes[name] * torch.randn(value.shape, generator=generator))
+    return GeneratorModel(Normal(LATENTS), network, Masked(Gaussian(NOISE)))
+
+
+def _with_holes(whole: Tensor, hidden: float, generator: torch.Generator) -> Tensor:
+    mask = torch.rand(whole.shape, generator=generator) < hidden
+    return whole.masked_fill(mask, torch.nan)
+
+
+def _fitted(y: Tensor, seed: int, effort: Effort) -> tuple[GeneratorModel, Tensor]:
+    def build() -> GeneratorModel:
+        network = mlp(LATENTS, COLUMNS, hidden=(WIDTH,), activation=nn.Tanh)
+        noise = Gaussian(1.0, learn_scale=True)
+        return GeneratorModel(Normal(LATENTS, learn=True), network, Masked(noise))
+
+    model: GeneratorModel = seeded(seed, build)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LearningWarning)
+        fit = AlternatingBackProp(model).fit(y, epochs=effort.epochs, seed=seed, progress=False)
+    return model, fit.latents
+
+
+def _scale(model: GeneratorModel) -> Tensor:
+    assert isinstance(model.observation, Masked)
+    assert isinstance(model.observation.base, Gaussian)
+    return model.observation.base.scale.detach()
+
+
+def _ranks(
+    model: GeneratorModel,
+    whole: Tensor,
+    new: Tensor,
+    budget: Budget,
+    start: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return the hidden cells' ranks in the mixture of normals of the draws; the last draw."""
+    drawn = draw(model, new, torch.zeros(len(new), LATENTS) if start is None else start, budget)
+    with torch.no_grad():
+        z = (whole - model.decode(drawn)) / _scale(model)
+    return torch.special.ndtr(z.double()).mean(0)[new.isnan()], drawn[-1]
+
+
+def _around_last_layer(
+    model: GeneratorModel, y: Tensor, drawn: Tensor, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return draws of the last layer's weight and bias by Laplace's approximation.
+
+    The observed information is that of the complete data less that of the latents, which are
+    missing (Louis, "Finding the observed information matrix when using the EM algorithm", 1982),
+    both from posterior draws (draws, n, d); the prior on the weights is as wide as they are.
+    """
+    last = model.network[-1]
+    seen = (~y.isnan()).double()
+    precision = 1 / _scale(model).double() ** 2
+    with torch.no_grad():
+        features = model.network[:-1](drawn.flatten(0, 1)).reshape(*drawn.shape[:2], -1).double()
+        residual = ((y.nan_to_num() - model.decode(drawn)) * seen).double()
+        weight, bias = last.weight.double(), last.bias.double()
+    features = torch.cat([features, torch.ones_like(features[..., :1])], -1)  # (draws, n, H + 1)
+    products = torch.einsum("sni,snj->nij", features, features) / len(features)
+    blocks = torch.einsum("nk,nij->kij", seen, products) * precision
+    complete = torch.block_diag(*blocks)
+    scores = (residual[..., None] * features[..., None, :]).flatten(2) * precision
+    apart = (scores - scores.mean(0)).flatten(0, 1)
+    missing = apart.mT @ apart / len(drawn)
+    values, directions = torch.linalg.eigh(complete - missing)
+    spread = (values.clamp(min=0) + 1 / weight.square().mean()).rsqrt()
+    generator = torch.Generator().manual_seed(2000 + seed)
+    noise = torch.randn(LAPLACE_DRAWS, len(values), generator=generator).double()
+    at = torch.cat([weight, bias[:, None]], 1)
+    found = []
+    for move in (noise * spread) @ directions.mT:
+        layer = (at + move.reshape(at.shape)).float()
+        found.append((layer[:, :-1], layer[:, -1]))
+    return found
+
+
+def _set_last_layer(model: GeneratorModel, weight: Tensor, bias: Tensor) -> None:
+    with torch.no_grad():
+        model.network[-1].weight.copy_(weight)
+        model.network[-1].bias.copy_(bias)
