@@ -1,6 +1,7 @@
 """Width and dimension chosen by held-out cells, beside what truly hidden cells say of them."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,7 @@ def how_wide(smoke: bool) -> dict[str, Any]:
     seconds: dict[str, float] = {}
     for d, width in SIZES[:2] if smoke else SIZES:
         name = f"d = {d}, width {width}"
-        model = seeded(0, lambda d=d, width=width: _model(d, width))
+        model = seeded(0, partial(_model, d, width))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LearningWarning)
             fits[name] = AlternatingBackProp(model).fit(

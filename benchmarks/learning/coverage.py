@@ -1,13 +1,13 @@
 """How often intervals of hidden cells hold them: of new rows, at parameters that were learned.
 
 The data are linear and normal, so that the predictive distribution at any θ is exact and no sampler
-takes part. The maximum of the likelihood is found by EM, which is where learning ends too; some
-fits are made by the loop, to see that it is.
+takes part. The maximum of the likelihood is found by EM; some fits are made by the loop, to see
+that it ends there too.
 """
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -27,8 +27,7 @@ LAPLACE_DRAWS = 30
 SMALLEST_NOISE = 0.03
 """Of a noise scale, where a column has none left in the sample: the truth has .3 to 1.2."""
 
-Array = list[float]
-Fitted = Callable[[Tensor, int], Parameters]
+Row = dict[str, Any]
 
 
 class Rows(NamedTuple):
@@ -84,7 +83,7 @@ def ranks(rows: Rows, several: Sequence[Parameters]) -> Tensor:
     return torch.stack(below).mean(0)
 
 
-def covered(of: Tensor) -> Array:
+def covered(of: Tensor) -> list[float]:
     """Return which share of ranks lies within the central interval of each level."""
     return [float(((of - 0.5).abs() < level / 2).double().mean()) for level in LEVELS]
 
@@ -94,7 +93,7 @@ def covariance_of(theta: Parameters) -> Tensor:
     return theta["weight"] @ theta["weight"].mT + (2 * theta["log_scale"]).exp().diag()
 
 
-def at_maximum(y: Tensor, seed: int) -> Parameters:
+def at_maximum(y: Tensor) -> Parameters:
     """Return θ of the largest likelihood, a noise scale kept from zero."""
     with warnings.catch_warnings():
         # In resamples of few rows a column's noise may go to zero, slowly.
@@ -125,13 +124,11 @@ def by_loop(y: Tensor, seed: int) -> Parameters:
     return {"weight": weight, "bias": bias, "log_scale": scale.log()}
 
 
-def resampled(fitted: Fitted, y: Tensor, count: int, seed: int) -> list[Parameters]:
+def resampled(y: Tensor, count: int, seed: int) -> list[Parameters]:
     """Return θ of fits to resamples of the rows with replacement."""
     generator = torch.Generator().manual_seed(1000 + seed)
-    return [
-        fitted(y[torch.randint(len(y), (len(y),), generator=generator)], seed + k)
-        for k in range(count)
-    ]
+    chosen = [torch.randint(len(y), (len(y),), generator=generator) for _ in range(count)]
+    return [at_maximum(y[index]) for index in chosen]
 
 
 def around_last_layer(y: Tensor, theta: Parameters, count: int, seed: int) -> list[Parameters]:
@@ -178,48 +175,42 @@ def widened(y: Tensor, theta: Parameters) -> Parameters:
     return {**theta, "log_scale": theta["log_scale"] - 0.5 * (1 - (LATENTS + 1) / seen).log()}
 
 
-def linear_rows(n: int, seeds: Sequence[int], looped: Sequence[int]) -> list[dict[str, Any]]:
-    """Return the coverage of every way for data sets of n rows, and the seconds that each took."""
-    found: list[dict[str, Any]] = []
+def linear_rows(n: int, seeds: Sequence[int], looped: Sequence[int]) -> list[Row]:
+    """Return the coverage of every way for data sets of n rows.
+
+    Parameters
+    ----------
+    n : int
+    seeds : sequence of int
+        Of the data.
+    looped : sequence of int
+        Those of them of which a fit is made by the loop too.
+    """
+    found: list[Row] = []
     for seed in seeds:
         rows = drawn_rows(n, seed)
-
-        def add(way: str, several: list[Parameters], began: float, rows: Rows = rows) -> None:
-            seconds = time.process_time() - began
-            found.append(
-                {
-                    "n": n,
-                    "way": way,
-                    "seed": seed,
-                    "covered": covered(ranks(rows, several)),
-                    "seconds": seconds,
-                }
-            )
-
-        add("true θ", [rows.truth], time.process_time())
+        y = rows.train
+        found.append(row_of(n, "true θ", seed, ranks(rows, [rows.truth]), time.process_time()))
         began = time.process_time()
-        maximum = at_maximum(rows.train, seed)
-        add("one fit", [maximum], began)
+        maximum = at_maximum(y)
+        found.append(row_of(n, "one fit", seed, ranks(rows, [maximum]), began))
         began = time.process_time()
-        add(
-            f"{RESAMPLED} fits to resamples",
-            resampled(at_maximum, rows.train, RESAMPLED, seed),
-            began,
-        )
+        several = resampled(y, RESAMPLED, seed)
+        found.append(row_of(n, f"{RESAMPLED} resamples", seed, ranks(rows, several), began))
         began = time.process_time()
-        add(
-            "last layer by Laplace",
-            around_last_layer(rows.train, maximum, LAPLACE_DRAWS, seed),
-            began,
-        )
+        several = around_last_layer(y, maximum, LAPLACE_DRAWS, seed)
+        found.append(row_of(n, "Laplace", seed, ranks(rows, several), began))
         began = time.process_time()
-        wider = widened(rows.train, maximum)
-        add(
-            "Laplace and wider noise",
-            around_last_layer(rows.train, wider, LAPLACE_DRAWS, seed),
-            began,
-        )
+        several = around_last_layer(y, widened(y, maximum), LAPLACE_DRAWS, seed)
+        found.append(row_of(n, "Laplace, wider noise", seed, ranks(rows, several), began))
         if seed in looped:
             began = time.process_time()
-            add("one fit by the loop", [by_loop(rows.train, seed)], began)
+            learned = by_loop(y, seed)
+            found.append(row_of(n, "one fit by the loop", seed, ranks(rows, [learned]), began))
     return found
+
+
+def row_of(n: int, way: str, seed: int, of: Tensor, began: float) -> Row:
+    """Return the coverage by ranks, and the seconds since a processor time."""
+    seconds = time.process_time() - began
+    return {"n": n, "way": way, "seed": seed, "covered": covered(of), "seconds": seconds}

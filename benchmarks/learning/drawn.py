@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from .coverage import LEVELS
@@ -188,7 +188,7 @@ def how_sure(numbers: Numbers, path: Path) -> None:
         axis.set_xlabel("interval")
     axes[0].set_ylabel("coverage less level, per cent")
     handles = [
-        plt.Line2D(
+        Line2D(
             [],
             [],
             ls="",
@@ -203,18 +203,15 @@ def how_sure(numbers: Numbers, path: Path) -> None:
 
 
 def _panels(
-    count: int, size: tuple[float, float], across: bool = False, **shared: bool
+    count: int,
+    size: tuple[float, float],
+    across: bool = False,
+    sharex: bool = False,
+    sharey: bool = False,
 ) -> tuple[Figure, list[Axes]]:
     rows, columns = (1, count) if across else (count, 1)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=size,
-        layout="constrained",
-        facecolor="white",
-        squeeze=False,
-        **shared,
-    )
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=sharex, sharey=sharey)
     for axis in axes.flat:
         axis.grid(lw=0.3)
     return figure, list(axes.flat)
@@ -227,4 +224,3 @@ def _array(values: Sequence[Any]) -> Array:
 
 def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=110)
-    plt.close(figure)

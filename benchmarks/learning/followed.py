@@ -1,4 +1,4 @@
-"""Fits followed from epoch to epoch: how long they take, what moves slowly, how a scale collapses."""
+"""Fits followed from epoch to epoch: gap, gain, the spread of latents, a scale that collapses."""
 
 import warnings
 from collections import deque
@@ -13,9 +13,9 @@ from explainaway.inference.runs.horizon import Horizon
 from explainaway.models import Gaussian, GeneratorModel, Masked
 
 from .held_out import HeldOut, predictive_log_density
+from .held_out_problems import digits_learned_scale
 from .known import KnownMaximum, Trial
 from .linear_problems import ppca, small_noise
-from .held_out_problems import digits_learned_scale
 from .marginals import normal_prior
 
 Numbers = dict[str, Any]

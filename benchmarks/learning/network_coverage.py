@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from explainaway.inference import AlternatingBackProp, LearningWarning
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, mlp
 
-from .coverage import covered
+from .coverage import Row, row_of
 from .held_out import Budget, draw
 from .linear_problems import seeded
 
@@ -40,55 +40,37 @@ class Effort(NamedTuple):
 SMOKE = Effort(2, Budget(5, 2, 1), Budget(2, 2, 1))
 
 
-def network_rows(seeds: Sequence[int], effort: Effort) -> list[dict[str, Any]]:
-    """Return the coverage of every way, and the seconds that each took beyond one fit."""
-    found: list[dict[str, Any]] = []
+def network_rows(seeds: Sequence[int], effort: Effort) -> list[Row]:
+    """Return the coverage of every way for the data of every seed."""
+    found: list[Row] = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         true = _true_model(generator)
-        train = _with_holes(true.generate(ROWS, seed=seed, noise=True), 0.25, generator)
+        y = _with_holes(true.generate(ROWS, seed=seed, noise=True), 0.25, generator)
         whole = true.generate(NEW_ROWS, seed=1000 + seed, noise=True)
         new = _with_holes(whole, 0.4, generator)
-
-        def ranks(
-            models: Sequence[GeneratorModel], whole: Tensor = whole, new: Tensor = new
-        ) -> Tensor:
-            several = [_ranks(model, whole, new, effort.from_prior)[0] for model in models]
-            return torch.stack(several).mean(0)
-
-        def add(way: str, of: Tensor, began: float, seed: int = seed) -> None:
-            seconds = time.process_time() - began
-            found.append(
-                {
-                    "n": ROWS,
-                    "way": way,
-                    "seed": seed,
-                    "covered": covered(of),
-                    "seconds": seconds,
-                }
-            )
-
+        budget = effort.from_prior
         began = time.process_time()
-        add("true θ", ranks([true]), began)
+        of_truth, _ = _ranks(true, whole, new, budget)
+        found.append(row_of(ROWS, "true θ", seed, of_truth, began))
         began = time.process_time()
-        model, latents = _fitted(train, seed, effort)
-        of_fit, standing = _ranks(model, whole, new, effort.from_prior)
-        add("one fit", of_fit, began)
+        model, latents = _fitted(y, seed, effort)
+        of_fit, standing = _ranks(model, whole, new, budget)
+        found.append(row_of(ROWS, "one fit", seed, of_fit, began))
+        everyone = torch.arange(ROWS)
+        resamples = [torch.randint(ROWS, (ROWS,), generator=generator) for _ in range(REPEATED)]
+        for way, chosen in (("seeds", [everyone] * REPEATED), ("resamples", resamples)):
+            began = time.process_time()
+            fits = [_fitted(y[index], 100 + k, effort)[0] for k, index in enumerate(chosen)]
+            of = torch.stack([_ranks(one, whole, new, budget)[0] for one in fits]).mean(0)
+            found.append(row_of(ROWS, f"{REPEATED} {way}", seed, of, began))
         began = time.process_time()
-        others = [_fitted(train, 100 + k, effort)[0] for k in range(REPEATED)]
-        add(f"{REPEATED} fits from other seeds", ranks(others), began)
-        began = time.process_time()
-        chosen = [torch.randint(ROWS, (ROWS,), generator=generator) for _ in range(REPEATED)]
-        others = [_fitted(train[index], 100 + k, effort)[0] for k, index in enumerate(chosen)]
-        add(f"{REPEATED} fits to resamples", ranks(others), began)
-        began = time.process_time()
-        drawn = draw(model, train, latents, effort.from_prior)
-        moved = _around_last_layer(model, train, drawn, seed)
+        drawn = draw(model, y, latents, budget)
         several = []
-        for weight, bias in moved:
+        for weight, bias in _around_last_layer(model, y, drawn, seed):
             _set_last_layer(model, weight, bias)
             several.append(_ranks(model, whole, new, effort.onwards, standing)[0])
-        add("last layer by Laplace", torch.stack(several).mean(0), began)
+        found.append(row_of(ROWS, "Laplace", seed, torch.stack(several).mean(0), began))
     return found
 
 
@@ -148,11 +130,11 @@ def _around_last_layer(
     missing (Louis, "Finding the observed information matrix when using the EM algorithm", 1982),
     both from posterior draws (draws, n, d); the prior on the weights is as wide as they are.
     """
-    last = model.network[-1]
+    features_of, last = _last_layer(model)
     seen = (~y.isnan()).double()
     precision = 1 / _scale(model).double() ** 2
     with torch.no_grad():
-        features = model.network[:-1](drawn.flatten(0, 1)).reshape(*drawn.shape[:2], -1).double()
+        features = features_of(drawn.flatten(0, 1)).reshape(*drawn.shape[:2], -1).double()
         residual = ((y.nan_to_num() - model.decode(drawn)) * seen).double()
         weight, bias = last.weight.double(), last.bias.double()
     features = torch.cat([features, torch.ones_like(features[..., :1])], -1)  # (draws, n, H + 1)
@@ -174,7 +156,16 @@ def _around_last_layer(
     return found
 
 
+def _last_layer(model: GeneratorModel) -> tuple[nn.Sequential, nn.Linear]:
+    """Return what comes before the last layer, and that layer."""
+    assert isinstance(model.network, nn.Sequential)
+    last = model.network[-1]
+    assert isinstance(last, nn.Linear)
+    return nn.Sequential(*list(model.network)[:-1]), last
+
+
 def _set_last_layer(model: GeneratorModel, weight: Tensor, bias: Tensor) -> None:
+    _, last = _last_layer(model)
     with torch.no_grad():
-        model.network[-1].weight.copy_(weight)
-        model.network[-1].bias.copy_(bias)
+        last.weight.copy_(weight)
+        last.bias.copy_(bias)
