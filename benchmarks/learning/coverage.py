@@ -155,14 +155,25 @@ def around_last_layer(y: Tensor, theta: Parameters, count: int, seed: int) -> li
         covariance = layer["weight"] @ layer["weight"].mT + noise
         return -normal_log_density(y, layer["bias"], covariance).sum()
 
-    values, directions = torch.linalg.eigh(torch.autograd.functional.hessian(energy, at))
-    rotations = LATENTS * (LATENTS - 1) // 2
-    known = values.abs().argsort()[rotations:]
-    width = theta["weight"].square().mean()
-    spread = (values[known].clamp(min=0) + 1 / width).rsqrt()
+    hessian = torch.autograd.functional.hessian(energy, at)
+    free = _not_rotating(theta["weight"], len(at))
+    values, directions = torch.linalg.eigh(free.mT @ hessian @ free)
+    spread = (values.clamp(min=0) + 1 / theta["weight"].square().mean()).rsqrt()
     generator = torch.Generator().manual_seed(2000 + seed)
-    moves = torch.randn(count, len(known), generator=generator).double() * spread
-    return [with_layer(at + move) for move in moves @ directions[:, known].mT]
+    moves = torch.randn(count, len(values), generator=generator).double() * spread
+    return [with_layer(at + move) for move in moves @ (free @ directions).mT]
+
+
+def _not_rotating(weight: Tensor, size: int) -> Tensor:
+    """Return an orthonormal basis (size, k) of moves, weights first, that rotate no latents."""
+    d = weight.shape[1]
+    rotations = []
+    for i, j in torch.combinations(torch.arange(d)).tolist():
+        turned = torch.zeros_like(weight)
+        turned[:, i], turned[:, j] = weight[:, j], -weight[:, i]
+        rotations.append(torch.cat([turned.reshape(-1), turned.new_zeros(size - weight.numel())]))
+    basis = torch.linalg.qr(torch.stack(rotations, 1), mode="complete").Q
+    return basis[:, len(rotations) :]
 
 
 def widened(y: Tensor, theta: Parameters) -> Parameters:
@@ -196,7 +207,7 @@ def linear_rows(n: int, seeds: Sequence[int], looped: Sequence[int]) -> list[Row
         found.append(row_of(n, "one fit", seed, ranks(rows, [maximum]), began))
         began = time.process_time()
         several = resampled(y, RESAMPLED, seed)
-        found.append(row_of(n, f"{RESAMPLED} resamples", seed, ranks(rows, several), began))
+        found.append(row_of(n, "fits to resamples", seed, ranks(rows, several), began))
         began = time.process_time()
         several = around_last_layer(y, maximum, LAPLACE_DRAWS, seed)
         found.append(row_of(n, "Laplace", seed, ranks(rows, several), began))

@@ -15,6 +15,19 @@ from .coverage import LEVELS
 Numbers = dict[str, Any]
 Array = NDArray[np.float64]
 LEAST_GAP = 1e-3
+DRAWN_EVERY = 5
+"""Epochs between two points with an error bar."""
+
+STYLES = {
+    "true θ": ("o", "k"),
+    "one fit": ("s", "C3"),
+    "one fit by the loop": ("P", "C1"),
+    "fits of other seeds": ("v", "C4"),
+    "fits to resamples": ("^", "C0"),
+    "Laplace": ("D", "C2"),
+    "Laplace, wider noise": ("*", "C5"),
+}
+"""Marker and colour of every way to be sure."""
 
 
 class Coverage(NamedTuple):
@@ -133,9 +146,6 @@ def how_noisy(numbers: Numbers, path: Path) -> None:
     _save(figure, path)
 
 
-DRAWN_EVERY = 5
-
-
 def how_wide(numbers: Numbers, path: Path) -> None:
     """Draw the differences of both scores to the best candidate."""
     figure, (axis,) = _panels(1, (7.5, 3.6))
@@ -169,34 +179,30 @@ def how_sure(numbers: Numbers, path: Path) -> None:
     panels = [{way: c for (m, way), c in linear.items() if m == n} for n in sizes]
     panels.append({way: c for (_, way), c in network.items()})
     titles = [f"linear, {n:,} rows" for n in sizes] + [f"network, {next(iter(network))[0]} rows"]
-    ways = list(dict.fromkeys(way for panel in panels for way in panel))
+    styles = {way: STYLES[way] for way in STYLES if any(way in panel for panel in panels)}
+    places = np.arange(len(LEVELS))
     for axis, panel, title in zip(axes, panels, titles, strict=True):
-        for way, found in panel.items():
-            number = ways.index(way)
+        for number, (way, (marker, colour)) in enumerate(styles.items()):
+            if way not in panel:
+                continue
+            pairs = zip(panel[way].coverage, LEVELS, strict=True)
             axis.errorbar(
-                [100 * level + 0.5 * (number - len(ways) / 2) for level in LEVELS],
-                [100 * (mean - at) for (mean, _), at in zip(found.coverage, LEVELS, strict=True)],
-                [100 * error for _, error in found.coverage],
-                fmt="os^Dvp*X"[number],
+                places + 0.1 * (number - (len(styles) - 1) / 2),
+                [100 * (mean - level) for (mean, _), level in pairs],
+                [100 * error for _, error in panel[way].coverage],
+                fmt=marker,
                 ms=5,
                 lw=0.8,
-                color="k" if way == "true θ" else f"C{number - 1}",
+                color=colour,
             )
         axis.axhline(0, color="0.4", lw=0.8)
-        axis.set_xticks([100 * level for level in LEVELS], [f"{level:.0%}" for level in LEVELS])
+        axis.set_xticks(places, [f"{level:.0%}" for level in LEVELS])
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("interval")
-    axes[0].set_ylabel("coverage less level, per cent")
+    axes[0].set_ylabel("coverage less the interval's, points")
     handles = [
-        Line2D(
-            [],
-            [],
-            ls="",
-            marker="os^Dvp*X"[k],
-            color="k" if way == "true θ" else f"C{k - 1}",
-            label=way,
-        )
-        for k, way in enumerate(ways)
+        Line2D([], [], ls="", marker=marker, color=colour, label=way)
+        for way, (marker, colour) in styles.items()
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
     _save(figure, path)

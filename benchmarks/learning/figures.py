@@ -30,13 +30,13 @@ Numbers = dict[str, Any]
 def how_sure(smoke: bool) -> Numbers:
     """Return the coverage of intervals at learned parameters, linear and curved."""
     if smoke:
-        return {"linear": linear_rows(50, range(1), ()), "network": network_rows([0], SMOKE)}
+        return {"linear": linear_rows(200, range(1), ()), "network": network_rows([0], SMOKE)}
     linear = [
-        *linear_rows(50, range(12), range(4)),
-        *linear_rows(200, range(12), range(4)),
+        *linear_rows(50, range(12), range(3)),
+        *linear_rows(200, range(12), range(3)),
         *linear_rows(2000, range(6), ()),
     ]
-    return {"linear": linear, "network": network_rows(range(2), Effort())}
+    return {"linear": linear, "network": network_rows(range(3), Effort())}
 
 
 FIGURES: dict[str, tuple[Callable[[bool], Numbers], Callable[[Numbers, Path], None]]] = {
