@@ -15,7 +15,7 @@ from .coverage import LEVELS
 Numbers = dict[str, Any]
 Array = NDArray[np.float64]
 LEAST_GAP = 1e-3
-DRAWN_EVERY = 5
+DRAWN_EVERY = 3
 """Epochs between two points with an error bar."""
 
 STYLES = {
@@ -70,7 +70,7 @@ def how_long(numbers: Numbers, path: Path) -> None:
     above.set_ylim(LEAST_GAP, 2 * max(numbers["gap"]))
     above.set_ylabel("nats per example")
     below.plot(epochs, numbers["loss"], "C1", lw=1)
-    late = _array(numbers["loss"])[len(epochs) // 20 :]
+    late = _array(numbers["loss"])[len(epochs) // 8 :]
     below.set_ylim(late.min() - 0.2, late.max() + 0.2)
     below.set_ylabel("loss, nats per example")
     below.set_xlabel("epoch")
@@ -129,7 +129,7 @@ def how_noisy(numbers: Numbers, path: Path) -> None:
             left.annotate(
                 f"hidden RMSE {run['rmse']:.2f}",
                 (epochs[-1], run["scale"][-1]),
-                xytext=(-4, 8),
+                xytext=(0, 12),
                 textcoords="offset points",
                 ha="right" if run["hold_out"] is None else "left",
                 color=colour,
@@ -137,10 +137,10 @@ def how_noisy(numbers: Numbers, path: Path) -> None:
             )
     left.set_ylim(0)
     left.set_title("noise scale", fontsize=10)
-    right.set_ylim(0.4, 4)
+    right.set_yscale("log")
     right.set_title("nats per pixel", fontsize=10)
     left.legend(fontsize=8)
-    right.legend(fontsize=8, loc="upper right")
+    right.legend(fontsize=8, loc="upper left")
     for axis in (left, right):
         axis.set_xlabel("epoch")
     _save(figure, path)
