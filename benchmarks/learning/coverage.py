@@ -135,8 +135,8 @@ def around_last_layer(y: Tensor, theta: Parameters, count: int, seed: int) -> li
     """Return draws of the last layer, here all of the network, by Laplace's approximation.
 
     Its precision is the negative Hessian of the log-likelihood of the observed cells, latents
-    integrated out, in weights and bias, plus that of a normal prior on the weights as wide as
-    they are. A rotation of the latents changes nothing: those directions are left out.
+    integrated out, in weights and bias, plus that of a normal prior of both as wide as the
+    weights are. A rotation of the latents changes nothing: those directions are left out.
     """
     names = ("weight", "bias")
     shapes = [theta[name].shape for name in names]
@@ -172,7 +172,7 @@ def _not_rotating(weight: Tensor, size: int) -> Tensor:
         turned = torch.zeros_like(weight)
         turned[:, i], turned[:, j] = weight[:, j], -weight[:, i]
         rotations.append(torch.cat([turned.reshape(-1), turned.new_zeros(size - weight.numel())]))
-    basis = torch.linalg.qr(torch.stack(rotations, 1), mode="complete").Q
+    basis: Tensor = torch.linalg.qr(torch.stack(rotations, 1), mode="complete").Q
     return basis[:, len(rotations) :]
 
 

@@ -143,7 +143,7 @@ def _around_last_layer(
 ) -> list[tuple[Tensor, Tensor]]:
     """Return draws of the last layer's weight and bias by Laplace's approximation.
 
-    The prior on the weights is as wide as they are.
+    The normal prior of both is as wide as the weights are.
     """
     _, last = _last_layer(model)
     at = torch.cat([last.weight, last.bias[:, None]], 1).detach().double()
@@ -183,7 +183,7 @@ def information_of_last_layer(model: GeneratorModel, y: Tensor, drawn: Tensor) -
         residual = (y.nan_to_num() - model.decode(drawn)) * seen
     features = torch.cat([features, torch.ones_like(features[..., :1])], -1)  # (draws, n, H + 1)
     products = torch.einsum("sni,snj->nij", features, features) / len(features)
-    complete = torch.block_diag(*torch.einsum("nk,nij->kij", seen, products) * precision)
+    complete: Tensor = torch.block_diag(*torch.einsum("nk,nij->kij", seen, products) * precision)
     scores = (residual[..., None] * features[..., None, :]).flatten(2) * precision
     apart = (scores - scores.mean(0)).flatten(0, 1)
     return complete - apart.mT @ apart / (len(drawn) - 1)
