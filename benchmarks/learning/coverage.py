@@ -23,7 +23,6 @@ from .marginals import affine_of, given_observed, normal_log_density
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 COLUMNS, LATENTS, NEW_ROWS = 20, 5, 500
 RESAMPLED = 8
-EPOCHS = 150
 LAPLACE_DRAWS = 30
 SMALLEST_NOISE = 0.03
 """Of a noise scale, where a column has none left in the sample: the truth has .3 to 1.2."""
@@ -108,7 +107,7 @@ def at_maximum(y: Tensor) -> Parameters:
 
 
 def by_loop(y: Tensor, seed: int) -> Parameters:
-    """Return θ of a fit with the default settings, but for the number of epochs."""
+    """Return θ of a fit with the default settings."""
 
     def build() -> GeneratorModel:
         noise = Gaussian(torch.ones(COLUMNS), learn_scale=True)
@@ -117,7 +116,7 @@ def by_loop(y: Tensor, seed: int) -> Parameters:
     model: GeneratorModel = seeded(seed, build)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LearningWarning)
-        AlternatingBackProp(model).fit(y.float(), epochs=EPOCHS, seed=seed, progress=False)
+        AlternatingBackProp(model).fit(y.float(), seed=seed, progress=False)
     weight, bias = affine_of(model)
     assert isinstance(model.observation, Masked)
     assert isinstance(model.observation.base, Gaussian)

@@ -32,11 +32,11 @@ def how_sure(smoke: bool) -> Numbers:
     if smoke:
         return {"linear": linear_rows(200, range(1), ()), "network": network_rows([0], SMOKE)}
     linear = [
-        *linear_rows(50, range(12), range(2)),
-        *linear_rows(200, range(12), range(2)),
+        *linear_rows(50, range(12), ()),
+        *linear_rows(200, range(12), range(3)),
         *linear_rows(2000, range(3), ()),
     ]
-    return {"linear": linear, "network": network_rows(range(2), Effort())}
+    return {"linear": linear, "network": network_rows(range(3), Effort())}
 
 
 FIGURES: dict[str, tuple[Callable[[bool], Numbers], Callable[[Numbers, Path], None]]] = {
