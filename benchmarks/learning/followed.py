@@ -40,17 +40,13 @@ def how_long(smoke: bool) -> Numbers:
 def what_moves_slowly(smoke: bool) -> Numbers:
     """Follow the spread of the latents, in units of the prior, and the gap where noise is small."""
     problem = small_noise()
+    gap_of = _gap_of(problem)
+
+    def look(abp: AlternatingBackProp, record: dict[str, float]) -> dict[str, float]:
+        return {**gap_of(abp, record), **_spread(abp)}
+
     found = {}
     for name, learn_prior in (("Normal(d)", False), ("Normal(d, learn=True)", True)):
-        gap_of = _gap_of(problem)
-
-        def look(
-            abp: AlternatingBackProp,
-            record: dict[str, float],
-            gap_of: Look = gap_of,
-        ) -> dict[str, float]:
-            return {**gap_of(abp, record), **_spread(abp)}
-
         trial = problem.make(0, learn_prior)
         found[name], fit = _followed(trial, look, 3 if smoke else 200)
         found[name]["converged"] = fit.converged
