@@ -74,6 +74,7 @@ bench-full: bench
 
 bench-learning: $(STAMP)
 	$(BIN)/python -m benchmarks.learning
+	$(BIN)/python -m benchmarks.learning.figures
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

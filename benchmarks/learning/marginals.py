@@ -50,6 +50,45 @@ def normal_log_density(y: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
     return density
 
 
+class Conditional(NamedTuple):
+    """Cells of normal rows given the observed ones.
+
+    Attributes
+    ----------
+    mean, spread : Tensor, (n, D)
+        Observed cells have themselves and 0.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+
+def given_observed(y: Tensor, mean: Tensor, covariance: Tensor) -> Conditional:
+    """Return mean and standard deviation of the hidden cells of normal rows.
+
+    Parameters
+    ----------
+    y : Tensor, (n, D)
+        NaN where hidden.
+    mean : Tensor, (D,)
+    covariance : Tensor, (D, D)
+    """
+    seen = ~y.isnan()
+    both = seen[:, :, None] & seen[:, None, :]
+    factor = torch.linalg.cholesky(
+        torch.where(both, covariance, 0.0) + (~seen).to(y.dtype).diag_embed()
+    )
+    across = torch.where(seen[:, :, None], covariance, 0.0)  # (n, observed, D)
+    solved = torch.linalg.solve_triangular(factor, across, upper=False)
+    residual = torch.where(seen, y.nan_to_num() - mean, 0.0)[..., None]
+    white = torch.linalg.solve_triangular(factor, residual, upper=False)
+    expected = mean + (solved * white).sum(1)
+    variance = covariance.diagonal() - solved.square().sum(1)
+    return Conditional(
+        torch.where(seen, y, expected), torch.where(seen, 0.0, variance.clamp(min=0).sqrt())
+    )
+
+
 def integrated(conditional: Callable[[Tensor], Tensor]) -> Tensor:
     """Return ``log ∫ p(y_i | z) N(z; 0, 1) dz`` of each example.
 
