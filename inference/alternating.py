@@ -461,7 +461,9 @@ class AlternatingBackProp:
             run.stretches.close()
         warn_of_divergences(run.progress.history)
         if not run.progress.horizon.is_of_held_out:
-            warn_of_way_to_go(run.learner.travel.gain(), run.progress.epoch)
+            learner = run.learner
+            gains = learner.travel.gain(), learner.score_test.last
+            warn_of_way_to_go(*gains, run.progress.epoch)
         average = run.learner.average
         return Fit(
             last_draws(run.chains, run.potential, examples, run.batch_size),

@@ -73,6 +73,7 @@ def row_of(
         "epochs": len(fit.history["loss"]),
         "seconds": round(seconds, 2),
         "gain": fit.gain,
+        "score_gain": fit.score_gain,
         "converged": fit.converged,
         "warnings": sorted({str(one.message)[:120] for one in caught}),
         "torch": torch.__version__,

@@ -156,6 +156,8 @@ class Epochs:
         falls = self.rate_falls and progress.epoch > progress.horizon.before_fall
         learner.travel.end_epoch(learner.leaves, not falls)
         record.update(learner.travel.record())
+        learner.score_test.end_epoch()
+        record.update(learner.score_test.record())
         record.update(run.stretches.look(run.potential, run.chains, learner))
         overfits = self.rate_falls and run.stretches.wants_to_end
         gains_nothing = run.stretches.gains_nothing

@@ -25,6 +25,7 @@ ENTRIES = (
     "chains_snapshot",
     "average",
     "travel",
+    "score_test",
     "validation_chains",
     "choices",
     "settings",
@@ -68,6 +69,7 @@ def save_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
             "chains_snapshot": snapshot,
             "average": vars(learner.average),
             "travel": learner.travel.to_dict(),
+            "score_test": learner.score_test.to_dict(),
             "validation_chains": None if run.held_out is None else run.held_out.chains.to_dict(),
             "choices": run.chosen.to_dict(),
             "settings": run.settings,
@@ -115,6 +117,7 @@ def resume_fit(run: FitRun, path: Path, identity: Mapping[str, Any]) -> None:
     learner.average.mean = {k: v.to(device) for k, v in content["average"]["mean"].items()}
     learner.average.count = content["average"]["count"]
     learner.travel.take_back(content["travel"], device)
+    learner.score_test.take_back(content["score_test"], device)
     run.progress = Progress.from_dict(content["progress"])
     run.stretches.take_back(content["stretches"])
     run.potential = run.chosen.resumed(content["choices"], run.potential)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ..diagnostics.described import as_html, shapes
 from .held_out_score import HeldOutScore
 from .horizon import Horizon
+from .score_test import ScoreGain
 from .travel import Gain
 
 
@@ -51,7 +52,8 @@ class Fit:
     history : dict of list of float
         One entry for each epoch: ``loss`` and ``energy`` (nats per example), ``acceptance_rate``,
         ``step_size`` (median), ``num_diverging``, ``num_proposals``, ``seconds`` (since the
-        start); where validation data were given, ``validation_energy``; where cells are held out,
+        start), ``gain`` and ``score_gain``, each with its ``_error`` (docs/learning.md); where
+        validation data were given, ``validation_energy``; where cells are held out,
         ``held_out_nats``, the negative log predictive density of a cell in the last window of
         epochs, its standard error ``held_out_error`` (NaN before the first window, and when all
         cells are learned from) and ``num_held_out``, how many cells the epoch did not learn from.
@@ -89,12 +91,19 @@ class Fit:
         return Gain(nats, error) if math.isfinite(nats) else None
 
     @property
+    def score_gain(self) -> ScoreGain | None:
+        """What the loss's slope is worth at least; None in fewer than 9 epochs, and of networks."""
+        found = ScoreGain(*(self.history[name][-1] for name in ("score_gain", "score_gain_error")))
+        return found if math.isfinite(found.nats) else None
+
+    @property
     def converged(self) -> bool | None:
         """Whether no further gain is seen (docs/learning.md); None where too little is known.
 
         Of the loss: where held-out cells have ended a run it may be False, and no warning is given.
         """
-        return None if self.gain is None else not self.gain.is_seen
+        seen = [gain.is_seen for gain in (self.gain, self.score_gain) if gain is not None]
+        return not any(seen) if seen else None
 
     def to_frame(self) -> Any:
         """Return the history as a pandas data frame, a row for each epoch, counted from 1."""

@@ -4,6 +4,7 @@ import math
 import warnings
 from typing import Literal, NamedTuple
 
+from .score_test import ScoreGain
 from .travel import Gain, Travel
 
 SLOW_SHARE = 0.6
@@ -113,16 +114,26 @@ class Horizon(NamedTuple):
         return Horizon(epochs)
 
 
-def warn_of_way_to_go(gain: Gain | None, epochs: int) -> None:
+def warn_of_way_to_go(gain: Gain | None, score_gain: ScoreGain | None, epochs: int) -> None:
     """Warn if learning has ended while θ was still on its way."""
     if gain is not None and gain.is_seen:
-        warnings.warn(
-            f"learning has not arrived after {epochs} epochs: the loss still falls where θ goes, "
-            f"by {gain.nats:.3g} nats per example (standard error {gain.error:.2g}) if it went on "
-            f"as far again. Learn longer, epochs={2 * epochs} say, or with a higher rate",
-            LearningWarning,
-            stacklevel=4,
+        found = (
+            f"the loss still falls where θ goes, by {gain.nats:.3g} nats per example (standard "
+            f"error {gain.error:.2g}) if it went on as far again"
         )
+    elif score_gain is not None and score_gain.is_seen:
+        found = (
+            f"the loss still has a slope, worth at least {score_gain.nats:.3g} nats per example "
+            f"(standard error {score_gain.error:.2g})"
+        )
+    else:
+        return
+    warnings.warn(
+        f"learning has not arrived after {epochs} epochs: {found}. Learn longer, "
+        f"epochs={2 * epochs} say, or with a higher rate",
+        LearningWarning,
+        stacklevel=4,
+    )
 
 
 class LearningWarning(UserWarning):

@@ -14,6 +14,7 @@ from ..potentials.threads import turn_of
 from ..potentials.trace import evaluation_mode, seeded
 from ..relative_adam import RelativeAdam
 from .averaging import ParameterAverage
+from .score_test import ScoreTest
 from .travel import Travel
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
@@ -32,6 +33,8 @@ class Learner:
         Those that the loss depends on: what gradients are taken of.
     optimizer, scheduler
         Of θ.
+    score_test : ScoreTest
+        Whether the loss has a slope.
     average : ParameterAverage
         Of the iterates.
     averages : bool
@@ -46,6 +49,7 @@ class Learner:
     leaves: list[Tensor]
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
+    score_test: ScoreTest
     average: ParameterAverage = field(default_factory=ParameterAverage)
     averages: bool = False
     travel: Travel = field(default_factory=Travel)
@@ -77,7 +81,8 @@ class Learner:
             like = like(list(parameters.values()))
         check_optimizer(loss, parameters, like)
         made = None if scheduler is None else scheduler(like)
-        return Learner(parameters, leaves_of(loss), like, made)
+        score_test = ScoreTest(potential.num_examples)
+        return Learner(parameters, leaves_of(loss), like, made, score_test)
 
     def look(self, potential: Potential, position: Float[Tensor, "n d"]) -> None:
         """See which parameters a callback has set free: they are learned from now on.
@@ -141,6 +146,7 @@ class Learner:
             loss, gradients = potential.loss_and_gradients(position, leaves)
         gradients = _with_normaliser(potential.model, leaves, gradients, num_examples, seed)
         self.travel.add(gradients, num_examples)
+        self.score_test.add(gradients, num_examples)
         for leaf, gradient in zip(leaves, gradients, strict=True):
             if gradient.stride() != leaf.stride():
                 # As autograd would leave it: an optimizer is slow on a transposed gradient.

@@ -11,7 +11,7 @@ from benchmarks.learning import latent_problems, linear_problems
 from benchmarks.learning.known import KnownMaximum, maximise
 from benchmarks.learning.marginals import affine_of, integrated, normal_log_density, normal_prior
 from benchmarks.learning.problems import KNOWN
-from explainaway.inference import AlternatingBackProp
+from explainaway.inference import AlternatingBackProp, LearningWarning
 from explainaway.models import (
     VAR,
     FactorAnalysis,
@@ -102,6 +102,18 @@ def test_the_truth_put_into_a_linear_model_has_its_gap() -> None:
         assert problem.gap(model).nats == pytest.approx(
             problem.gap_at(problem.truth).nats, abs=1e-4
         )
+
+
+def test_a_slope_that_the_way_does_not_lead_along_is_seen() -> None:
+    """θ goes somewhere else, so its way gains nothing; the gap is .2 nats all the same."""
+    problem = latent_problems.beta_binomial()
+    trial = problem.make(0, False)
+    with pytest.warns(LearningWarning, match="the loss still has a slope, worth at least"):
+        fit = AlternatingBackProp(trial.model).fit(*trial.args, epochs=15, progress=False)
+    assert problem.gap(trial.model).nats > 0.1
+    assert fit.gain is not None
+    assert not fit.gain.is_seen
+    assert fit.converged is False
 
 
 def test_the_truth_put_into_a_sequence_model_has_its_gap() -> None:

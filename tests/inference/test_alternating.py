@@ -60,6 +60,8 @@ def test_learning_lowers_the_loss(kernel: Any) -> None:
         "seconds",
         "gain",
         "gain_error",
+        "score_gain",
+        "score_gain_error",
     }
     assert all(len(values) == 15 for values in fit.history.values())
 
