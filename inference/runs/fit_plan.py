@@ -101,7 +101,7 @@ class FitPlan:
         with evaluation_mode(self.model):
             chosen = Chosen.made(self.compile, self.precision, potential, position)
         potential = chosen.applied(potential)
-        learner = Learner.made(potential, position, parameters, self.optimizer, self.scheduler)
+        learner = Learner.made(potential, position, n, parameters, self.optimizer, self.scheduler)
         watched = None
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))

@@ -62,11 +62,14 @@ class Learner:
     def made(
         potential: Potential,
         position: Float[Tensor, "n d"],
+        num_examples: int,
         parameters: Mapping[str, Tensor],
         optimizer: OptimizerLike | None,
         scheduler: SchedulerLike | None,
     ) -> "Learner":
         """Return the learner of these parameters, from what the user gave.
+
+        ``potential`` is of a batch, ``num_examples`` are all that are learned from.
 
         Raises
         ------
@@ -81,7 +84,7 @@ class Learner:
             like = like(list(parameters.values()))
         check_optimizer(loss, parameters, like)
         made = None if scheduler is None else scheduler(like)
-        score_test = ScoreTest(potential.num_examples)
+        score_test = ScoreTest(num_examples)
         return Learner(parameters, leaves_of(loss), like, made, score_test)
 
     def look(self, potential: Potential, position: Float[Tensor, "n d"]) -> None:
