@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .described import as_html, counted
 from .disagreement import FEWEST_RANKED, most_by_chance
+from .excess_energy import FAR, excess_energy
 from .standstill import frozen_chains
 from .statistics import FEWEST, Read, statistics_of, statistics_read
 
@@ -93,6 +94,9 @@ class Summary:
         signals. Latents that a network can rotate need not agree between chains for it.
     latents_differ : list of int
         Examples whose latents differ between chains, though what is judged agrees.
+    excess : array, (n,)
+        Mean energy above that of the median example, in spreads between examples; NaN of fewer than
+        20 examples, and where no ``lp`` was given.
 
     References
     ----------
@@ -112,6 +116,7 @@ class Summary:
     not_finite: list[tuple[int, int]]
     judged: Judged
     latents_differ: list[int]
+    excess: NDArray[np.float64]
 
     @property
     def differing(self) -> NDArray[np.bool_]:
@@ -144,10 +149,16 @@ class Summary:
         return few
 
     @property
+    def unexplained(self) -> NDArray[np.bool_]:
+        """Whether the model explains each example far worse than the others, (n,)."""
+        far: NDArray[np.bool_] = self.excess > FAR
+        return far
+
+    @property
     def untrusted(self) -> list[int]:
         """Examples that :meth:`problems` is about."""
         chains = [*self.frozen, *self.copied, *self.not_finite]
-        flags = self.differing | self.too_few | self.diverging_often
+        flags = self.differing | self.too_few | self.diverging_often | self.unexplained
         for example, *_ in chains:
             flags[example] = True
         return [int(example) for example in np.flatnonzero(flags)]
@@ -216,6 +227,14 @@ class Summary:
                 f"ESS is below {self.least_ess / self.num_chains:.3g} a chain in {int(low.sum())} "
                 f"of {n}, {first} (of {self.judged.what} or the energy; "
                 f"{self.judged.ess[first[0]]:.0f} in example {first[0]}): more draws"
+            )
+        unexplained = self.unexplained
+        if unexplained.any():
+            first = _first_of(unexplained, -self.excess)
+            found.append(
+                f"the energy is over {FAR:.0f} spreads above that of the other examples in "
+                f"{int(unexplained.sum())} of {n}, {first}: look for mistakes in their data; where "
+                "all chains of an example stand in one wrong place they agree all the same"
             )
         return found
 
@@ -366,6 +385,7 @@ def summarise(
         not_finite=_pairs(~finite),
         judged=judged,
         latents_differ=[] if read is None else np.flatnonzero(differ).tolist(),
+        excess=without if lp is None else excess_energy(lp),
     )
 
 

@@ -69,7 +69,7 @@ class DemoSettings:
                 **given, epochs=epochs or 3, num_train=200, warmup_steps=20, num_samples=20
             )
         return DemoSettings(
-            **given, epochs=epochs or 50, num_train=None, warmup_steps=30, num_samples=30
+            **given, epochs=epochs or 100, num_train=None, warmup_steps=30, num_samples=30
         )
 
 
