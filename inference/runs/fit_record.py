@@ -92,7 +92,7 @@ class Fit:
 
     @property
     def score_gain(self) -> ScoreGain | None:
-        """What the loss's slope is worth at least; None in fewer than 9 epochs, and of networks."""
+        """What the loss's slope is worth at least; None in fewer than 8 epochs, and of networks."""
         found = ScoreGain(*(self.history[name][-1] for name in ("score_gain", "score_gain_error")))
         return found if math.isfinite(found.nats) else None
 

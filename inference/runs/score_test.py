@@ -10,8 +10,11 @@ from torch import Tensor
 from ..relative_adam import as_real
 from .travel import GROWTH
 
+FIRST_EPOCHS = 3
+"""Epochs of a window from which on it says something where nothing is known yet."""
+
 FEWEST_EPOCHS = 4
-"""Epochs of a window from which on it says something."""
+"""Epochs from which on it says more than the window before."""
 
 LEAST = 0.003
 """Nats per example: a slope that is worth less is left alone."""
@@ -91,7 +94,8 @@ class ScoreTest:
     def end_epoch(self) -> None:
         """Take in that an epoch is over."""
         self.epoch += 1
-        if self.epoch - self.begin >= FEWEST_EPOCHS and all(self.weights):
+        least = FIRST_EPOCHS if self.last is None else FEWEST_EPOCHS
+        if self.epoch - self.begin >= least and all(self.weights):
             self.last = self._found()
         if self.epoch == self.end:
             self.begin, self.end = self.end, math.ceil(self.end * GROWTH)
