@@ -30,6 +30,9 @@ class Hierarchical(Prior):
 
     Weight decay λ of n examples is a prior of standard deviation ``(n λ)^(-1/2)``.
 
+    The scales have no closed form: given the chain's ε the data depend on them through the network.
+    ``Normal(dim, learn=True)`` has one, and there nothing switches off.
+
     Parameters
     ----------
     dim : int
