@@ -120,6 +120,8 @@ def run_demo(settings: DemoSettings) -> dict[str, Any]:
         model,
         kernel=kernel,
         inference_steps=1 if settings.kernel == "hmc" else 5,
+        optimizer=torch.optim.Adam(model.parameters(), lr=2e-3),
+        scheduler=lambda adam: torch.optim.lr_scheduler.CosineAnnealingLR(adam, settings.epochs),
         batch_size=120,
         num_chains=4,
     )
