@@ -162,6 +162,9 @@ def use_faster_arithmetic(graph: fx.Graph, num_varying: int, choices: Choices) -
     varying = varying_nodes(graph, inputs)
     use_im2col(graph, varying, choices)
     use_subpixels(graph, varying, choices)
+    # A deconvolution in another form may leave its result in another order in memory.
+    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
+        node.target = torch.ops.aten.reshape.default
 
 
 def _only_changes_its_own(graph: fx.Graph) -> bool:
