@@ -105,6 +105,9 @@ def capture(
     if not any(_is_mutable(node) for node in graph.nodes):
         simplify(graph)
         move_factors(graph, list(graph.nodes)[: len(varying)])
+        # What was rewritten may leave its result in another order in memory than when traced.
+        for node in graph.find_nodes(op="call_function", target=aten.view.default):
+            node.target = aten.reshape.default
     return _split(graph, held, len(varying))
 
 
@@ -162,9 +165,6 @@ def use_faster_arithmetic(graph: fx.Graph, num_varying: int, choices: Choices) -
     varying = varying_nodes(graph, inputs)
     use_im2col(graph, varying, choices)
     use_subpixels(graph, varying, choices)
-    # A deconvolution in another form may leave its result in another order in memory.
-    for node in graph.find_nodes(op="call_function", target=torch.ops.aten.view.default):
-        node.target = torch.ops.aten.reshape.default
 
 
 def _only_changes_its_own(graph: fx.Graph) -> bool:

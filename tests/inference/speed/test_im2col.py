@@ -111,24 +111,3 @@ def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "are_deterministic_algorithms_enabled", lambda: True)
     assert not chosen([0.1, 1.0], backward=True)
     im2col.im2col_is_faster.cache_clear()
-
-
-@pytest.mark.parametrize("last", [False, True])
-def test_a_product_may_be_added_to_a_linear_part(
-    last: bool, asked: list[tuple[object, ...]]
-) -> None:
-    class Sum(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.linear, self.deep = torch.nn.Linear(3, 768), deconvnet(3, (3, 16, 16), width=4)
-
-        def forward(self, z: torch.Tensor) -> torch.Tensor:
-            return self.linear(z).unflatten(1, (3, 16, 16)) + self.deep(z)
-
-    network = Sum()
-    model = GeneratorModel(Normal(3), network, Gaussian(0.3))
-    if last:
-        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    y, z = 2 * torch.rand(4, 3, 16, 16) - 1, torch.randn(4, 3)
-    assert_as_plain(bind(model, y, capture=True), z, list(network.parameters()))
-    assert asked
