@@ -3,9 +3,10 @@
 A generator is learned from faces, and others are reconstructed: the posterior mean of the decoded
 signal over several chains. The decoder moves the pixels of a linear image (``warped``; it starts at
 PCA) or is the paper's deconvolution network (``deconvnet``). Beside it: PCA of as many components,
-PCA of the faces and their mirror images, and a VAE of the same decoder, of the same start, that
-learns for the same time. Fifty faces of the training set are kept apart: on them σ of the
-reconstruction is chosen, and from them comes the noise of each method's intervals.
+PCA of the faces and their mirror images, by projection and by least absolute error, and a VAE of
+the same decoder, of the same start, that learns for the same time. Fifty faces of the training set
+are kept apart: on them the noise of the reconstruction is chosen, and from them comes the noise of
+each method's intervals.
 
     python examples/07_evaluation.py [--rows 20 60 100 200] [--smoke] [--paper] [--device cuda]
 
@@ -53,8 +54,7 @@ def parsed() -> argparse.Namespace:
 def row(faces: Faces, setting: Setting, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the scores of all methods and their reconstructions, by name."""
     ours, learned = generator(faces, setting, folder)
-    results = {"generator": ours, "PCA": pca(faces, setting.rank, with_mirrored=False)}
-    results["PCA with mirror images"] = pca(faces, setting.rank, with_mirrored=True)
+    results = {"generator": ours, **pca(faces, setting.rank)}
     if not setting.recipe.as_paper:
         results["VAE"] = vae(faces, setting, learned, folder)
     return (

@@ -15,7 +15,7 @@ class WarpedLinear(nn.Module):
     """Principal components whose pixels are moved: ``f(z)(u) = (W z + b)(u + v(u; z))``.
 
     v, the displacement of each pixel, is interpolated from a coarse grid that a small network of
-    the same latents gives. It starts at zero: learning begins at PCA.
+    the same latents gives. It starts near zero: learning begins at PCA.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """Learning a generator of faces, and reconstructing faces that it has not seen."""
 
 import math
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,11 +146,11 @@ def reconstruct(
     model: GeneratorModel,
     images: Tensor,
     recipe: Recipe,
-    checkpoint: Path,
+    path: Path,
     seed: int,
     latents: Tensor | None = None,
-) -> Reconstruction:
-    """Return the posterior mean and deviation of the decoded signal, from the checkpoint on.
+) -> tuple[Reconstruction, float]:
+    """Return the posterior mean and deviation of the decoded signal, and the seconds it took.
 
     Parameters
     ----------
@@ -159,13 +160,18 @@ def reconstruct(
         To be reconstructed.
     recipe : Recipe
         How many chains and draws.
-    checkpoint : Path
-        File of the run.
+    path : Path
+        File that the result is kept in, and taken from if it exists; beside it the run's
+        checkpoint, from which a run that was stopped goes on.
     seed : int
         Of the run.
     latents : Tensor, (n, d), optional
         Where all chains start; by default at draws from the prior.
     """
+    if path.exists():
+        mean, deviation, seconds = torch.load(path, weights_only=True)
+        return Reconstruction(mean, deviation), seconds
+    began = time.monotonic()
     start = None if latents is None else init_to_value(values={"z": latents})
     with warnings.catch_warnings():
         # A mean of the signal needs fewer draws than an interval of a latent would.
@@ -180,8 +186,11 @@ def reconstruct(
             seed=seed,
             init_strategy=start,
             accumulate={"signal": model.decode},
-            checkpoint=checkpoint,
+            checkpoint=path.with_suffix(".run.pt"),
             progress=False,
         )
     moments = posterior.accumulated["signal"]
-    return Reconstruction(moments.mean.cpu().clamp(-1, 1), moments.variance.cpu().sqrt())
+    made = Reconstruction(moments.mean.cpu().clamp(-1, 1), moments.variance.cpu().sqrt())
+    seconds = time.monotonic() - began
+    torch.save((*made, seconds), path)
+    return made, seconds
