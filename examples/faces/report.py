@@ -14,10 +14,15 @@ GOALS = {20: 0.75, 60: 0.73, 100: 0.73, 200: 0.80}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows as a Markdown table, a line for each method; PCA of the faces alone is 1."""
+    """Return the rows as a Markdown table, a line for each method.
+
+    Ratios are over PCA of the faces alone; percentages are coverages, minutes of learning and
+    reconstruction.
+    """
     lines = [
-        "| d | | MAE | over PCA's | RMSE | over PCA's | CRPS | 50 % | 80 % | 95 % | minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| d, epochs | | MAE | over PCA's | goal | RMSE | over PCA's | CRPS | 50 % | 80 % | 95 % | "
+        "minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda row: row["settings"]["rank"]):
         d, methods = row["settings"]["rank"], row["methods"]
@@ -27,10 +32,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             mark = "**" if method["mae"] == best else ""
             seconds = method.get("seconds of learning", 0) + method.get("seconds of testing", 0)
             cells = [
-                f"{d}, {row['settings']['side']}x{row['settings']['side']}",
+                f"{d}, {row['settings']['recipe']['epochs']}",
                 name,
                 f"{mark}{method['mae']:.4f}{mark} ± {method['mae_error']:.4f}",
                 f"{method['mae'] / base['mae']:.3f}",
+                f"{GOALS.get(d, '')}" if name == "generator" else "",
                 f"{method['rmse']:.4f}",
                 f"{method['rmse'] / base['rmse']:.3f}",
                 f"{method['crps']:.4f}",
