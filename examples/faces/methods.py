@@ -18,7 +18,7 @@ from .vae import VAE
 from .vae import learn as learn_vae
 
 TEST_NOISES = (0.25, 0.1)
-"""Of which the generator's σ in reconstruction is chosen."""
+"""Of which the scale of the generator's noise in reconstruction is chosen."""
 
 
 @dataclass(frozen=True)
