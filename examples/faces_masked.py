@@ -1,4 +1,4 @@
-"""Faces learned from images with most of their pixels missing (the paper's Experiment 7).
+"""Faces learned from images with most of their pixels missing (the paper's Experiment 5).
 
 Random 3x3 masks hide 50, 70 or 90 % of the pixels of every training face. A deconvolution network
 is learned from what is left; the hidden pixels are then the posterior mean of the signal, averaged

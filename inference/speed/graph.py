@@ -105,6 +105,9 @@ def capture(
     if not any(_is_mutable(node) for node in graph.nodes):
         simplify(graph)
         move_factors(graph, list(graph.nodes)[: len(varying)])
+        # What was rewritten may leave its result in another order in memory than when traced.
+        for node in graph.find_nodes(op="call_function", target=aten.view.default):
+            node.target = aten.reshape.default
     return _split(graph, held, len(varying))
 
 

@@ -109,3 +109,17 @@ def test_what_is_slower_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not deconvolution.subpixels_are_faster(Form(5, 2, 2), (1, 2, 4, 4), 3, True, 1)
     assert deconvolution.subpixels_are_faster(Form(5, 2, 2), (1, 2, 4, 4), 4, True, 1)
     deconvolution.subpixels_are_faster.cache_clear()
+
+
+def test_images_in_another_order_in_memory_are_captured() -> None:
+    class Sum(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.deep = torch.nn.Linear(3, 768), deconvnet(3, (3, 16, 16), width=4)
+
+        def forward(self, z: torch.Tensor) -> torch.Tensor:
+            return self.linear(z).unflatten(1, (3, 16, 16)) + self.deep(z)
+
+    model = GeneratorModel(Normal(3), Sum(), Gaussian(0.3))
+    y = torch.rand(4, 3, 16, 16).contiguous(memory_format=torch.channels_last)
+    assert_as_plain(bind(model, y, capture=True), torch.randn(4, 3), list(model.parameters()))

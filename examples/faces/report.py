@@ -1,0 +1,84 @@
+"""Tables and pictures of what was measured."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from explainaway.plots import save_panels, tile
+
+GOALS = {20: 0.75, 60: 0.73, 100: 0.73, 200: 0.80}
+"""MAE over PCA's, by the number of latents."""
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a Markdown table, a line for each method.
+
+    Ratios are over PCA of the faces alone; percentages are coverages, minutes of learning and
+    reconstruction.
+    """
+    lines = [
+        "| d, epochs | | MAE | over PCA's | goal | RMSE | over PCA's | CRPS | 50 % | 80 % | 95 % | "
+        "minutes |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: row["settings"]["rank"]):
+        d, methods = row["settings"]["rank"], row["methods"]
+        best = min(method["mae"] for method in methods.values())
+        base = methods["PCA"]
+        for name, method in methods.items():
+            mark = "**" if method["mae"] == best else ""
+            seconds = method.get("seconds of learning", 0) + method.get("seconds of testing", 0)
+            cells = [
+                f"{d}, {row['settings']['recipe']['epochs']}",
+                name,
+                f"{mark}{method['mae']:.4f}{mark} ± {method['mae_error']:.4f}",
+                f"{method['mae'] / base['mae']:.3f}",
+                f"{GOALS.get(d, '')}" if name == "generator" else "",
+                f"{method['rmse']:.4f}",
+                f"{method['rmse'] / base['rmse']:.3f}",
+                f"{method['crps']:.4f}",
+                *(f"{share:.3f}" for share in method["coverage"].values()),
+                f"{seconds / 60:.1f}" if seconds else "",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def picture(path: Path, truth: Tensor, made: Mapping[str, Tensor], count: int = 10) -> Path:
+    """Write some images and their reconstructions, and how far the latter are off.
+
+    Parameters
+    ----------
+    path : Path
+        Of the PNG.
+    truth : Tensor, (n, 3, side, side)
+        In [-1, 1].
+    made : mapping of Tensor
+        Reconstructions of them by name.
+    count : int, default 10
+        How many are shown: those whose error by the first method is nearest to evenly spaced
+        quantiles, from well to badly reconstructed.
+    """
+    first = next(iter(made.values()))
+    order = (first - truth).abs().flatten(1).mean(1).argsort()
+    shown = order[torch.linspace(0, len(order) - 1, min(count, len(order))).long()]
+    panels = {"faces, from the best reconstructed to the worst": truth[shown]}
+    panels |= {name: mean[shown] for name, mean in made.items()}
+    drawn = {name: _in_colour(images) for name, images in panels.items()}
+    limits = {}
+    for name, mean in made.items():
+        label = f"{name}: absolute error, white is a quarter of the range"
+        drawn[label] = _grey((mean - truth).abs().mean(1)[shown] / 2)
+        limits[label] = (0.0, 0.25)
+    return save_panels(path, drawn, limits=limits)
+
+
+def _in_colour(images: Tensor) -> Any:
+    return tile((images.permute(0, 2, 3, 1).numpy() + 1) / 2, len(images), pad=2)
+
+
+def _grey(images: Tensor) -> Any:
+    return tile(images.numpy(), len(images), pad=2)
