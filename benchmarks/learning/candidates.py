@@ -115,6 +115,7 @@ CANDIDATES: dict[str, Candidate] = {
     for candidate in (
         Candidate("library", epochs="auto"),
         Candidate("library_prior", epochs="auto", learn_prior=True),
+        Candidate("library_all_cells", epochs="auto", fit={"hold_out": None}),
         Candidate("adam_1e-3", _adam(1e-3)),
         Candidate("adam_1e-3_300", _adam(1e-3), epochs=300),
         Candidate("adam_1e-2_cosine", _adam(1e-2, scheduler=cosine)),

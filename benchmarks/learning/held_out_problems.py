@@ -17,6 +17,7 @@ from explainaway.models import (
     Normal,
     OverTime,
     deconvnet,
+    linear,
     mlp,
 )
 from explainaway.models.observations import Observation
@@ -38,6 +39,21 @@ def diabetes_mlp() -> HeldOut:
         whole,
         4,
         lambda: mlp(4, whole.shape[1], hidden=(64,)),
+        lambda: Gaussian(torch.ones(whole.shape[1]), learn_scale=True),
+        components=whole.shape[1],
+        noise=True,
+    )
+
+
+def diabetes_cells() -> HeldOut:
+    """Diabetes, 30 % hidden: the linear model of ``diabetes_linear`` by what it predicts."""
+    y, whole = diabetes(0.3)
+    return _trial(
+        "diabetes_cells",
+        y,
+        whole,
+        4,
+        lambda: linear(4, whole.shape[1]),
         lambda: Gaussian(torch.ones(whole.shape[1]), learn_scale=True),
         components=whole.shape[1],
         noise=True,

@@ -26,6 +26,7 @@ KNOWN: dict[str, Callable[[], KnownMaximum]] = _by_name(
 """Those whose maximum is known."""
 
 HELD_OUT: dict[str, Callable[[], HeldOut]] = _by_name(
+    held_out_problems.diabetes_cells,
     held_out_problems.diabetes_mlp,
     held_out_problems.digits_masked,
     held_out_problems.digits_learned_scale,
