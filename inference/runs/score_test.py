@@ -121,8 +121,8 @@ class ScoreTest:
         return ScoreGain(total / (2 * size), error)
 
     def record(self) -> dict[str, float]:
-        """Return what was found as entries of the history; NaN where nothing was."""
-        nats, error = self.last or (math.nan, math.nan)
+        """Return what was found as entries of the history; infinite where nothing was."""
+        nats, error = self.last or (math.inf, math.inf)
         return {"score_gain": nats, "score_gain_error": error}
 
     def to_dict(self) -> dict[str, Any]:
