@@ -365,8 +365,9 @@ class AlternatingBackProp:
             goes on, apart from its step sizes. By default they start from noise.
         epochs : int or "auto", default "auto"
             Passes through the data. ``"auto"``: until going on gains nothing that is seen
-            (``Fit.gain``), or 600, and two thirds as many in which the rate falls to zero, that of
-            an ``optimizer`` too unless a ``scheduler`` is given.
+            (``Fit.gain``) or held-out cells are explained no better, or 600, and two thirds as many
+            in which the rate falls to zero, that of an ``optimizer`` too unless a ``scheduler`` is
+            given.
         seed : int or None, default 0
             Reproduces the run, bit for bit on one machine with one thread count. None takes one by
             chance, or a checkpoint's: ``Fit.seed``.
