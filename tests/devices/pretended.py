@@ -12,6 +12,7 @@ runs a module with it. It is for a process of its own: torch cannot forget a dev
 """
 
 import ctypes
+import os
 import runpy
 import sys
 from functools import partial
@@ -246,7 +247,19 @@ def register() -> torch.device:
 
 _LIBRARIES: list[torch.library.Library] = []
 
+
+def leave(code: int) -> None:
+    """End the process without torch's teardown, which may abort: it has a thread for the device."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
     register()
     del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        leave(int(end.code or 0))
+    leave(0)

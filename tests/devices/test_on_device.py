@@ -90,6 +90,7 @@ assert torch.equal(there.cpu(), here)
 weight = torch.ones(4, device=device, requires_grad=True)
 (there @ weight).sum().backward()
 assert torch.equal(weight.grad.cpu(), here.sum(0))
+pretended.leave(0)
 """
 
 
