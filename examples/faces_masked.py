@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from faces.data import SIDE, load_images
 from numpy.typing import NDArray
 
 from explainaway.evaluation import RecoveryError, recovery_error
@@ -32,21 +33,9 @@ NOISE = 0.2
 
 def load_faces(folder: Path, count: int, smoke: bool) -> NDArray[np.float32]:
     """Return the first faces, (n, 3, 64, 64) in [-1, 1]."""
-    path = folder / "faces64.npz"
-    if path.is_file():
-        images = np.load(path)["images"][:count].astype(np.float32) / 127.5 - 1
-        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    if smoke:
-        rng = np.random.default_rng(0)
-        small = torch.tensor(rng.uniform(-1, 1, (count, 3, 4, 4)), dtype=torch.float32)
-        smooth: NDArray[np.float32] = torch.nn.functional.interpolate(
-            small, size=64, mode="bicubic"
-        ).numpy()
-        return smooth.clip(-1, 1)
-    raise SystemExit(
-        f"{path} is not there: put aligned faces as faces64.npz, key images, (n, 64, 64, 3) bytes, "
-        "into that folder or name another by --data; --smoke runs without them"
-    )
+    is_made_up = smoke and not (folder / "faces64.npz").is_file()
+    images = load_images(folder, SIDE, count if is_made_up else None)[:count]
+    return np.ascontiguousarray(images.numpy())
 
 
 def block_holes(count: int, share: float, seed: int, side: int = 64) -> NDArray[np.bool_]:

@@ -462,9 +462,8 @@ class AlternatingBackProp:
             run.stretches.close()
         warn_of_divergences(run.progress.history)
         if not run.progress.horizon.is_of_held_out:
-            learner = run.learner
-            gains = learner.travel.gain(), learner.score_test.last
-            warn_of_way_to_go(*gains, run.progress.epoch)
+            learner, epoch = run.learner, run.progress.epoch
+            warn_of_way_to_go(learner.travel.gain(), learner.score_test.last, epoch)
         average = run.learner.average
         return Fit(
             last_draws(run.chains, run.potential, examples, run.batch_size),

@@ -32,28 +32,22 @@ SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 def diabetes_mlp() -> HeldOut:
     """Diabetes, 30 % hidden: a network of 64 units, 4 latents, scales by column."""
-    y, whole = diabetes(0.3)
-    return _trial(
-        "diabetes_mlp",
-        y,
-        whole,
-        4,
-        lambda: mlp(4, whole.shape[1], hidden=(64,)),
-        lambda: Gaussian(torch.ones(whole.shape[1]), learn_scale=True),
-        components=whole.shape[1],
-        noise=True,
-    )
+    return _diabetes("diabetes_mlp", lambda columns: mlp(4, columns, hidden=(64,)))
 
 
 def diabetes_cells() -> HeldOut:
     """Diabetes, 30 % hidden: the linear model of ``diabetes_linear`` by what it predicts."""
+    return _diabetes("diabetes_cells", lambda columns: linear(4, columns))
+
+
+def _diabetes(name: str, network: Callable[[int], nn.Module]) -> HeldOut:
     y, whole = diabetes(0.3)
     return _trial(
-        "diabetes_cells",
+        name,
         y,
         whole,
         4,
-        lambda: linear(4, whole.shape[1]),
+        lambda: network(whole.shape[1]),
         lambda: Gaussian(torch.ones(whole.shape[1]), learn_scale=True),
         components=whole.shape[1],
         noise=True,

@@ -17,9 +17,9 @@ from explainaway.inference import (
     Langevin,
     compare_fits,
 )
-from explainaway.models import Gaussian, GeneratorModel, Normal, mlp
 
-from .check import Check, Where, apart, first_layer, is_there, require, same_bits, small
+from ..learning.linear_problems import ppca
+from .check import Check, Where, apart, is_there, require, same_bits, small
 
 # Without acceptance rounding cannot send a chain another way: what is learned stays comparable.
 KERNEL = Langevin(0.1)
@@ -215,33 +215,11 @@ def _optimum(where: Where) -> str:
     """Learn probabilistic PCA, whose maximum likelihood is known in closed form."""
     if where.smoke:
         return "not tried in a smoke run"
-    noise = torch.Generator().manual_seed(4)
-    n, d, columns = 500, 2, 6
-    loadings = torch.randn(columns, d, generator=noise)
-    y = torch.randn(n, d, generator=noise) @ loadings.T + 0.5 * torch.randn(
-        n, columns, generator=noise
-    )
-    torch.manual_seed(0)
-    network = mlp(d, columns, hidden=())
-    prior: Any = Normal(d, learn=True)
-    observation: Any = Gaussian(scale=0.5, learn_scale=True)
-    model = where.here(GeneratorModel(prior, network, observation))
-    AlternatingBackProp(model).fit(y, progress=False)
-    values = y.double()
-    covariance = values.T.cov(correction=0)
-    eigenvalues = torch.linalg.eigvalsh(covariance).flip(0)
-    rest = eigenvalues[d:].mean()
-    log_det = eigenvalues[:d].log().sum() + (columns - d) * rest.log()
-    best = -0.5 * (columns * torch.log(torch.tensor(2 * torch.pi)) + log_det + columns)
-    layer, learned = first_layer(model.cpu()), model.state_dict()
-    weight, bias = layer.weight.detach().double(), layer.bias.detach().double()
-    root = weight @ learned["prior.scale_tril"].double()
-    mean = bias + weight @ learned["prior.mean"].double()
-    scale = float(observation.scale.detach())
-    fitted = torch.distributions.MultivariateNormal(
-        mean, root @ root.T + scale**2 * torch.eye(columns, dtype=torch.double)
-    )
-    gap = float(best - fitted.log_prob(values).mean())
+    problem = ppca()
+    trial = problem.make(0, True)
+    model = where.here(trial.model)
+    AlternatingBackProp(model).fit(*trial.args, progress=False)
+    gap = problem.gap(model.cpu()).nats
     require(-1e-6 < gap < 0.02, f"{gap:.3f} nats an example below the maximum")
     return f"{gap:.4f} nats below it"
 

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor
 
 from .held_out_score import HeldOutScore
@@ -16,7 +16,6 @@ FIRST = 4
 STANDARD_ERRORS = 1.0
 """By how many of them a span must be better than the one before for a gain to be seen: to go on for
 nothing costs time, to end too early costs what was to be learned."""
-
 
 QUIET = 4
 """Spans in a row without a gain after which none is expected: single ones are too small to see."""
@@ -48,16 +47,11 @@ class HeldOutGain:
         self.mean = score.nats if self.mean is None else self.mean.lerp(score.nats, share)
         if self.count == self.end:
             if self.before is not None:
-                self.quiet = 0 if self._is_seen(score, self.before, self.mean) else self.quiet + 1
+                change = replace(score, nats=self.mean).less(replace(score, nats=self.before))
+                is_seen = change.mean < -STANDARD_ERRORS * change.error
+                self.quiet = 0 if is_seen else self.quiet + 1
             self.before, self.mean = self.mean, None
             self.begin, self.end = self.end, math.ceil(self.end * GROWTH)
-
-    def _is_seen(self, like: HeldOutScore, before: Tensor, now: Tensor) -> bool:
-        def score(nats: Float[Tensor, " units"]) -> HeldOutScore:
-            return HeldOutScore(nats, like.num_cells, like.example, like.split)
-
-        difference = score(now).less(score(before))
-        return difference.mean < -STANDARD_ERRORS * difference.error
 
     def to_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""

@@ -71,7 +71,7 @@ class ScoreTest:
         self.epoch = 0
         self.begin, self.end = 0, 2
         self.last: ScoreGain | None = None
-        self.means: list[list[Tensor]] = [[], []]
+        self.sums: list[list[Tensor]] = [[], []]
         self.weights = [0, 0]
         self.squares: list[Tensor] = []
         self.batches = 0
@@ -85,7 +85,7 @@ class ScoreTest:
         if not self.squares or [s.shape for s in self.squares] != [p.shape for p in parts]:
             self._begin_window(parts)
         half = self.epoch % 2
-        torch._foreach_add_(self.means[half], parts, alpha=weight)
+        torch._foreach_add_(self.sums[half], parts, alpha=weight)
         torch._foreach_addcmul_(self.squares, parts, parts, weight**2)
         self.weights[half] += weight
         self.batches += 1
@@ -102,7 +102,7 @@ class ScoreTest:
             self.squares = []
 
     def _begin_window(self, like: Sequence[Tensor]) -> None:
-        self.means = [[torch.zeros_like(g) for g in like] for _ in range(2)]
+        self.sums = [[torch.zeros_like(g) for g in like] for _ in range(2)]
         self.squares = [torch.zeros_like(g) for g in like]
         self.weights, self.batches = [0, 0], 0
 
@@ -111,7 +111,7 @@ class ScoreTest:
         total = 0.0
         even, odd = self.weights
         size = (even + odd) / self.batches
-        for a, b, square in zip(*self.means, self.squares, strict=True):
+        for a, b, square in zip(*self.sums, self.squares, strict=True):
             a, b = a.double(), b.double()
             mean = (a + b) / (even + odd)
             spread = square.double() / self.batches / size**2 - mean**2
@@ -132,6 +132,6 @@ class ScoreTest:
     def take_back(self, content: Mapping[str, Any], device: torch.device) -> None:
         """Be again as in :meth:`to_dict`."""
         vars(self).update(content)
-        self.means = [[part.to(device) for part in half] for half in self.means]
+        self.sums = [[part.to(device) for part in half] for half in self.sums]
         self.squares = [square.to(device) for square in self.squares]
         self.last = self.last and ScoreGain(*self.last)
