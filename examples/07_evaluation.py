@@ -20,11 +20,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from faces.data import FOLDER, ROOT, Faces, load_images, split
+from common.folders import DATA, ROOT
+from common.rows import Rows
+from faces.data import Faces, load_images, split
 from faces.generator import PAPER, RECIPE
 from faces.methods import Setting, generator, pca, vae
 from faces.report import picture, table
-from faces.rows import Rows
 
 
 def parsed() -> argparse.Namespace:
@@ -40,7 +41,7 @@ def parsed() -> argparse.Namespace:
     add("--epochs", type=int, help="other than the recipe's")
     add("--device", default="cpu")
     add("--seed", type=int, default=0)
-    add("--data", type=Path, default=FOLDER)
+    add("--data", type=Path, default=DATA)
     add("--output", type=Path, default=ROOT / "demo" / "07_evaluation")
     return parser.parse_args()
 

@@ -7,10 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT.parent / "shared" / "data"
-"""Where the data are looked for."""
-
 SIDE = 64
 
 

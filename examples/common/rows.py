@@ -13,7 +13,7 @@ import pyro
 import sklearn
 import torch
 
-from .data import ROOT
+from .folders import ROOT
 
 COMMIT = (
     subprocess.run(
