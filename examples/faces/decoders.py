@@ -1,14 +1,25 @@
 """A decoder that knows that faces differ in place as well as in colour."""
 
+from typing import Any, Protocol
+
 import torch
 from torch import Tensor, nn
 
 from explainaway.models import mlp
 
-from .principal import Principal
-
 REACH = 0.1
 """Of the displacements when their network gives 1, in half sides of the image."""
+
+
+class LinearStart(Protocol):
+    """Where a decoder begins: images that are linear in latents of some spread, as PCA's."""
+
+    shape: torch.Size
+    spread: Any
+
+    def linear(self) -> nn.Linear:
+        """Return the map from latents (n, d) to flat images (n, pixels)."""
+        ...
 
 
 class WarpedLinear(nn.Module):
@@ -19,7 +30,7 @@ class WarpedLinear(nn.Module):
 
     Parameters
     ----------
-    principal : Principal
+    principal : LinearStart
         Where W and b start.
     grid : int, default 8
         Cells along a side of the coarse grid.
@@ -34,7 +45,7 @@ class WarpedLinear(nn.Module):
 
     frame: Tensor
 
-    def __init__(self, principal: Principal, grid: int = 8, hidden: int = 64) -> None:
+    def __init__(self, principal: LinearStart, grid: int = 8, hidden: int = 64) -> None:
         super().__init__()
         self.shape, rank = tuple(principal.shape), len(principal.spread)
         self.appearance = principal.linear()

@@ -27,7 +27,7 @@ class LinearDynamics(NamedTuple):
     innovation: Tensor
 
 
-def least_squares(latents: Tensor) -> LinearDynamics:
+def least_squares(latents: Tensor, prior_states: float = 0.0) -> LinearDynamics:
     """Return the (A, Q) that predict each latent best from the one before, in squared error.
 
     The maximum likelihood given the first latent of each sequence. A may come out unstable.
@@ -37,6 +37,10 @@ def least_squares(latents: Tensor) -> LinearDynamics:
     latents : Tensor
         (..., T, d): any number of sequences with mean zero, such as several draws of several
         examples.
+    prior_states : float, default 0
+        Draws A towards zero (ridge regression), as so many more pairs of neighbours would of which
+        the first has the latents' covariance and the second does not follow from it. Forecasts of
+        d components from few latents are better for it; :class:`VAR` takes the same number.
 
     Returns
     -------
@@ -45,7 +49,7 @@ def least_squares(latents: Tensor) -> LinearDynamics:
     Raises
     ------
     ValueError
-        If there are fewer than 2 d pairs of neighbours, too few for a regular Q.
+        If ``prior_states`` is negative, or there are fewer than 2 d pairs of neighbours, too few for a regular Q.
 
     References
     ----------
@@ -53,9 +57,15 @@ def least_squares(latents: Tensor) -> LinearDynamics:
     """
     sequences = _sequences(latents)
     before, after = sequences[:, :-1].flatten(0, 1), sequences[:, 1:].flatten(0, 1)
+    if not prior_states >= 0:
+        raise ValueError(f"prior_states must not be negative, got {prior_states}")
+    states = sequences.flatten(0, 1)
+    # Rows that are added: a root of the prior's share of the latents' covariance, followed by zero.
+    root = torch.linalg.qr(states).R * (prior_states / len(states)) ** 0.5
+    before, after = torch.cat([before, root]), torch.cat([after, torch.zeros_like(root)])
     transition = torch.linalg.lstsq(before, after).solution.mT
     residual = after - before @ transition.mT
-    return LinearDynamics(transition, residual.mT @ residual / len(residual))
+    return LinearDynamics(transition, residual.mT @ residual / (len(residual) - len(root)))
 
 
 def yule_walker(latents: Tensor) -> LinearDynamics:

@@ -24,13 +24,15 @@ class RunningTransitions(nn.Module):
     Stochastic approximation of EM. The likelihood of latent sequences depends on them by four
     matrices alone, whose running means are kept. The stationary start leaves no formula for the
     largest likelihood, so some quasi-Newton steps in d x d matrices are made: without network or
-    data, and whatever the number of sequences. Further d states are reckoned with that tell the
+    data, and whatever the number of sequences. Further states are reckoned with that tell the
     dynamics of the start: what no data tell stays as it was.
 
     Parameters
     ----------
     first : VectorAutoregression
         The start.
+    prior_states : float
+        How many.
 
     References
     ----------
@@ -42,8 +44,9 @@ class RunningTransitions(nn.Module):
     first: Tensor
     moments: Tensor
 
-    def __init__(self, first: VectorAutoregression) -> None:
+    def __init__(self, first: VectorAutoregression, prior_states: float) -> None:
         super().__init__()
+        self.prior_states = prior_states
         self.weights = RunningWeights()
         self.length = first.length
         covariance = first.covariance.detach()
@@ -72,7 +75,7 @@ class RunningTransitions(nn.Module):
 
     def better(self, factor: Tensor, mixing: Tensor) -> tuple[Tensor, Tensor]:
         """Return parameters, (d, d) each, that explain the moments better, in double precision."""
-        size, own = self.weights.size, len(factor) / self.length
+        size, own = self.weights.size, self.prior_states / self.length
         moments = (size * self.moments.double() + own * self.first.double()) / (size + own)
         found = [value.detach().double().requires_grad_() for value in (factor, mixing)]
         search = torch.optim.LBFGS(found, max_iter=MOVES, line_search_fn="strong_wolfe")

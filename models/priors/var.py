@@ -37,12 +37,16 @@ class VAR(SequencePrior):
         form both follow the chains: no gradient of the network's is asked, and no rate
         (:class:`RunningTransitions`). Losses are then those of white sequences, as under
         ``Normal(dim, learn=True)``.
+    prior_states : float, optional
+        In closed form, how many states are reckoned with beside those of the data that tell A and
+        Q as they start; by default d. From ``transition=0`` they draw A towards zero, as ridge
+        regression does: forecasts from few frames want more of them.
 
     Raises
     ------
     ValueError
         If a size is not a positive integer, a matrix has another shape, ``transition`` is not
-        stable, or ``innovation`` is not symmetric and positive definite.
+        stable, ``prior_states`` is not positive or given without closed form, or ``innovation`` is not symmetric and positive definite.
 
     References
     ----------
@@ -75,8 +79,15 @@ class VAR(SequencePrior):
         transition: float | Tensor = 0.9,
         innovation: float | Tensor | None = None,
         learn: bool | Literal["transition", "closed form"] = False,
+        prior_states: float | None = None,
     ) -> None:
         super().__init__(dim, length)
+        in_closed_form = learn == "closed form"
+        if prior_states is not None and not (in_closed_form and prior_states > 0):
+            raise ValueError(
+                'prior_states must be positive, and is for learn="closed form", got '
+                f"{prior_states!r} with learn={learn!r}"
+            )
         if learn not in (True, False, "transition", "closed form"):
             raise ValueError(
                 f'learn must be True, False, "transition" or "closed form", got {learn!r}'
@@ -95,7 +106,9 @@ class VAR(SequencePrior):
                 setattr(self, name, nn.Parameter(value))
             else:
                 self.register_buffer(name, value)
-        self._moments = RunningTransitions(self.distribution()) if learn == "closed form" else None
+        weight = float(dim) if prior_states is None else float(prior_states)
+        first = self.distribution()
+        self._moments = RunningTransitions(first, weight) if in_closed_form else None
 
     def distribution(self) -> VectorAutoregression:
         """Return the distribution of one sequence, event shape (T, d)."""

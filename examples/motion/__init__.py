@@ -1,0 +1,1 @@
+"""What the experiment on motion is made of."""

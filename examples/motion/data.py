@@ -1,0 +1,71 @@
+"""Videos, and what of them may be seen."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+SIDE = 64
+MOTIONS = ("flag", "fire", "fountain", "boiling_water", "flame", "waterfall")
+TASKS = ("forecast", "half of the pixels", "every second frame")
+
+
+def load_motion(folder: Path, name: str, side: int, made_up: bool = False) -> Tensor:
+    """Return a video (T, 3, side, side) in [-1, 1].
+
+    Parameters
+    ----------
+    folder : Path
+        Holds ``motion/<name>.npz`` with ``frames``, (T, 64, 64, 3) bytes.
+    name : str
+        Of the motion.
+    side : int
+        A divisor of 64; smaller frames are means over blocks.
+    made_up : bool, default False
+        Return a noisy travelling wave of 64 frames instead.
+    """
+    if SIDE % side:
+        raise ValueError(f"side must divide {SIDE}, got {side}")
+    if made_up:
+        grid = torch.arange(side) / side * 2 * torch.pi
+        phase = grid[None] + 2 * grid[:, None] + torch.arange(64)[:, None, None] / 3
+        noise = torch.randn(64, 3, side, side, generator=torch.Generator().manual_seed(0))
+        return 0.8 * torch.sin(phase)[:, None] + 0.05 * noise
+    path = folder / "motion" / f"{name}.npz"
+    if not path.is_file():
+        raise SystemExit(
+            f"{path} is not there: put a video as {name}.npz, key frames, (T, 64, 64, 3) bytes, "
+            "into that folder or name another by --data; --smoke runs without it"
+        )
+    pixels = torch.from_numpy(np.load(path)["frames"].astype(np.float32) / 127.5 - 1)
+    return torch.nn.functional.avg_pool2d(pixels.permute(0, 3, 1, 2), SIDE // side)
+
+
+def num_known(length: int) -> int:
+    """Return how many first frames are learned from where the last 22 % are forecast."""
+    return length - max(16, round(0.22 * length))
+
+
+def seen_cells(video: Tensor, task: str, seed: int) -> Tensor:
+    """Return which cells (T, 3, h, w) are seen: half of the pixels, or every second frame."""
+    length, _, height, width = video.shape
+    if task == "every second frame":
+        return (torch.arange(length) % 2 == 0)[:, None, None, None].expand(video.shape)
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.rand(length, 1, height, width, generator=generator) < 0.5
+    # Each pixel is seen somewhere, else it has no mean.
+    pixels[0] |= ~pixels.any(0)
+    return pixels.expand(video.shape)
+
+
+def table_of(video: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return frames as rows, (T, 3 h w), in double precision."""
+    rows = video.flatten(1).numpy().astype(np.float64)
+    return rows.reshape(len(rows), -1)
+
+
+def video_of(table: np.ndarray, like: Tensor) -> Tensor:  # type: ignore[type-arg]
+    """Return rows (..., 3 h w) as frames (..., 3, h, w)."""
+    frames = torch.from_numpy(np.asarray(table, dtype=np.float32))
+    return frames.reshape(*frames.shape[:-1], *like.shape[1:])

@@ -1,0 +1,33 @@
+"""What is left of a video is kriged: its neighbours in space and time tell of it."""
+
+import torch
+from torch import Tensor
+
+from explainaway.space_time_kriging import fit_covariance, krige
+
+
+def with_residual(seen: Tensor, estimate: Tensor) -> Tensor:
+    """Add to a recovery (T, 3, h, w) what the cells that were seen (NaN: hidden) tell beside it."""
+    residual = (seen - estimate).transpose(0, 1)
+    covariance = fit_covariance(residual, len(seen))
+    return estimate + krige(residual, covariance).transpose(0, 1)
+
+
+def ahead_with_residual(past: Tensor, fitted: Tensor, now: Tensor, ahead: Tensor) -> Tensor:
+    """Add to forecasts what the residuals of the last frames before them tell.
+
+    Parameters
+    ----------
+    past, fitted : Tensor, (T, 3, h, w)
+        What was learned from, and how it was fitted: they tell the residual's covariance.
+    now : Tensor, (origins, K, 3, h, w)
+        Residuals of the last frames before each origin.
+    ahead : Tensor, (origins, H, 3, h, w)
+        Forecasts.
+    """
+    count, frames = now.shape[:2]
+    whole = torch.cat([now, torch.full_like(ahead, torch.nan)], 1)  # (origins, K + H, 3, h, w)
+    fields = whole.transpose(1, 2).flatten(0, 1)
+    covariance = fit_covariance((past - fitted).transpose(0, 1), whole.shape[1])
+    told = krige(fields, covariance).unflatten(0, (count, -1)).transpose(1, 2)
+    return ahead + told[:, frames:]
