@@ -4,7 +4,8 @@ A generator of frames is learned in two stages, as in the paper (frames as indep
 then a first-order autoregression of their latents), or jointly with the autoregression as prior of
 the whole video. It begins at a linear dynamical system (Doretto's, with its transition drawn
 towards zero) and moves that system's pixels. Three tasks: the last 22 % of the frames are forecast
-1 to 10 ahead from rolling origins; half of the pixels are hidden; every second frame is missing.
+1 to 10 ahead from rolling origins; half of the pixels are hidden; every second frame is missing. A
+fourth, ``--tasks clips``, learns a network in space and time and draws a new clip.
 Beside it: the mean frame, the last one, interpolation in time, iterative PCA, linear systems with a
 Kalman smoother, ridge autoregression, kriging in space and time; and kriging of what systems and
 generators leave.
@@ -30,7 +31,8 @@ from motion.forecasting import forecast, targets
 from motion.generator import Recipe
 from motion.recovery import recover
 from motion.report import filmstrips, holes, tables
-from motion.scores import of_forecasts, of_recovery
+from motion.scores import of_forecasts, of_recovery, of_synthesis
+from motion.spatiotemporal import clips
 from torch import Tensor
 
 SHOWN = ("LDS (Doretto)", "LDS, shrunk + kriging", "kriging", "two-stage", "joint + kriging")
@@ -41,7 +43,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--rows", nargs="+", default=list(MOTIONS), help="motions")
-    add("--tasks", nargs="+", default=list(TASKS), choices=TASKS)
+    add("--tasks", nargs="+", default=list(TASKS), choices=(*TASKS, "clips"))
     add("--smoke", action="store_true", help="seconds, on a made-up wave")
     add("--paper", action="store_true", help="the paper's network, kernel and epochs")
     add("--side", type=int, default=32, help="of the frames, in pixels")
@@ -65,6 +67,11 @@ def row(
         middle = {name: made[0] for name, made in outcome.made.items() if name in SHOWN}
         past = video[known - 6 : known]
         strips |= {f"forecast: {name}": torch.cat([past, made]) for name, made in middle.items()}
+        strips |= {f"new: {name}": made[20:36] for name, made in outcome.synthesis.items()}
+    elif task == "clips":
+        outcome, scores = clips(video, recipe, seed), {}
+        strips = {"video": video[20:36], "fitted": outcome.made["clips"][20:36]}
+        strips["new"] = outcome.synthesis["clips"][20:36]
     else:
         seen = seen_cells(video, task, seed)
         outcome = recover(video, seen, recipe, seed)
@@ -72,8 +79,9 @@ def row(
         part = slice(20, 36)
         strips = {"video": video[part], "seen": holes(video, seen)[part]}
         strips |= {name: made[part] for name, made in outcome.made.items() if name in SHOWN}
+    new = {name: of_synthesis(video, made) for name, made in outcome.synthesis.items()}
     minutes = {"CPU minutes": outcome.minutes, "of all": (time.process_time() - began) / 60}
-    return {"methods": scores, "chosen": outcome.chosen, **minutes}, strips
+    return {"methods": scores, "synthesis": new, "chosen": outcome.chosen, **minutes}, strips
 
 
 def main() -> None:

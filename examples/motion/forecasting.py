@@ -10,8 +10,15 @@ from explainaway.linear_dynamical_system import LinearDynamicalSystem, fit_linea
 
 from .data import num_known, table_of, video_of
 from .generator import Recipe, Start, continued, joint, posterior_means, two_stage
-from .kriging import ahead_with_residual
-from .linear import Forecaster, autoregression, choose_for_forecast, of_system, shrunk_last
+from .kriging import ahead_with_residual, with_drawn_residual
+from .linear import (
+    PAPER,
+    Forecaster,
+    autoregression,
+    choose_for_forecast,
+    of_system,
+    shrunk_last,
+)
 from .scores import Outcome
 
 AHEAD = 10
@@ -40,6 +47,8 @@ def forecast(video: Tensor, recipe: Recipe, seed: int) -> Outcome:
         return video_of(np.stack([forecaster(table[:now], AHEAD) for now in origins]), video)
 
     plain, chosen, regression, share = choose_for_forecast(known, AHEAD)
+    if recipe.as_paper:
+        chosen = PAPER
     mean = known.mean(0)
     doretto = fit_linear_dynamical_system(known, plain, 0)
     system = fit_linear_dynamical_system(known, chosen.dim, 0, chosen.prior_states)
@@ -66,13 +75,15 @@ def forecast(video: Tensor, recipe: Recipe, seed: int) -> Outcome:
     )
     start = Start(system, video.shape[1:])
     begin, latents = start.latents(system.smooth(known).mean), start.latents(states)
-    minutes = {}
+    new, minutes = {"LDS (Doretto)": _synthesised(doretto, past, seed)}, {}
     for name, learn in (("two-stage", two_stage), ("joint", joint)):
         began = time.process_time()
         learned = learn(past, start, begin, chosen.prior_states, recipe, seed)
         means, now = posterior_means(learned, windows, latents, recipe, seed)
         made[name] = continued(learned, means[:, -1], AHEAD)
         made[f"{name} + kriging"] = kriged(learned.signal, now, made[name])
+        new[name] = learned.model.generate(1, seed=seed)[0]
+        new[f"{name} + residual"] = with_drawn_residual(past, learned.signal, new[name], seed)
         minutes[name] = (time.process_time() - began) / 60
     choice = {
         **chosen._asdict(),
@@ -81,7 +92,19 @@ def forecast(video: Tensor, recipe: Recipe, seed: int) -> Outcome:
         "share of the last frame": share,
         "epochs": recipe.epochs,
     }
-    return Outcome(made, choice, minutes)
+    return Outcome(made, choice, minutes, new)
+
+
+def _synthesised(
+    system: LinearDynamicalSystem, past: Tensor, seed: int, burn_in: int = 15
+) -> Tensor:
+    """Return as many new frames, after some that are thrown away."""
+    rng, dim = np.random.default_rng(seed), len(system.start)
+    root = np.linalg.cholesky(system.innovation)
+    states = [rng.multivariate_normal(np.zeros(dim), system.start)]
+    for _ in range(burn_in + len(past) - 1):
+        states.append(system.transition @ states[-1] + root @ rng.normal(size=dim))
+    return video_of(system.decode(np.stack(states[burn_in:])), past)
 
 
 def _window_states(system: LinearDynamicalSystem, rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

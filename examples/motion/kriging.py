@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from explainaway.space_time_kriging import fit_covariance, krige
+from explainaway.space_time_kriging import draw_fields, fit_covariance, krige
 
 
 def with_residual(seen: Tensor, estimate: Tensor) -> Tensor:
@@ -31,3 +31,13 @@ def ahead_with_residual(past: Tensor, fitted: Tensor, now: Tensor, ahead: Tensor
     covariance = fit_covariance((past - fitted).transpose(0, 1), whole.shape[1])
     told = krige(fields, covariance).unflatten(0, (count, -1)).transpose(1, 2)
     return ahead + told[:, frames:]
+
+
+def with_drawn_residual(past: Tensor, fitted: Tensor, new: Tensor, seed: int) -> Tensor:
+    """Add to a new video (T, 3, h, w) a residual as that of a fitted one; colours go together."""
+    residual = (past - fitted).transpose(0, 1)
+    covariance = fit_covariance(residual, len(new))
+    drawn = draw_fields(covariance, (3, len(new), *new.shape[2:]), seed)
+    seen = residual.flatten(1)
+    root = torch.linalg.cholesky(torch.corrcoef(seen) + 1e-4 * torch.eye(3))
+    return new + torch.tensordot(root, drawn, 1).transpose(0, 1)

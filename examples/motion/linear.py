@@ -14,7 +14,6 @@ from sklearn.linear_model import Ridge
 from explainaway.linear_dynamical_system import (
     LinearDynamicalSystem,
     fit_linear_dynamical_system,
-    interpolate_in_time,
 )
 
 Array = NDArray[np.float64]
@@ -32,6 +31,10 @@ class Chosen(NamedTuple):
 
     dim: int
     prior_states: float
+
+
+PAPER = Chosen(20, 0.0)
+"""What Han et al. (2017) took."""
 
 
 def least(settings: Sequence[Setting], loss: Callable[[Setting], float]) -> Setting:
@@ -160,16 +163,3 @@ def shrunk_last(mean: Array, share: float) -> Forecaster:
     return lambda past, steps: np.stack(
         [mean + share**step * (past[-1] - mean) for step in range(1, steps + 1)]
     )
-
-
-__all__ = [
-    "Chosen",
-    "Forecaster",
-    "autoregression",
-    "choose_for_forecast",
-    "choose_for_recovery",
-    "interpolate_in_time",
-    "iterative_pca",
-    "of_system",
-    "shrunk_last",
-]

@@ -49,7 +49,8 @@ def least_squares(latents: Tensor, prior_states: float = 0.0) -> LinearDynamics:
     Raises
     ------
     ValueError
-        If ``prior_states`` is negative, or there are fewer than 2 d pairs of neighbours, too few for a regular Q.
+        If ``prior_states`` is negative, or there are fewer than 2 d pairs of neighbours, too few
+        for a regular Q.
 
     References
     ----------

@@ -46,7 +46,8 @@ class VAR(SequencePrior):
     ------
     ValueError
         If a size is not a positive integer, a matrix has another shape, ``transition`` is not
-        stable, ``prior_states`` is not positive or given without closed form, or ``innovation`` is not symmetric and positive definite.
+        stable, ``prior_states`` is not positive or given without closed form, or ``innovation`` is
+        not symmetric and positive definite.
 
     References
     ----------

@@ -130,7 +130,8 @@ def fit_linear_dynamical_system(
     Raises
     ------
     ValueError
-        If ``dim`` does not lie between 1 and T - 1, or a column was never seen.
+        If ``dim`` does not lie between 1 and T - 1, ``prior_states`` is negative, or a column was
+        never seen.
 
     References
     ----------
@@ -141,6 +142,8 @@ def fit_linear_dynamical_system(
         raise ValueError(
             f"dim must lie between 1 and the number of rows less one, {len(table) - 1}, got {dim}"
         )
+    if not prior_states >= 0:
+        raise ValueError(f"prior_states must not be negative, got {prior_states}")
     hidden = np.isnan(table)
     seen, filled = (~hidden).astype(float), np.nan_to_num(table)
     model = _started(interpolate_in_time(table), dim, prior_states)

@@ -61,9 +61,7 @@ def fit_covariance(
         raise ValueError("fields must have cells that were seen, got none")
     padded = [size + most for size, most in zip(fields.shape[1:], reach, strict=True)]
     pairs, products = (
-        torch.fft.irfftn(
-            torch.fft.rfftn(values, padded, AXES).abs().square().sum(0), padded, AXES
-        )
+        torch.fft.irfftn(torch.fft.rfftn(values, padded, AXES).abs().square().sum(0), padded, AXES)
         for values in (seen.to(fields.dtype), fields.nan_to_num())
     )
     lags = _known_at_all_times(products, pairs)
@@ -80,6 +78,29 @@ def fit_covariance(
     kept[target] = lags[source] * taper * (1 - nugget)
     spectrum = torch.fft.rfftn(kept, dim=AXES).real.clamp(min=0)
     return StationaryCovariance(spectrum, grid, nugget * variance)
+
+
+def draw_fields(
+    covariance: StationaryCovariance, shape: tuple[int, int, int, int], seed: int
+) -> Tensor:
+    """Return Gaussian fields of mean zero, (n, T, h, w), with this covariance and its white part.
+
+    Parameters
+    ----------
+    covariance : StationaryCovariance
+        Of each.
+    shape : tuple of int
+        (n, T, h, w), within the covariance's grid.
+    seed : int
+        Reproduces them.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    count, length, height, width = shape
+    white = torch.randn(count, *covariance.grid, generator=generator)
+    coloured = torch.fft.irfftn(
+        torch.fft.rfftn(white, dim=AXES) * covariance.spectrum.sqrt(), covariance.grid, AXES
+    )[:, :length, :height, :width]
+    return coloured + covariance.nugget**0.5 * torch.randn(coloured.shape, generator=generator)
 
 
 def _known_at_all_times(products: Tensor, pairs: Tensor) -> Tensor:
@@ -124,9 +145,7 @@ def krige(
         If the fields are larger than the covariance's grid.
     """
     if any(size > most for size, most in zip(fields.shape[1:], covariance.grid, strict=True)):
-        raise ValueError(
-            f"fields must fit into {covariance.grid}, got shape {tuple(fields.shape)}"
-        )
+        raise ValueError(f"fields must fit into {covariance.grid}, got shape {tuple(fields.shape)}")
     seen = (~fields.isnan()).to(fields.dtype)
     target = fields.nan_to_num()
     length, height, width = fields.shape[1:]

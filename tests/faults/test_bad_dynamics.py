@@ -159,6 +159,24 @@ TABLE: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         ValueError,
         "at least 4 pairs of neighbours for 2 components, got 3 in 1 sequences of length 4",
     ),
+    (
+        "negative prior of least squares",
+        lambda: least_squares(torch.randn(1, 9, 2), prior_states=-1.0),
+        ValueError,
+        "prior_states must not be negative, got -1.0",
+    ),
+    (
+        "prior states without closed form",
+        lambda: VAR(2, 3, learn=True, prior_states=4.0),
+        ValueError,
+        r'prior_states must be positive, and is for learn="closed form", got 4.0 with learn=True',
+    ),
+    (
+        "no prior states",
+        lambda: VAR(2, 3, learn="closed form", prior_states=0.0),
+        ValueError,
+        "prior_states must be positive.*got 0.0",
+    ),
     ("no time", lambda: yule_walker(torch.zeros(4)), ValueError, r"latents must have shape \(\.\."),
     (
         "texture of too many states",

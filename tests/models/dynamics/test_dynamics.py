@@ -74,6 +74,31 @@ def test_least_squares_minimises_the_squares() -> None:
     assert float(fitted.innovation.trace()) == pytest.approx(best / 21)
 
 
+def test_prior_states_are_ridge_regression() -> None:
+    latents = torch.randn(40, 3, generator=torch.Generator().manual_seed(0)).double().cumsum(0)
+    made = least_squares(latents, prior_states=12.0)
+    before, after = latents[:-1], latents[1:]
+    prior = 12.0 * latents.mT @ latents / 40
+    expected = torch.linalg.solve(before.mT @ before + prior, before.mT @ after).mT
+    torch.testing.assert_close(made.transition, expected)
+    # Q is the residuals' covariance, with what the states that are added say of the transition.
+    residual = after - before @ expected.mT
+    innovation = (residual.mT @ residual + expected @ prior @ expected.mT) / 39
+    torch.testing.assert_close(made.innovation, innovation)
+
+
+def test_prior_states_draw_a_prior_in_closed_form_towards_zero() -> None:
+    """For long sequences the stationary start does not matter, and it is ridge regression."""
+    latents = VAR(2, 400, transition=0.8).distribution().sample((1,))
+    for prior_states in (2.0, 100.0, 800.0):
+        prior = VAR(2, 400, transition=0.0, learn="closed form", prior_states=prior_states)
+        prior.expect_examples(1)
+        for _ in range(30):
+            prior.closed_form_step(latents)
+        expected = least_squares(latents[0], prior_states).transition
+        torch.testing.assert_close(prior.transition, expected, atol=0.05, rtol=0)
+
+
 def test_yule_walker_is_stable_where_least_squares_is_not() -> None:
     growing = torch.tensor(1.1).double() ** torch.arange(12)[None, :, None]
     sequence = growing * torch.randn(1, 1, 2).double() + 0.01 * torch.randn(1, 12, 2).double()
