@@ -1,0 +1,1 @@
+"""What the experiment on objects is made of."""
