@@ -34,10 +34,15 @@ def ahead_with_residual(past: Tensor, fitted: Tensor, now: Tensor, ahead: Tensor
 
 
 def with_drawn_residual(past: Tensor, fitted: Tensor, new: Tensor, seed: int) -> Tensor:
-    """Add to a new video (T, 3, h, w) a residual as that of a fitted one; colours go together."""
+    """Add to a new video (T, 3, h, w) a residual like that of a fitted one.
+
+    A Gaussian field with the residual's covariance in space and time, in units of each pixel's
+    deviation; colours are correlated as they are.
+    """
     residual = (past - fitted).transpose(0, 1)
-    covariance = fit_covariance(residual, len(new))
+    deviation = residual.square().mean((0, 1)).sqrt()
+    fields = residual / deviation
+    covariance = fit_covariance(fields, len(new))
     drawn = draw_fields(covariance, (3, len(new), *new.shape[2:]), seed)
-    seen = residual.flatten(1)
-    root = torch.linalg.cholesky(torch.corrcoef(seen) + 1e-4 * torch.eye(3))
-    return new + torch.tensordot(root, drawn, 1).transpose(0, 1)
+    root = torch.linalg.cholesky(torch.corrcoef(fields.flatten(1)) + 1e-4 * torch.eye(3))
+    return new + (deviation * torch.tensordot(root, drawn, 1)).transpose(0, 1)
