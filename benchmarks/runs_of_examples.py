@@ -1,7 +1,7 @@
-"""The sampling runs that the scripts of ``examples/`` make, and whether they are warned of rightly.
+"""The sampling runs that scripts make, and whether they are warned of rightly.
 
-``faces_masked.py`` learns alone; ``own_pyro_model.py``, ``compare_kernels.py`` and
-``video_dynamics.py`` sample. Models and data are theirs, of seed 0, and so are kernels, warmup and
+Of ``examples/`` those of ``own_pyro_model.py`` and ``compare_kernels.py``; of this folder that of
+``incomplete_video.py``. Models and data are theirs, of seed 0, and so are kernels, warmup and
 numbers of draws; the seeds of the chains vary. What is dear (faces, holes) is repeated less often
 and by its best kernels.
 
@@ -21,7 +21,7 @@ from pyro.infer.autoguide.initialization import init_to_value
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from examples import compare_kernels, own_pyro_model, video_dynamics
+from examples import compare_kernels, own_pyro_model
 from explainaway.inference import (
     HMC,
     AlternatingBackProp,
@@ -31,6 +31,8 @@ from explainaway.inference import (
 )
 from explainaway.inference.diagnostics.summary import LARGEST_RHAT
 from explainaway.inference.judged import what_is_read
+
+from . import incomplete_video
 
 ROOT = Path(__file__).resolve().parents[1]
 LONGER = 5
@@ -199,18 +201,18 @@ def _of_videos(smoke: bool) -> Iterator[Kind]:
     )
     folder = ROOT.parent / "shared" / "data"
     if not (smoke or (folder / "motion" / "flag.npz").is_file()):
-        print("no video is there: video_dynamics.py is left out")
+        print("no video is there: incomplete_video.py is left out")
         return
-    past = video_dynamics.load_video(folder, "flag", smoke)[: -video_dynamics.AHEAD]
-    y = torch.where(video_dynamics.observed_cells(past, 0), past, torch.nan)
+    past = incomplete_video.load_video(folder, "flag", smoke)[: -incomplete_video.AHEAD]
+    y = torch.where(incomplete_video.observed_cells(past, 0), past, torch.nan)
     missing = y.isnan().flatten(1).all(1)
     learned = {
-        "two-stage": video_dynamics.learn_two_stage,
-        "joint": video_dynamics.learn_jointly,
+        "two-stage": incomplete_video.learn_two_stage,
+        "joint": incomplete_video.learn_jointly,
     }
     for name, learn in learned.items():
         model, latents = learn(y, options)
-        start = video_dynamics.interpolated(torch.where(missing[:, None], torch.nan, latents))
+        start = incomplete_video.interpolated(torch.where(missing[:, None], torch.nan, latents))
 
         def sample(
             seed: int, times: int, model: torch.nn.Module = model, start: Tensor = start
@@ -227,4 +229,4 @@ def _of_videos(smoke: bool) -> Iterator[Kind]:
                 progress=False,
             )
 
-        yield Kind(f"video_dynamics.py: {name}, HMC of 10 steps", sample, 1 if smoke else 3)
+        yield Kind(f"incomplete_video.py: {name}, HMC of 10 steps", sample, 1 if smoke else 3)

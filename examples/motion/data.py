@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+Array = NDArray[np.float64]
 
 SIDE = 64
 MOTIONS = ("flag", "fire", "fountain", "boiling_water", "flame", "waterfall")
@@ -59,13 +62,13 @@ def seen_cells(video: Tensor, task: str, seed: int) -> Tensor:
     return pixels.expand(video.shape)
 
 
-def table_of(video: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+def table_of(video: Tensor) -> Array:
     """Return frames as rows, (T, 3 h w), in double precision."""
-    rows = video.flatten(1).numpy().astype(np.float64)
-    return rows.reshape(len(rows), -1)
+    rows: Array = video.flatten(1).numpy().astype(np.float64)
+    return rows
 
 
-def video_of(table: np.ndarray, like: Tensor) -> Tensor:  # type: ignore[type-arg]
+def video_of(table: Array, like: Tensor) -> Tensor:
     """Return rows (..., 3 h w) as frames (..., 3, h, w)."""
     frames = torch.from_numpy(np.asarray(table, dtype=np.float32))
     return frames.reshape(*frames.shape[:-1], *like.shape[1:])

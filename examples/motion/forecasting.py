@@ -67,7 +67,7 @@ def forecast(video: Tensor, recipe: Recipe, seed: int) -> Outcome:
         "ridge autoregression": rolled(autoregression(known, *regression, AHEAD)),
     }
     made["kriging"] = kriged(average.expand_as(past), average, made["mean frame"])
-    states = np.stack([_window_states(system, table[now - MEMORY : now]) for now in origins])
+    states = np.stack([system.filter(table[now - MEMORY : now]).mean for now in origins])
     made["LDS, shrunk + kriging"] = kriged(
         video_of(system.impute(known), video),
         video_of(system.decode(states), video),
@@ -105,7 +105,3 @@ def _synthesised(
     for _ in range(burn_in + len(past) - 1):
         states.append(system.transition @ states[-1] + root @ rng.normal(size=dim))
     return video_of(system.decode(np.stack(states[burn_in:])), past)
-
-
-def _window_states(system: LinearDynamicalSystem, rows: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    return system.filter(rows).mean

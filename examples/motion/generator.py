@@ -23,6 +23,8 @@ from explainaway.models import VAR, Gaussian, GeneratorModel, Masked, Normal, Ov
 from explainaway.models.dynamics import least_squares
 from explainaway.models.observations import Observation
 
+from .data import Array
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -61,7 +63,7 @@ class Start:
             layer.bias.copy_(torch.from_numpy(self.model.mean))
         return layer
 
-    def latents(self, states: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+    def latents(self, states: Array) -> Tensor:
         """Return states (..., d) as latents."""
         solved = np.linalg.solve(self.root, states[..., None])[..., 0]
         return torch.from_numpy(solved.astype(np.float32))
@@ -79,7 +81,8 @@ def _network(start: Start, recipe: Recipe) -> nn.Module:
     dim = len(start.spread)
     if recipe.as_paper:
         return deconvnet(dim, tuple(start.shape), width=64, batch_norm=True)
-    return WarpedLinear(start)
+    moved: nn.Module = WarpedLinear(start)
+    return moved
 
 
 def _noise(start: Start, recipe: Recipe) -> Observation:

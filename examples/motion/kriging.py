@@ -29,7 +29,7 @@ def ahead_with_residual(past: Tensor, fitted: Tensor, now: Tensor, ahead: Tensor
     whole = torch.cat([now, torch.full_like(ahead, torch.nan)], 1)  # (origins, K + H, 3, h, w)
     fields = whole.transpose(1, 2).flatten(0, 1)
     covariance = fit_covariance((past - fitted).transpose(0, 1), whole.shape[1])
-    told = krige(fields, covariance).unflatten(0, (count, -1)).transpose(1, 2)
+    told: Tensor = krige(fields, covariance).unflatten(0, (count, -1)).transpose(1, 2)
     return ahead + told[:, frames:]
 
 
@@ -45,4 +45,5 @@ def with_drawn_residual(past: Tensor, fitted: Tensor, new: Tensor, seed: int) ->
     covariance = fit_covariance(fields, len(new))
     drawn = draw_fields(covariance, (3, len(new), *new.shape[2:]), seed)
     root = torch.linalg.cholesky(torch.corrcoef(fields.flatten(1)) + 1e-4 * torch.eye(3))
-    return new + (deviation * torch.tensordot(root, drawn, 1)).transpose(0, 1)
+    coloured: Tensor = torch.tensordot(root, drawn, 1)
+    return new + (deviation * coloured).transpose(0, 1)

@@ -50,7 +50,7 @@ def iterative_pca(table: Array, rank: int, iterations: int = 30) -> Array:
     for _ in range(iterations):
         mean = filled.mean(0)
         left, sizes, right = np.linalg.svd(filled - mean, full_matrices=False)
-        made = (left[:, :rank] * sizes[:rank]) @ right[:rank] + mean
+        made: Array = (left[:, :rank] * sizes[:rank]) @ right[:rank] + mean
         filled = np.where(hidden, made, table)
     return made
 
@@ -114,7 +114,9 @@ def autoregression(table: Array, dim: int, order: int, penalty: float, steps: in
 
     def forecast(past: Array, count: int) -> Array:
         now = lagged((past[-order:] - mean) @ basis.T, [order])
-        return np.concatenate([model.predict(now) for model in models[:count]]) @ basis + mean
+        scores = np.concatenate([model.predict(now) for model in models[:count]])
+        ahead: Array = scores @ basis + mean
+        return ahead
 
     return forecast
 

@@ -40,5 +40,6 @@ def between(model: GeneratorModel, first: Tensor, second: Tensor, steps: int = 9
     angle = cosine.clamp(-0.9999, 0.9999).arccos()[:, None, None]
     share = torch.linspace(0, 1, steps)[:, None]
     start, end = ((1 - share) * angle).sin(), (share * angle).sin()
-    latents = (start * first[:, None] + end * second[:, None]) / angle.sin()
-    return model.decode(latents.flatten(0, 1)).unflatten(0, (len(first), steps))
+    latents: Tensor = (start * first[:, None] + end * second[:, None]) / angle.sin()
+    images: Tensor = model.decode(latents.flatten(0, 1))
+    return images.unflatten(0, (len(first), steps))

@@ -51,7 +51,8 @@ class Setting:
         """Return the decoder at its start."""
         torch.manual_seed(self.seed)
         if self.decoder == "warped":
-            return WarpedLinear(principal)
+            moved: nn.Module = WarpedLinear(principal)
+            return moved
         return deconvnet(self.rank, (3, self.side, self.side), self.width, batch_norm=False)
 
 
@@ -72,7 +73,8 @@ class Components(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images (n, 3, side, side)."""
-        return self.layer(z).unflatten(1, self.shape)
+        images: Tensor = self.layer(z).unflatten(1, self.shape)
+        return images
 
 
 def generators(train: Tensor, setting: Setting, folder: Path) -> dict[str, Generator]:

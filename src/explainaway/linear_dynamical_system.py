@@ -222,7 +222,8 @@ def _dynamics(states: States, prior_states: float) -> tuple[Array, Array, Array]
 
 def _filtered(model: LinearDynamicalSystem, precision: Array, information: Array) -> States:
     mean, covariance = np.zeros(len(model.start)), model.start
-    means, covariances = [], []
+    means: list[Array] = []
+    covariances: list[Array] = []
     for told, towards in zip(precision, information, strict=True):
         if means:
             mean = model.transition @ means[-1]

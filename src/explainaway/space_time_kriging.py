@@ -100,7 +100,9 @@ def draw_fields(
     coloured = torch.fft.irfftn(
         torch.fft.rfftn(white, dim=AXES) * covariance.spectrum.sqrt(), covariance.grid, AXES
     )[:, :length, :height, :width]
-    return coloured + covariance.nugget**0.5 * torch.randn(coloured.shape, generator=generator)
+    white = torch.randn(coloured.shape, generator=generator)
+    drawn: Tensor = coloured + covariance.nugget**0.5 * white
+    return drawn
 
 
 def _known_at_all_times(products: Tensor, pairs: Tensor) -> Tensor:
@@ -153,7 +155,8 @@ def krige(
     def smoothed(values: Tensor) -> Tensor:
         transformed = torch.fft.rfftn(values, covariance.grid, AXES) * covariance.spectrum
         whole = torch.fft.irfftn(transformed, covariance.grid, AXES)
-        return whole[:, :length, :height, :width]
+        kept: Tensor = whole[:, :length, :height, :width]
+        return kept
 
     weights = torch.zeros_like(target)
     rest = target.clone()
@@ -167,4 +170,5 @@ def krige(
         weights, rest = weights + step * direction, rest - step * image
         before, square = square, rest.square().sum()
         direction = rest + square / before * direction
-    return smoothed(weights)
+    predicted: Tensor = smoothed(weights)
+    return predicted
