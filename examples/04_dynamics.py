@@ -87,7 +87,9 @@ def row(
 def main() -> None:
     """Make the rows that are asked for, with the tables and a picture of each."""
     options = parsed()
-    recipe = Recipe(600, as_paper=True) if options.paper else Recipe(40)
+    recipe = Recipe(40)
+    if options.paper:
+        recipe, options.side = Recipe(600, as_paper=True), 64
     if options.smoke:
         options.rows, options.side, recipe = ["made-up wave"], 16, Recipe(8, 6, 4)
         options.output = Path(tempfile.mkdtemp())

@@ -36,7 +36,32 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> str:
                 ]
                 parts.append(f"| {name} | " + " | ".join(cells) + " |")
             parts.append("")
-    return "\n".join(parts)
+    return "\n".join([*parts, *_new_videos(rows)])
+
+
+def _new_videos(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines of a table of new videos: contrast, speed, sharpness over the true ones."""
+    found = {
+        motion: {
+            name: sizes
+            for row in rows
+            if row["settings"]["motion"] == motion
+            for name, sizes in row.get("synthesis", {}).items()
+        }
+        for motion in dict.fromkeys(row["settings"]["motion"] for row in rows)
+    }
+    motions = [motion for motion, new in found.items() if new]
+    if not motions:
+        return []
+    lines = ["**new videos: contrast, speed, sharpness, over those of the true one**\n"]
+    lines += ["| | " + " | ".join(motions) + " |", "|---" * (len(motions) + 1) + "|"]
+    for name in dict.fromkeys(name for motion in motions for name in found[motion]):
+        cells = [
+            ", ".join(f"{size:.2f}" for size in found[motion].get(name, {}).values())
+            for motion in motions
+        ]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return [*lines, ""]
 
 
 def _cell(method: Mapping[str, float], number: str, best: float) -> str:
