@@ -16,6 +16,7 @@ from .linear import (
     Forecaster,
     autoregression,
     choose_for_forecast,
+    num_before,
     of_system,
     shrunk_last,
 )
@@ -54,8 +55,13 @@ def forecast(video: Tensor, recipe: Recipe, seed: int) -> Outcome:
     system = fit_linear_dynamical_system(known, chosen.dim, 0, chosen.prior_states)
     windows = torch.stack([video[now - MEMORY : now] for now in origins])
 
-    def kriged(fitted: Tensor, now: Tensor, ahead: Tensor) -> Tensor:
-        return ahead_with_residual(past, fitted, windows - now, ahead)
+    # Frames that a system was fitted to leave residuals smaller and less alike than others do.
+    apart = num_before(first, AHEAD)
+    earlier = fit_linear_dynamical_system(known[:apart], chosen.dim, 0, chosen.prior_states)
+    unseen = past[apart:] - video_of(earlier.impute(known[apart:]), video)
+
+    def kriged(now: Tensor, ahead: Tensor) -> Tensor:
+        return ahead_with_residual(unseen, windows - now, ahead)
 
     average = video_of(mean, video)
     made = {
@@ -66,12 +72,10 @@ def forecast(video: Tensor, recipe: Recipe, seed: int) -> Outcome:
         "LDS, shrunk": rolled(of_system(system, MEMORY)),
         "ridge autoregression": rolled(autoregression(known, *regression, AHEAD)),
     }
-    made["kriging"] = kriged(average.expand_as(past), average, made["mean frame"])
+    made["kriging"] = ahead_with_residual(past - average, windows - average, made["mean frame"])
     states = np.stack([system.filter(table[now - MEMORY : now]).mean for now in origins])
     made["LDS, shrunk + kriging"] = kriged(
-        video_of(system.impute(known), video),
-        video_of(system.decode(states), video),
-        made["LDS, shrunk"],
+        video_of(system.decode(states), video), made["LDS, shrunk"]
     )
     start = Start(system, video.shape[1:])
     begin, latents = start.latents(system.smooth(known).mean), start.latents(states)
@@ -81,7 +85,7 @@ def forecast(video: Tensor, recipe: Recipe, seed: int) -> Outcome:
         learned = learn(past, start, begin, chosen.prior_states, recipe, seed)
         means, now = posterior_means(learned, windows, latents, recipe, seed)
         made[name] = continued(learned, means[:, -1], AHEAD)
-        made[f"{name} + kriging"] = kriged(learned.signal, now, made[name])
+        made[f"{name} + kriging"] = kriged(now, made[name])
         new[name] = learned.model.generate(1, seed=seed)[0]
         new[f"{name} + residual"] = with_drawn_residual(past, learned.signal, new[name], seed)
         minutes[name] = (time.process_time() - began) / 60

@@ -13,13 +13,13 @@ def with_residual(seen: Tensor, estimate: Tensor) -> Tensor:
     return estimate + krige(residual, covariance).transpose(0, 1)
 
 
-def ahead_with_residual(past: Tensor, fitted: Tensor, now: Tensor, ahead: Tensor) -> Tensor:
+def ahead_with_residual(known: Tensor, now: Tensor, ahead: Tensor) -> Tensor:
     """Add to forecasts what the residuals of the last frames before them tell.
 
     Parameters
     ----------
-    past, fitted : Tensor, (T, 3, h, w)
-        What was learned from, and how it was fitted: they tell the residual's covariance.
+    known : Tensor, (T, 3, h, w)
+        Residuals that tell the covariance.
     now : Tensor, (origins, K, 3, h, w)
         Residuals of the last frames before each origin.
     ahead : Tensor, (origins, H, 3, h, w)
@@ -28,7 +28,7 @@ def ahead_with_residual(past: Tensor, fitted: Tensor, now: Tensor, ahead: Tensor
     count, frames = now.shape[:2]
     whole = torch.cat([now, torch.full_like(ahead, torch.nan)], 1)  # (origins, K + H, 3, h, w)
     fields = whole.transpose(1, 2).flatten(0, 1)
-    covariance = fit_covariance((past - fitted).transpose(0, 1), whole.shape[1])
+    covariance = fit_covariance(known.transpose(0, 1), whole.shape[1])
     told: Tensor = krige(fields, covariance).unflatten(0, (count, -1)).transpose(1, 2)
     return ahead + told[:, frames:]
 

@@ -121,6 +121,11 @@ def autoregression(table: Array, dim: int, order: int, penalty: float, steps: in
     return forecast
 
 
+def num_before(length: int, steps: int) -> int:
+    """Return how many first rows are learned from where settings are chosen on the last ones."""
+    return length - steps - max(4, length // 10)
+
+
 def choose_for_forecast(
     table: Array, steps: int
 ) -> tuple[int, Chosen, tuple[int, int, float], float]:
@@ -138,7 +143,7 @@ def choose_for_forecast(
         Of the last row's deviation from the mean that is repeated; its power is what counts after
         more steps.
     """
-    first = len(table) - steps - max(4, len(table) // 10)
+    first = num_before(len(table), steps)
     known = table[:first]
     dims = [dim for dim in DIMS if dim <= first // 2]
 
