@@ -55,8 +55,8 @@ def iterative_pca(table: Array, rank: int, iterations: int = 30) -> Array:
     return made
 
 
-def choose_for_recovery(table: Array, apart: NDArray[np.bool_]) -> tuple[Chosen, int]:
-    """Return the settings of the linear system, and the rank, that recover held-out cells best.
+def choose_for_recovery(table: Array, apart: NDArray[np.bool_]) -> Chosen:
+    """Return the settings of the linear system that recovers held-out cells best.
 
     Parameters
     ----------
@@ -67,18 +67,25 @@ def choose_for_recovery(table: Array, apart: NDArray[np.bool_]) -> tuple[Chosen,
     """
     reduced = np.where(apart, np.nan, table)
 
-    def misfit(made: Array) -> float:
-        return float(((made - table)[apart] ** 2).mean())
+    def misfit(each: Chosen) -> float:
+        model = fit_linear_dynamical_system(reduced, each.dim, 4, each.prior_states)
+        return float(((model.impute(reduced) - table)[apart] ** 2).mean())
 
-    dims = [dim for dim in DIMS if dim <= len(table) // 2]
-    chosen = least(
-        [Chosen(*pair) for pair in product(dims, PRIOR_STATES)],
-        lambda each: misfit(
-            fit_linear_dynamical_system(reduced, each.dim, 4, each.prior_states).impute(reduced)
-        ),
-    )
-    rank = least(dims, lambda each: misfit(iterative_pca(reduced, each, 15)))
-    return chosen, rank
+    return least([Chosen(*pair) for pair in product(_dims(len(table)), PRIOR_STATES)], misfit)
+
+
+def choose_rank(table: Array, apart: NDArray[np.bool_]) -> int:
+    """Return the rank by which :func:`iterative_pca` recovers held-out cells best."""
+    reduced = np.where(apart, np.nan, table)
+
+    def misfit(rank: int) -> float:
+        return float(((iterative_pca(reduced, rank, 15) - table)[apart] ** 2).mean())
+
+    return least(_dims(len(table)), misfit)
+
+
+def _dims(length: int) -> list[int]:
+    return [dim for dim in DIMS if dim <= length // 2]
 
 
 def errors_ahead(forecast: Forecaster, table: Array, first: int, steps: int) -> float:
@@ -145,7 +152,7 @@ def choose_for_forecast(
     """
     first = num_before(len(table), steps)
     known = table[:first]
-    dims = [dim for dim in DIMS if dim <= first // 2]
+    dims = _dims(first)
 
     def system(each: Chosen) -> float:
         model = fit_linear_dynamical_system(known, each.dim, 0, each.prior_states)

@@ -11,7 +11,7 @@ from explainaway.linear_dynamical_system import fit_linear_dynamical_system, int
 from .data import table_of, video_of
 from .generator import Learned, Recipe, Start, joint, posterior_means, two_stage
 from .kriging import with_residual
-from .linear import PAPER, choose_for_recovery, iterative_pca
+from .linear import PAPER, choose_for_recovery, choose_rank, iterative_pca
 from .scores import Outcome
 
 
@@ -33,12 +33,11 @@ def recover(video: Tensor, seen: Tensor, recipe: Recipe, seed: int) -> Outcome:
     }
     learn_from = y if bool(frames.any()) else torch.where(seen, y, kriged)
     table = table_of(learn_from)
-    rng = np.random.default_rng([seed, 1])
-    apart = _apart(rng, seen, frames).numpy().reshape(table.shape)
-    chosen, rank = choose_for_recovery(table_of(y), apart)
-    if recipe.as_paper:
-        chosen = PAPER
+    apart = _apart(seen, frames, seed).numpy().reshape(table.shape)
+    chosen = PAPER if recipe.as_paper else choose_for_recovery(table_of(y), apart)
+    choice = {**chosen._asdict(), "epochs": recipe.epochs}
     if not bool(frames.any()):
+        choice["rank"] = rank = choose_rank(table_of(y), apart)
         made["iterative PCA"] = video_of(iterative_pca(table_of(y), rank), y)
     alone = fit_linear_dynamical_system(table_of(y), chosen.dim, 8, chosen.prior_states)
     made["LDS, Kalman smoother"] = video_of(alone.impute(table_of(y)), y)
@@ -56,10 +55,10 @@ def recover(video: Tensor, seen: Tensor, recipe: Recipe, seed: int) -> Outcome:
         signal = _signal(learned, learn_from, name, frames, recipe, seed)
         made[name], made[f"{name} + kriging"] = signal, with_residual(y, signal)
         minutes[name] = (time.process_time() - began) / 60
-    return Outcome(made, {**chosen._asdict(), "rank": rank, "epochs": recipe.epochs}, minutes)
+    return Outcome(made, choice, minutes)
 
 
-def _apart(rng: np.random.Generator, seen: Tensor, frames: Tensor) -> Tensor:
+def _apart(seen: Tensor, frames: Tensor, seed: int) -> Tensor:
     """Return a tenth of the pixels that are seen, or a fifth of the frames."""
     length, _, height, width = seen.shape
     if bool(frames.any()):
@@ -67,6 +66,8 @@ def _apart(rng: np.random.Generator, seen: Tensor, frames: Tensor) -> Tensor:
         away = torch.zeros(length, dtype=torch.bool)
         away[inner[2::5]] = True
         return away[:, None, None, None].expand(seen.shape)
+    # A stream of its own: the holes were drawn from the seed itself.
+    rng = np.random.default_rng([seed, 1])
     drawn = torch.from_numpy(rng.random((length, 1, height, width)) < 0.1)
     return (drawn & seen).contiguous()
 
