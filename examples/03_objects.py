@@ -110,7 +110,7 @@ def main() -> None:
         )
         settings = {**asdict(setting), "faces": list(sizes)}
         if rows.find(settings) is None:
-            folder = options.output / f"{setting.decoder}-{setting.side}-d{setting.rank}"
+            folder = options.output / setting.name
             folder.mkdir(exist_ok=True)
             results, pictures = row(images, sizes, setting, folder)
             rows.add(settings, results)

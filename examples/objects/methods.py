@@ -47,6 +47,12 @@ class Setting:
     seed: int
     recipe: Recipe
 
+    @property
+    def name(self) -> str:
+        """What the folder of the row is called; what another row has made is not taken."""
+        size = f"{self.decoder}-{self.width}-{self.side}-d{self.rank}"
+        return f"{size}-{self.recipe.epochs}-seed{self.seed}"
+
     def network(self, principal: Principal) -> nn.Module:
         """Return the decoder at its start."""
         torch.manual_seed(self.seed)
