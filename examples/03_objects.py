@@ -32,7 +32,7 @@ from torch import Tensor
 
 from explainaway.sample_quality import sample_quality
 
-RECIPE = Recipe(noise=0.25, epochs=20, steps=5, batch_size=50, chains=1, warmup=100, draws=50)
+RECIPE = Recipe(noise=0.25, epochs=40, steps=5, batch_size=50, chains=1, warmup=100, draws=50)
 PAIRS = 5
 
 
