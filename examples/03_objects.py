@@ -102,7 +102,7 @@ def main() -> None:
     images = load_images(options.data, options.side, sum(sizes) if options.smoke else None)
     rows = Rows(options.output / "03_objects.json")
     if "grid" in options.rows:
-        drawn, fitted = two_latents(images[:11], options.width, epochs, options.seed)
+        drawn, fitted = two_latents(images[:11], options.width, epochs, options.seed, options.paper)
         grid_picture(options.output / "03_objects-grid.png", images[:11], fitted, drawn)
     if "faces" in options.rows:
         setting = Setting(
