@@ -91,9 +91,9 @@ def row(
 def main() -> None:
     """Make the rows that are asked for, with the table and a picture of each."""
     options = parsed()
-    recipe, sizes, epochs = RECIPE, (1000, 1000, 100), 600
+    recipe, sizes, epochs = RECIPE, (1000, 1000, 100), 300
     if options.paper:
-        recipe, options.decoder, options.width = PAPER, "deconvnet", 64
+        recipe, options.decoder, options.width, epochs = PAPER, "deconvnet", 64, 600
     if options.smoke:
         options.side, options.width, options.latents, epochs = 16, 4, 5, 5
         recipe, sizes = replace(recipe, epochs=2, warmup=5, draws=5), (60, 40, 12)
