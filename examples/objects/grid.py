@@ -41,9 +41,9 @@ def between(model: GeneratorModel, first: Tensor, second: Tensor, steps: int = 9
     Shoemake, "Animating rotation with quaternion curves" (1985).
     """
     cosine = torch.nn.functional.cosine_similarity(first, second)
-    angle = cosine.clamp(-0.9999, 0.9999).arccos()[:, None, None]
+    angle: Tensor = cosine.clamp(-0.9999, 0.9999).arccos()[:, None, None]
     share = torch.linspace(0, 1, steps)[:, None]
     start, end = ((1 - share) * angle).sin(), (share * angle).sin()
     latents: Tensor = (start * first[:, None] + end * second[:, None]) / angle.sin()
-    images: Tensor = model.decode(latents.flatten(0, 1))
-    return images.unflatten(0, (len(first), steps))
+    images: Tensor = model.decode(latents.flatten(0, 1)).unflatten(0, (len(first), steps))
+    return images
