@@ -16,6 +16,8 @@ from examples.motion.linear import (
 )
 from examples.motion.scores import of_forecasts, of_synthesis
 from examples.objects.features import by_pixels, by_random_network
+from examples.objects.grid import between
+from explainaway.models import Gaussian, GeneratorModel, Normal, mlp
 
 
 def test_parts_that_are_seen() -> None:
@@ -92,3 +94,14 @@ def test_random_features_see_what_components_of_pixels_leave_out() -> None:
 
     assert shift(by_random_network(smooth)) > 5 * shift(by_pixels(smooth))
     assert by_random_network(smooth)(rough).shape == (200, 64)
+
+
+def test_ways_between_latents_are_great_circles() -> None:
+    network = mlp(2, (2,), hidden=())
+    with torch.no_grad():
+        network[0].weight.copy_(torch.eye(2))
+        network[0].bias.zero_()
+    model = GeneratorModel(Normal(2), network, Gaussian(0.1))
+    made = between(model, torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 2.0]]), steps=3)
+    half = 2 * 0.5**0.5
+    torch.testing.assert_close(made, torch.tensor([[[2.0, 0.0], [half, half], [0.0, 2.0]]]))
