@@ -27,8 +27,8 @@ MOST_OTHERS = 8
 """Examples whose common gap it is, where that of one would hide more."""
 
 ENOUGH_EXAMPLES, MOST_EXAMPLES = 50, 0.2
-"""Examples that must have a further gap, share of all that may: cells of an example err together, and
-by twenty examples (of a hundred and fifty sequences) no gain was seen where there was one."""
+"""Examples that must have a further gap, share of all that may: cells of an example err together,
+and by twenty examples (of a hundred and fifty sequences) no gain was seen where there was one."""
 
 
 def chosen_cells(
