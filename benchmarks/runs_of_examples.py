@@ -21,7 +21,8 @@ from pyro.infer.autoguide.initialization import init_to_value
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from examples import compare_kernels, own_pyro_model
+from examples import own_pyro_model
+from examples.kernels import measures, posteriors
 from explainaway.inference import (
     HMC,
     AlternatingBackProp,
@@ -167,13 +168,13 @@ def _of_kernels(smoke: bool) -> Iterator[Kind]:
     folder = ROOT.parent / "shared" / "data"
     default, few = "HMC, by path length (default)", min(examples, 4)
     best = ("MALA, adapted mass", "HMC, 10 steps, adapted mass", default)
-    cases: list[tuple[compare_kernels.Case, tuple[str, ...] | None, int]] = [
-        (compare_kernels.linear_case(examples, 0), None, seeds),
-        (compare_kernels.digits_case(examples, 0, epochs), None, seeds),
-        (compare_kernels.holes_case(few, 0), best, 1),
+    cases: list[tuple[posteriors.Case, tuple[str, ...] | None, int]] = [
+        (posteriors.linear_case(examples, 0), None, seeds),
+        (posteriors.digits_case(examples, 0, epochs), None, seeds),
+        (posteriors.holes_case(few, 0), best, 1),
     ]
     if not smoke:
-        faces = compare_kernels.face_cases(folder, few, 0, epochs)
+        faces = posteriors.face_cases(folder, few, 0, epochs)
         cases += [(case, (default,), 1) for case in faces]
     for case, names, times in cases:
         for name in names or case.kernels:
@@ -182,12 +183,10 @@ def _of_kernels(smoke: bool) -> Iterator[Kind]:
             yield Kind(what, of_case, times)
 
 
-def _draw(
-    case: compare_kernels.Case, name: str, gradients: int, seed: int, times: int
-) -> Posterior:
-    kernel, warmup = compare_kernels.KERNELS[name]
+def _draw(case: posteriors.Case, name: str, gradients: int, seed: int, times: int) -> Posterior:
+    kernel, warmup = posteriors.KERNELS[name]
     steps = max(round(warmup * min(gradients / 2000, 1)), 40)
-    return compare_kernels.draw(case, kernel, times * steps, times * gradients, seed)
+    return measures.draw(case, kernel, times * steps, times * gradients, seed)
 
 
 def _of_videos(smoke: bool) -> Iterator[Kind]:

@@ -108,6 +108,7 @@ def _adam(lr: float, **more: Any) -> dict[str, Any]:
     return {"optimizer": partial(adam, lr=lr), "batch_size": 100, **more}
 
 
+_TRAJECTORIES = {"kernel": HMC(10), "inference_steps": 1}
 _RELATIVE = {"optimizer": RelativeAdam, "scheduler": falling}
 
 CANDIDATES: dict[str, Candidate] = {
@@ -116,6 +117,15 @@ CANDIDATES: dict[str, Candidate] = {
         Candidate("library", epochs="auto"),
         Candidate("library_prior", epochs="auto", learn_prior=True),
         Candidate("library_all_cells", epochs="auto", fit={"hold_out": None}),
+        Candidate("library_hmc5", {"kernel": HMC(5), "inference_steps": 2}, epochs="auto"),
+        Candidate(
+            "library_prior_hmc5",
+            {"kernel": HMC(5), "inference_steps": 2},
+            epochs="auto",
+            learn_prior=True,
+        ),
+        Candidate("library_hmc", _TRAJECTORIES, epochs="auto"),
+        Candidate("library_prior_hmc", _TRAJECTORIES, epochs="auto", learn_prior=True),
         Candidate("adam_1e-3", _adam(1e-3)),
         Candidate("adam_1e-3_300", _adam(1e-3), epochs=300),
         Candidate("adam_1e-2_cosine", _adam(1e-2, scheduler=cosine)),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import stdev
 
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
@@ -20,8 +21,8 @@ def markdown(rows: Sequence[Row]) -> str:
     lines = [
         "# Learning",
         "",
-        "Made by `python -m benchmarks.learning`: one thread, means over the seeds "
-        f"{', '.join(map(str, seeds))} where they were run. Digest of the library's code: "
+        "Made by `python -m benchmarks.learning`: one thread, seed 0, or means over the seeds "
+        f"{', '.join(map(str, seeds))} ± their standard error. Digest of the library's code: "
         f"{', '.join(versions)}.",
         "",
         "## How far below the maximum",
@@ -75,6 +76,7 @@ def _table(
             if candidate in means:
                 number = format(means[candidate], form)
                 told = f"**{number}**" if means[candidate] == min(means.values()) else number
+                told += _over_seeds(some, name)
             else:
                 told = "fails" if _failed(some) else _taken(some) if some else ""
             cells[candidate].append(told)
@@ -103,6 +105,14 @@ def _errors(rows: Sequence[Row]) -> str:
 
 def _mean(rows: Sequence[Row], name: str) -> float:
     return sum(float(row[name]) for row in rows) / len(rows)
+
+
+def _over_seeds(rows: Sequence[Row], name: str) -> str:
+    """Return the standard error of a mean over seeds, nothing of one seed's."""
+    if len(rows) == 1:
+        return ""
+    values = [float(row[name]) for row in rows]
+    return f" ± {stdev(values) / len(rows) ** 0.5:.1g}"
 
 
 def _taken(rows: list[Row]) -> str:

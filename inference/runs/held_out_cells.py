@@ -10,12 +10,12 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from ..arguments import plain_number
-from ..noise.keyed import KeyedSource
 from ..potentials.data import ExampleData
 from ..potentials.potential import Potential
 from ..potentials.trace import Model, evaluation_mode
 from .best_parameters import BestParameters
 from .chains import Chains
+from .held_out_choice import chosen_cells
 from .held_out_gain import QUIET, HeldOutGain
 from .held_out_score import HeldOutScore
 from .last_draws import latents_at
@@ -291,7 +291,8 @@ def held_out_cells(
 ) -> HeldOutCells | None:
     """Return the cells that a fit holds out, None if it holds out none.
 
-    Which they are is a function of the seed and of the example's number alone.
+    Which they are is a function of the seed, of the examples' numbers and of which cells are
+    missing.
 
     Parameters
     ----------
@@ -334,20 +335,5 @@ def held_out_cells(
             f"hold_out must be None here, got {hold_out}: only of a GeneratorModel whose "
             "observation is Masked(...) some cells can be hidden"
         )
-    held = _drawn(observed, hold_out, seed, ids)
+    held = chosen_cells(observed, hold_out, seed, ids)
     return HeldOutCells(model, examples, held, window) if bool(held.any()) else None
-
-
-def _drawn(observed: Tensor, share: float, seed: int, ids: Tensor | None) -> Tensor:
-    n, size = len(observed), observed[0].numel()
-    ids = torch.arange(n, device=observed.device) if ids is None else ids
-    held = torch.zeros_like(observed)
-    like = torch.empty((), dtype=torch.float32)
-    for part in torch.arange(n, device=observed.device).split(max(1, 2**22 // size)):
-        # Chain -1: no chain has its stream.
-        source = KeyedSource(seed, ids[part], torch.full_like(part, -1))
-        drawn = source.at(0).uniform(size, like.dtype).reshape(observed[part].shape) < share
-        held[part] = drawn & observed[part]
-    # An example keeps at least one cell to learn from.
-    left = (observed & ~held).flatten(1).any(1)
-    return held & left.reshape(-1, *[1] * (held.dim() - 1))

@@ -17,7 +17,7 @@ STANDARD_ERRORS = 1.0
 """By how many of them a span must be better than the one before for a gain to be seen: to go on for
 nothing costs time, to end too early costs what was to be learned."""
 
-QUIET = 4
+QUIET = 2
 """Spans in a row without a gain after which none is expected: single ones are too small to see."""
 
 

@@ -1,6 +1,6 @@
 """Latent sequences that move by a stable linear transition."""
 
-from typing import Literal
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -110,6 +110,25 @@ class VAR(SequencePrior):
         weight = float(dim) if prior_states is None else float(prior_states)
         first = self.distribution()
         self._moments = RunningTransitions(first, weight) if in_closed_form else None
+
+    def of_length(self, length: int) -> Self:
+        """Return the same dynamics, with the same parameters, for sequences of another length.
+
+        Where they are learned in closed form they can be learned on from these sequences, from what
+        they are now: moments of sequences of another length would not fit.
+
+        Raises
+        ------
+        ValueError
+            If ``length`` is not a positive integer.
+        """
+        other = super().of_length(length)
+        if self._moments is not None:
+            # A shallow copy of a module shares the table of its parts.
+            other._modules = dict(other._modules)
+            weight = self._moments.prior_states
+            other._moments = RunningTransitions(other.distribution(), weight)
+        return other
 
     def distribution(self) -> VectorAutoregression:
         """Return the distribution of one sequence, event shape (T, d)."""

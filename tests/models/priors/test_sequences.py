@@ -375,3 +375,24 @@ def test_chains_of_a_closed_form_start_from_it(double: None) -> None:
     assert prior.log_volume() is not None
     assert VAR(2, 5).starts(noise) is noise
     assert VAR(2, 5, learn=True).log_volume() is None
+
+
+def test_a_closed_form_goes_on_with_sequences_of_another_length(double: None) -> None:
+    """By their own moments: those of the first length are of other sequences."""
+    prior = VAR(2, 10, 0.1, learn="closed form")
+    prior.closed_form_step(torch.randn(50, 10, 2))
+    assert prior._moments is not None
+    before = prior._moments.moments.clone()
+    longer = prior.of_length(20)
+    sequences = VAR(2, 20, TRANSITION, INNOVATION).distribution().sample((2000,))
+    longer.expect_examples(2000)
+    for _ in range(30):
+        longer.closed_form_step(sequences)
+    assert torch.equal(prior._moments.moments, before)
+    longer.factor.requires_grad_()
+    longer.mixing.requires_grad_()
+    likelihood = longer.distribution().log_prob(sequences).mean()
+    slopes = torch.autograd.grad(likelihood, [longer.factor, longer.mixing])
+    assert 0 < max(float(slope.abs().max()) for slope in slopes) < 3e-3
+    # Parameters are shared, as those that gradients move are.
+    torch.testing.assert_close(prior.transition, longer.transition)

@@ -1,0 +1,1 @@
+"""What the comparison of kernels is made of."""
