@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..models import GeneratorModel
@@ -23,6 +24,11 @@ MOST_LATENTS = 16
 
 HIDDEN_SHARE = 0.1
 """Of the observed cells, those that the score hides."""
+
+
+def _has_named_columns(imputer: Any) -> bool:
+    """Return whether a frame was given to fit, so that columns can be asked for by name."""
+    return hasattr(imputer, "feature_names_in_")
 
 
 class Intervals(NamedTuple):
@@ -123,6 +129,7 @@ class GeneratorImputer(
         numeric = [s.name for s in self.fitted_.table.storages if s.is_number]
         return Intervals(*(self._filled(frame, rows, numbers)[numeric] for numbers in ends))
 
+    @available_if(_has_named_columns)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, limits: Any = None) -> dict[Hashable, pd.DataFrame]:  # noqa: N803
         """Return the probabilities of each category, a frame for each column of categories."""
         frame, rows = self._rows(X, limits)
