@@ -13,6 +13,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..models import GeneratorModel
+from .calibration import calibrate
 from .fitted import FittedTable
 from .frames import as_frame, described, written
 from .learning import Learning
@@ -204,13 +205,17 @@ class GeneratorImputer(
 
     def _learned(self, table: Table, rows: Rows, seed: int) -> GeneratorModel:
         num_columns = len(table.models)
-        some = rows.some(np.flatnonzero(rows.say_something()))
+        index = np.flatnonzero(rows.say_something())
+        chosen = index
         if self.num_fits > 1:
-            chosen = np.random.default_rng(seed).integers(len(some.y), size=len(some.y))
-            some = some.some(chosen)
+            chosen = np.random.default_rng(seed).choice(index, size=len(index))
+        some = rows.some(chosen)
         latent_dim = self.latent_dim or min(num_columns, MOST_LATENTS)
         model = table_model(table.layout, latent_dim, self.hidden, seed)
         Learning(self.epochs, self.decay).learn(model, some.y, some.context, num_columns, seed)
+        left_out = np.setdiff1d(index, chosen)
+        if len(left_out) > 0:
+            calibrate(model, table.layout, rows, left_out, seed)
         return model.eval()
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
