@@ -2,15 +2,15 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import rankdata
 
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
+Mask = NDArray[np.bool_]
 
 SHARE = 0.3
 """Of the cells that are hidden, at random or depending on other columns."""
@@ -18,7 +18,7 @@ SHARE = 0.3
 
 def at_random(frame: pd.DataFrame, noise: np.random.Generator) -> Mask:
     """Hide each cell with the same probability (missing completely at random)."""
-    return noise.random(frame.shape) < SHARE
+    return np.asarray(noise.random(frame.shape) < SHARE)
 
 
 def dependent(frame: pd.DataFrame, noise: np.random.Generator) -> Mask:
@@ -51,7 +51,7 @@ def as_real(frame: pd.DataFrame, noise: np.random.Generator) -> Mask:
     What is truly missing has no truth to compare with; the cells that are hidden follow its
     pattern: the same columns, as often, together as there.
     """
-    return frame.isna().to_numpy()[noise.permutation(len(frame))]
+    return np.asarray(frame.isna())[noise.permutation(len(frame))]
 
 
 GAPS: dict[str, Callable[[pd.DataFrame, np.random.Generator], Mask]] = {
@@ -97,7 +97,7 @@ def hide(name: str, frame: pd.DataFrame, gaps: str, seed: int) -> tuple[pd.DataF
     return frame.mask(pd.DataFrame(hidden, frame.index, frame.columns)), hidden
 
 
-def _scores(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+def _scores(frame: pd.DataFrame) -> NDArray[np.float64]:
     """Return the columns' standardised ranks, categories by their codes, gaps as zeros."""
     result = np.zeros(frame.shape)
     for j, name in enumerate(frame.columns):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 HERE = Path(__file__).parent
 
@@ -80,7 +81,7 @@ def mice(frame: pd.DataFrame, method: str, draws: int, seed: int) -> list[pd.Dat
     return [filled(frame, draw) for draw in completed]
 
 
-def filled(frame: pd.DataFrame, values: np.ndarray[Any, Any]) -> pd.DataFrame:
+def filled(frame: pd.DataFrame, values: NDArray[Any]) -> pd.DataFrame:
     """Return the frame with its gaps filled by numbers, those of categories being codes."""
     result = frame.copy()
     for j, name in enumerate(frame.columns):

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .gaps import Mask
 
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 LEVEL = 0.9
 """Of the intervals."""
@@ -49,12 +50,12 @@ def crps(draws: Array, truth: Array) -> Array:
         What was hidden.
     """
     count = len(draws)
-    error = np.abs(draws - truth).mean(0)
+    error: Array = np.abs(draws - truth).mean(0)
     if count == 1:
         return error
     # The sum over pairs from the sorted draws: the k-th is larger than k of them.
     weights = 2 * np.arange(count) - count + 1
-    spread = weights @ np.sort(draws, axis=0) / (count * (count - 1))
+    spread: Array = weights @ np.sort(draws, axis=0) / (count * (count - 1))
     return error - spread
 
 
@@ -71,7 +72,7 @@ def interval(draws: Array, level: float = LEVEL) -> tuple[Array, Array]:
 
 def log_score(probabilities: Array, codes: Array) -> Array:
     """Return minus the log probability of each true category, in nats."""
-    return -np.log(probabilities[np.arange(len(codes)), codes])
+    return np.asarray(-np.log(probabilities[np.arange(len(codes)), codes]))
 
 
 def by_column(truth: pd.DataFrame, hidden: Mask, imputed: Imputed) -> pd.DataFrame:
@@ -159,8 +160,9 @@ def _categories(column: pd.Series, cells: Array, imputed: Imputed) -> dict[str, 
 
 
 def _of(frame: pd.DataFrame, column: pd.Series, cells: Array) -> Array:
-    return frame[column.name].to_numpy()[cells]
+    return np.asarray(frame[column.name])[cells]
 
 
 def _codes(frame: pd.DataFrame, column: pd.Series, cells: Array) -> Array:
-    return pd.Categorical(frame[column.name].iloc[cells], dtype=column.dtype).codes
+    values = frame[column.name].iloc[cells]
+    return np.asarray(pd.Categorical(values, dtype=column.dtype).codes)

@@ -88,11 +88,14 @@ def made_up(num_rows: int = 80, seed: int = 0) -> pd.DataFrame:
     return frame.assign(kind=pd.Categorical.from_codes(classes, ["low", "middle", "high"]))
 
 
-_ANES = "popul TVnews selfLR ClinLR DoleLR PID age educ income vote".split()
+_ANES = (
+    *("popul", "TVnews", "selfLR", "ClinLR", "DoleLR"),
+    *("PID", "age", "educ", "income", "vote"),
+)
 _STAR = (
-    "NABOVE NBELOW LOWINC PERASIAN PERBLACK PERHISP PERMINTE AVYRSEXP AVSALK PERSPENK PTRATIO "
-    "PCTAF PCTCHRT PCTYRRND"
-).split()
+    *("NABOVE", "NBELOW", "LOWINC", "PERASIAN", "PERBLACK", "PERHISP", "PERMINTE"),
+    *("AVYRSEXP", "AVSALK", "PERSPENK", "PTRATIO", "PCTAF", "PCTCHRT", "PCTYRRND"),
+)
 _BIRTHWT = ("low", "race", "smoke", "ht", "ui")
 
 TABLES = {
