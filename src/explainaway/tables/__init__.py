@@ -1,0 +1,5 @@
+"""Tables with missing cells: one joint model of columns of every kind, learned and drawn from."""
+
+from .imputer import GeneratorImputer, Intervals
+
+__all__ = ["GeneratorImputer", "Intervals"]

@@ -1,0 +1,97 @@
+"""Which model a column gets, from its cells or from what was asked for."""
+
+from typing import Any
+
+import numpy as np
+
+from ..models import Bernoulli, Categorical, Observation, Ordinal
+from ..models.observations.callables import as_observation
+from .column_models import (
+    ColumnModel,
+    Constant,
+    Given,
+    Hurdle,
+    Levels,
+    Measured,
+    Scored,
+    is_measurement,
+)
+from .normal_scores import NormalScores
+from .storage import Numbers, Storage
+
+CELLS_OF_A_LEVEL = 5
+"""Few values are categories only if each stands in so many cells, in the mean."""
+
+SPIKE = 0.1
+"""Share of the cells from which on a single value of a measurement is learned by itself."""
+
+FEWEST_BESIDE_SPIKES = 5
+"""Different values that a measurement has to have beside those."""
+
+
+def chosen(storage: Storage, numbers: Numbers, most_levels: int) -> ColumnModel:
+    """Return the model of a column whose kind was not given."""
+    observed = numbers[~np.isnan(numbers)]
+    values, counts = np.unique(observed, return_counts=True)
+    if len(values) == 1:
+        return Constant(float(values[0]))
+    if storage.sort == "labels":
+        return Levels(values, counts.astype(np.float64), storage.ordered)
+    is_few = len(values) <= most_levels and len(observed) >= CELLS_OF_A_LEVEL * len(values)
+    if len(values) == 2 or is_few:
+        return Levels(values, counts.astype(np.float64))
+    often = counts >= SPIKE * len(observed)
+    if not often.any() or len(values) - often.sum() < FEWEST_BESIDE_SPIKES:
+        return Scored(NormalScores.of(observed))
+    spikes = values[often]
+    rest = observed[~np.isin(observed, spikes)]
+    shares = np.array([len(rest), *counts[often]], dtype=np.float64)
+    which = Levels(np.arange(len(spikes) + 1.0), shares)
+    return Hurdle(spikes, which, Scored(NormalScores.of(rest)))
+
+
+def given(kind: Any, storage: Storage, numbers: Numbers) -> ColumnModel:
+    """Return the model of a column whose kind was given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the kind is not an observation, or not one for such a column.
+    """
+    name = storage.name
+    try:
+        observation = as_observation(kind)
+    except TypeError as error:
+        raise TypeError(f"kinds[{name!r}]: {error}") from error
+    observed = numbers[~np.isnan(numbers)]
+    if isinstance(observation, Bernoulli | Categorical | Ordinal):
+        return Given(observation, _levels(name, observation, storage, observed))
+    if storage.sort == "labels":
+        raise ValueError(
+            f"kinds[{name!r}] must be Bernoulli(), Categorical(k) or Ordinal(k) for a column of "
+            f"labels such as {storage.labels[0]!r}, got {type(observation).__name__}"
+        )
+    if not is_measurement(observation):
+        return Given(observation)
+    scale = float(observed.std())
+    if scale == 0:
+        return Constant(float(observed[0]))
+    return Measured(observation, float(observed.mean()), scale)
+
+
+def _levels(name: Any, observation: Observation, storage: Storage, observed: Numbers) -> Numbers:
+    """Return the numbers of a given number of levels: those that occur, or 0 or 1 and up."""
+    number = getattr(observation, "num_categories", getattr(observation, "num_grades", 2))
+    values = np.unique(observed)
+    if len(values) == number:
+        return values
+    for first in (0, 1):
+        counted = np.arange(first, first + number, dtype=np.float64)
+        if storage.sort != "labels" and np.isin(values, counted).all():
+            return counted
+    raise ValueError(
+        f"kinds[{name!r}] is {type(observation).__name__} with {number} levels, but the column "
+        f"holds {len(values)} different ones, from {values[0]:g} to {values[-1]:g}; where some do "
+        f"not occur, levels must be the numbers 0 to {number - 1} or 1 to {number}, or the "
+        "categories of an ordered column"
+    )

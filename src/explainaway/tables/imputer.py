@@ -1,0 +1,211 @@
+"""Imputation of tables by a generator, as a scikit-learn estimator."""
+
+import warnings
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..models import GeneratorModel
+from .fitted import FittedTable
+from .frames import as_frame, described, written
+from .learning import Learning
+from .storage import Numbers
+from .table import Rows, Table
+from .table_model import table_model
+
+MOST_LATENTS = 16
+
+HIDDEN_SHARE = 0.1
+"""Of the observed cells, those that the score hides."""
+
+
+class Intervals(NamedTuple):
+    """Between which values missing cells lie with some probability, two frames of numbers."""
+
+    lower: pd.DataFrame
+    upper: pd.DataFrame
+
+
+class GeneratorImputer(
+    OneToOneFeatureMixin,  # type: ignore[misc]
+    TransformerMixin,  # type: ignore[misc]
+    BaseEstimator,  # type: ignore[misc]
+):
+    """Fill in the missing cells of a table by one joint model of columns of every kind."""
+
+    def __init__(
+        self,
+        kinds: Mapping[Hashable, Any] | None = None,
+        *,
+        latent_dim: int | None = None,
+        hidden: Sequence[int] = (64, 64),
+        epochs: int = 300,
+        decay: float = 40.0,
+        num_fits: int = 1,
+        num_draws: int = 200,
+        most_levels: int = 20,
+        keep_empty_features: bool = False,
+        random_state: Any = None,
+    ) -> None:
+        self.kinds = kinds
+        self.latent_dim = latent_dim
+        self.hidden = hidden
+        self.epochs = epochs
+        self.decay = decay
+        self.num_fits = num_fits
+        self.num_draws = num_draws
+        self.most_levels = most_levels
+        self.keep_empty_features = keep_empty_features
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None, limits: Any = None) -> Self:  # noqa: N803
+        """Learn from a table."""
+        frame = self._frame(X, reset=True)
+        table = Table.of(frame, self._checked_kinds(frame), limits, self.most_levels)
+        rows = table.rows(*table.read(frame), limits)
+        self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
+        models = []
+        if table.layout.observation is not None:
+            models = [self._learned(table, rows, self.seed_ + n) for n in range(self.num_fits)]
+        self.fitted_ = FittedTable(table, models)
+        self.columns_ = described(table, frame)
+        empty = [name for name in frame if name not in table.names]
+        if empty and not self.keep_empty_features:
+            warnings.warn(
+                f"columns {empty} have no observed cell: nothing is known of them, and they are "
+                "dropped (keep_empty_features=True keeps them as they are)",
+                stacklevel=2,
+            )
+        return self
+
+    def _learned(self, table: Table, rows: Rows, seed: int) -> GeneratorModel:
+        num_columns = len(table.models)
+        some = rows.some(np.flatnonzero(rows.say_something()))
+        if self.num_fits > 1:
+            chosen = np.random.default_rng(seed).integers(len(some.y), size=len(some.y))
+            some = some.some(chosen)
+        latent_dim = self.latent_dim or min(num_columns, MOST_LATENTS)
+        model = table_model(table.layout, latent_dim, self.hidden, seed)
+        Learning(self.epochs, self.decay).learn(model, some.y, some.context, num_columns, seed)
+        return model.eval()
+
+    def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
+        """Return the table with missing cells at their posterior means, of categories the mode."""
+        frame, rows = self._rows(X, limits)
+        filled = self.fitted_.estimates(rows, self.num_draws, self.seed_)
+        return self._as_given(X, self._filled(frame, rows, filled))
+
+    def sample(
+        self,
+        X: Any,  # noqa: N803
+        num_draws: int = 20,
+        seed: int | None = None,
+        limits: Any = None,
+    ) -> list[Any]:
+        """Return completed tables: draws of the missing cells given the observed ones."""
+        frame, rows = self._rows(X, limits)
+        draws = self.fitted_.completions(rows, num_draws, self.seed_ if seed is None else seed)
+        return [self._as_given(X, self._filled(frame, rows, numbers)) for numbers in draws]
+
+    def intervals(self, X: Any, level: float = 0.9, limits: Any = None) -> Intervals:  # noqa: N803
+        """Return between which values missing cells lie with probability ``level``."""
+        if not 0 < level < 1:
+            raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+        frame, rows = self._rows(X, limits)
+        shares = [(1 - level) / 2, (1 + level) / 2]
+        ends = self.fitted_.quantiles(rows, shares, self.num_draws, self.seed_)
+        numeric = [s.name for s in self.fitted_.table.storages if s.is_number]
+        return Intervals(*(self._filled(frame, rows, numbers)[numeric] for numbers in ends))
+
+    def predict_proba(self, X: Any, limits: Any = None) -> dict[Hashable, pd.DataFrame]:  # noqa: N803
+        """Return the probabilities of each category, a frame for each column of categories."""
+        frame, rows = self._rows(X, limits)
+        table = self.fitted_.table
+        found = self.fitted_.probabilities(rows, self.num_draws, self.seed_)
+        return {
+            table.storages[column].name: pd.DataFrame(
+                shares, index=frame.index, columns=table.labels_of(column)
+            )
+            for column, shares in found.items()
+        }
+
+    def score(self, X: Any, y: Any = None, limits: Any = None) -> float:  # noqa: N803
+        """Return the mean log predictive density of a tenth of the observed cells, hidden."""
+        frame = self._frame(X)
+        table = self.fitted_.table
+        numbers, missing = table.read(frame)
+        complete = table.rows(numbers, missing, limits)
+        cells = np.argwhere(complete.known(table.layout) & ~complete.open)
+        if len(cells) == 0:
+            raise ValueError("X must have observed cells of columns that are not constant")
+        order = np.random.default_rng(self.seed_).permutation(len(cells))
+        chosen = cells[order[: max(1, round(HIDDEN_SHARE * len(cells)))]]
+        hidden = np.zeros_like(missing)
+        hidden[tuple(chosen.T)] = True
+        rows = table.rows(np.where(hidden, np.nan, numbers), missing | hidden, limits)
+        return self.fitted_.score(rows, complete, hidden, self.num_draws, self.seed_)
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the columns that :meth:`transform` returns."""
+        names: NDArray[np.object_] = super().get_feature_names_out(input_features)
+        return names[self._kept]
+
+    @property
+    def _n_features_out(self) -> int:
+        return int(self._kept.sum())
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that NaN, strings and categories are allowed."""
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.input_tags.categorical = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
+        return tags
+
+    def _frame(self, X: Any, reset: bool = False) -> pd.DataFrame:  # noqa: N803
+        """Return what was given as a frame; it is checked against what fit was given."""
+        if not reset:
+            check_is_fitted(self)
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            return as_frame(X)
+        return as_frame(
+            validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        )
+
+    def _checked_kinds(self, frame: pd.DataFrame) -> Mapping[Hashable, Any]:
+        kinds = {} if self.kinds is None else self.kinds
+        if not isinstance(kinds, Mapping):
+            raise TypeError(
+                'kinds must be a mapping from columns to observations such as {"stage": '
+                f"Ordinal(4)}}, got {kinds!r}"
+            )
+        for name in kinds:
+            if name not in frame.columns:
+                raise ValueError(f"kinds name {name!r}, but the columns are {list(frame)}")
+        return kinds
+
+    def _rows(self, X: Any, limits: Any) -> tuple[pd.DataFrame, Rows]:  # noqa: N803
+        frame, table = self._frame(X), self.fitted_.table
+        return frame, table.rows(*table.read(frame), limits)
+
+    @property
+    def _kept(self) -> NDArray[np.bool_]:
+        if self.keep_empty_features:
+            return np.ones(len(self.columns_), dtype=bool)
+        kept: NDArray[np.bool_] = (self.columns_["kind"] != "empty").to_numpy()
+        return kept
+
+    def _filled(self, frame: pd.DataFrame, rows: Rows, numbers: Numbers) -> pd.DataFrame:
+        return written(self.fitted_.table, frame, rows.open, numbers).loc[:, self._kept]
+
+    def _as_given(self, X: Any, frame: pd.DataFrame) -> Any:  # noqa: N803
+        """Return a frame as an array where an array was given."""
+        return frame if isinstance(X, pd.DataFrame) else frame.to_numpy()

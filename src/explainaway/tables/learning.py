@@ -1,0 +1,79 @@
+"""How a table's model is learned: settings for some hundreds of rows."""
+
+import math
+import warnings
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..inference import MALA, AlternatingBackProp, LearningWarning
+from ..models import GeneratorModel
+from .table_model import LinearPlusMLP
+
+INFERENCE_STEPS = 6
+RATE = 1e-2
+DECAY = 40.0
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Settings of a fit.
+
+    Attributes
+    ----------
+    epochs : int
+        Passes through the rows, all of them one batch.
+    decay : float
+        Of the matrices of the network's curved part, times columns over rows: the fewer rows, the
+        more nearly linear.
+    """
+
+    epochs: int = 300
+    decay: float = DECAY
+
+    def learn(
+        self,
+        model: GeneratorModel,
+        y: Tensor,
+        context: dict[str, Tensor] | None,
+        num_columns: int,
+        seed: int,
+    ) -> None:
+        """Fit the model to a table (n, columns of the model), NaN where hidden."""
+        decay = self.decay * num_columns / len(y)
+        assert isinstance(model.network, LinearPlusMLP)
+        curved = {id(p) for p in model.network.curved.parameters() if p.dim() > 1}
+
+        def optimizer(parameters: list[Tensor]) -> torch.optim.Optimizer:
+            groups = [
+                {"params": [p for p in parameters if id(p) in curved], "weight_decay": decay},
+                {"params": [p for p in parameters if id(p) not in curved], "weight_decay": 0.0},
+            ]
+            return torch.optim.AdamW([g for g in groups if g["params"]], lr=RATE)
+
+        def falls(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+            def share(epoch: int) -> float:
+                return 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
+
+            return torch.optim.lr_scheduler.LambdaLR(optimizer, share)
+
+        loop = AlternatingBackProp(
+            model,
+            MALA(),
+            inference_steps=INFERENCE_STEPS,
+            optimizer=optimizer,
+            scheduler=falls,
+            batch_size=len(y),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LearningWarning)
+            loop.fit(
+                y,
+                context=context,
+                epochs=self.epochs,
+                seed=seed,
+                progress=False,
+                hold_out=None,
+                posterior_means=False,
+            )

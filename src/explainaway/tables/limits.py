@@ -1,0 +1,87 @@
+"""Limits of cells that are known only to lie beyond them."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .column_models import ColumnModel
+from .storage import Numbers, Storage
+
+Limits = Mapping[Hashable, tuple[Any, Any]]
+"""From a column to its lower and its upper limits: None, a number, or one for each row."""
+
+
+def checked_limits(limits: Any, names: Sequence[Hashable]) -> Limits:
+    """Return limits by column.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are not a mapping from columns to pairs.
+    """
+    if limits is None:
+        return {}
+    if not isinstance(limits, Mapping):
+        raise TypeError(
+            'limits must be a mapping from columns to pairs such as {"lead": (0.5, None)}, got '
+            f"{limits!r}"
+        )
+    for name, pair in limits.items():
+        if name not in names:
+            raise ValueError(f"limits name {name!r}, but the columns are {list(names)}")
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(
+                f"limits[{name!r}] must be a pair, the lower and the upper limit (None for none), "
+                f"got {pair!r}"
+            )
+    return limits
+
+
+def censored_by(
+    storage: Storage, pair: tuple[Any, Any], numbers: Numbers
+) -> tuple[Numbers, Numbers]:
+    """Return the limits below which, and above which, cells lie, (n,) each, NaN where by none.
+
+    A number holds for all cells: those at or beyond it are censored. Of limits given one by one, a
+    missing cell with a limit lies beyond it too.
+    """
+    found = []
+    for side, limit in zip(("lower", "upper"), pair, strict=True):
+        name = f"limits[{storage.name!r}], the {side} one,"
+        values = _limit(name, storage, limit, len(numbers))
+        with np.errstate(invalid="ignore"):
+            beyond = numbers <= values if side == "lower" else numbers >= values
+        if limit is not None and not np.isscalar(limit) and np.ndim(limit) > 0:
+            beyond |= np.isnan(numbers)
+        found.append(np.where(beyond, values, np.nan))
+    lower, upper = found
+    wrong = lower >= upper
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"limits[{storage.name!r}] must be a lower limit below the upper one, got "
+            f"{lower[row]:g} and {upper[row]:g} in row {row}"
+        )
+    return lower, upper
+
+
+def _limit(name: str, storage: Storage, limit: Any, num_rows: int) -> Numbers:
+    if limit is None:
+        return np.full(num_rows, np.nan)
+    if np.ndim(limit) == 0:
+        limit = [limit] * num_rows
+    if len(limit) != num_rows:
+        raise ValueError(
+            f"{name} must be None, a number, or one for each of the {num_rows} rows, got "
+            f"{len(limit)}"
+        )
+    series = pd.Series(np.asarray(limit) if not isinstance(limit, pd.Series) else limit.array)
+    return storage.read(series)
+
+
+def with_kind(model: ColumnModel, pair: tuple[Any, Any] | None) -> tuple[Any, Any]:
+    """Return a column's limits: those given with its cells, else those of its kind."""
+    low, high = pair or (None, None)
+    return (model.limits[0] if low is None else low, model.limits[1] if high is None else high)

@@ -1,0 +1,206 @@
+"""How a column is kept in its frame: its cells as numbers, and numbers as its cells."""
+
+import warnings
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
+Sort = Literal["numbers", "whole numbers", "dates", "durations", "labels", "empty"]
+
+FEWEST_DIFFERENT = 3
+"""Strings that are all different are refused from so many on: two may be yes and no."""
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a column's cells are, and how they become numbers.
+
+    Attributes
+    ----------
+    name : hashable
+        Of the column.
+    sort : str
+        Whether cells are numbers (all of them whole, perhaps), dates, durations, or labels, which
+        become the numbers 0 to K - 1.
+    labels : tuple
+        What the numbers of labels stand for, in order.
+    ordered : bool
+        Whether the order of labels means something.
+    origin, unit : int
+        Of dates and durations, in nanoseconds: a cell is ``origin + number * unit``.
+    """
+
+    name: Hashable
+    sort: Sort
+    labels: tuple[Any, ...] = ()
+    ordered: bool = False
+    origin: int = 0
+    unit: int = 1
+
+    @property
+    def is_number(self) -> bool:
+        """Whether cells lie on a line, so that there is a mean of them."""
+        return self.sort in ("numbers", "whole numbers", "dates", "durations")
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether numbers that do not stand in the table are rounded to whole ones."""
+        return self.sort in ("whole numbers", "dates", "durations")
+
+    def read(self, series: pd.Series) -> Numbers:
+        """Return the cells as numbers, NaN where missing or a label that fit has not seen."""
+        if self.sort == "labels":
+            codes = pd.Index(self.labels, dtype=object).get_indexer(series.astype(object))
+            unseen = (codes < 0) & series.notna().to_numpy()
+            if unseen.any():
+                label = series[unseen].iloc[0]
+                warnings.warn(
+                    f"column {self.name!r} has {int(unseen.sum())} cells with labels that fit has "
+                    f"not seen, such as {label!r}: they stay as they are and say nothing about "
+                    "other cells",
+                    stacklevel=4,
+                )
+            return np.where(codes < 0, np.nan, codes).astype(np.float64)
+        if self.sort in ("dates", "durations"):
+            ticks, missing = _nanoseconds(series, self.name)
+            return np.where(missing, np.nan, (ticks - self.origin) / self.unit)
+        return _as_float(series, self.name)
+
+    def write(self, series: pd.Series, cells: NDArray[np.bool_], numbers: Numbers) -> pd.Series:
+        """Return a copy in which some cells hold numbers, the others what they held, to the bit."""
+        if not cells.any():
+            return series.copy()
+        values = series.array.copy()
+        values[cells] = self.cells_of(numbers, series.dtype)
+        return pd.Series(values, index=series.index, name=series.name)
+
+    def cells_of(self, numbers: Numbers, dtype: Any) -> Any:
+        """Return numbers as a column of this dtype holds them."""
+        if self.sort == "labels":
+            labels = np.empty(len(self.labels), dtype=object)
+            labels[:] = self.labels
+            return labels[numbers.astype(np.int64)]
+        if self.sort in ("dates", "durations"):
+            ticks = self.origin + np.rint(numbers).astype(np.int64) * self.unit
+            return _as_times(ticks, dtype)
+        if pd.api.types.is_integer_dtype(dtype):
+            return np.rint(numbers).astype(np.int64)
+        if pd.api.types.is_float_dtype(dtype) and isinstance(dtype, np.dtype):
+            return numbers.astype(dtype)
+        return numbers
+
+
+def storage_of(name: Hashable, series: pd.Series) -> Storage:
+    """Return how a column is kept, from its dtype and cells.
+
+    Raises
+    ------
+    TypeError
+        If its cells are neither numbers, truth values, dates, durations, strings nor categories.
+    ValueError
+        If its cells are strings, all of them different, or not finite.
+    """
+    dtype, types = series.dtype, pd.api.types
+    seen = series.dropna()
+    if len(seen) == 0:
+        return Storage(name, "empty")
+    if isinstance(dtype, pd.CategoricalDtype):
+        present = set(seen)
+        labels = tuple(label for label in dtype.categories if label in present)
+        return Storage(name, "labels", labels, bool(dtype.ordered))
+    if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype):
+        return _storage_of_times(name, seen)
+    held = _sort_of(series, seen)
+    if held == "boolean":
+        return Storage(
+            name, "labels", tuple(label for label in (False, True) if (seen == label).any())
+        )
+    if held == "number":
+        numbers = _as_float(seen, name)
+        return Storage(name, "whole numbers" if (numbers == np.rint(numbers)).all() else "numbers")
+    if held == "string":
+        labels = tuple(sorted(set(seen)))
+        if len(labels) == len(seen) >= FEWEST_DIFFERENT:
+            raise ValueError(
+                f"column {name!r} holds {len(seen)} strings, all of them different, such as "
+                f"{labels[0]!r}: an identifier says nothing about other rows. Drop it, or make it "
+                "the index"
+            )
+        return Storage(name, "labels", labels)
+    raise TypeError(
+        f"column {name!r} must hold numbers, truth values, dates, strings or categories, got dtype "
+        f"{dtype} with cells such as {seen.iloc[0]!r}"
+    )
+
+
+def _sort_of(series: pd.Series, seen: pd.Series) -> str:
+    dtype, types = series.dtype, pd.api.types
+    if types.is_bool_dtype(dtype):
+        return "boolean"
+    if types.is_complex_dtype(dtype):
+        raise ValueError(f"Complex data not supported: column {series.name!r} has dtype {dtype}")
+    if types.is_numeric_dtype(dtype):
+        return "number"
+    held: str = types.infer_dtype(seen, skipna=True)
+    if held in ("integer", "floating", "mixed-integer-float", "decimal"):
+        return "number"
+    return held
+
+
+def _as_float(series: pd.Series, name: Hashable) -> Numbers:
+    """Return numbers in float64, NaN where missing."""
+    missing = series.isna().to_numpy()
+    numbers = np.full(len(series), np.nan)
+    try:
+        numbers[~missing] = series[~missing].to_numpy().astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"column {name!r} held numbers in fit, and now cells such as "
+            f"{series[~missing].iloc[0]!r} ({error})"
+        ) from error
+    if np.isinf(numbers).any():
+        row = int(np.flatnonzero(np.isinf(numbers))[0])
+        raise ValueError(
+            f"column {name!r} must hold finite numbers or missing cells, got infinity in row {row} "
+            "(NaN means missing)"
+        )
+    return numbers
+
+
+def _nanoseconds(series: pd.Series, name: Hashable) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return times as whole nanoseconds, of dates by their clock, and which are missing."""
+    missing = series.isna().to_numpy()
+    if getattr(series.dtype, "tz", None) is not None:
+        series = series.dt.tz_localize(None)
+    is_date = pd.api.types.is_datetime64_any_dtype(series.dtype)
+    if not is_date and not pd.api.types.is_timedelta64_dtype(series.dtype):
+        raise ValueError(f"column {name!r} held times in fit, and now dtype {series.dtype}")
+    values = series.to_numpy(dtype="datetime64[ns]" if is_date else "timedelta64[ns]")
+    return values.astype(np.int64), missing
+
+
+def _storage_of_times(name: Hashable, seen: pd.Series) -> Storage:
+    """Return the storage of dates or durations: whole multiples of a day, a second or less."""
+    ticks, _ = _nanoseconds(seen, name)
+    origin = int(ticks.min())
+    units = [86_400_000_000_000, 3_600_000_000_000, 60_000_000_000, 1_000_000_000, 1_000_000, 1]
+    unit = next(unit for unit in units if ((ticks - origin) % unit == 0).all())
+    sort: Sort = "dates" if pd.api.types.is_datetime64_any_dtype(seen.dtype) else "durations"
+    return Storage(name, sort, origin=origin, unit=unit)
+
+
+def _as_times(ticks: NDArray[np.int64], dtype: Any) -> Any:
+    if pd.api.types.is_timedelta64_dtype(dtype):
+        return pd.Series(ticks.astype("timedelta64[ns]")).astype(dtype).array
+    times = pd.Series(ticks.astype("datetime64[ns]"))
+    zone = getattr(dtype, "tz", None)
+    if zone is not None:
+        # A clock that is turned back shows an hour twice: its first time is taken.
+        first = np.ones(len(times), dtype=bool)
+        times = times.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
+    return times.astype(dtype).array

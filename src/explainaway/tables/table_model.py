@@ -1,0 +1,100 @@
+"""The generator model of a table: its columns' observations under one latent for each row."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models import Columns, Gaussian, GeneratorModel, Masked, Normal, Observation, linear, mlp
+from ..models.observations.table_layout import Kind
+from .column_models import FIRST_SCALE, ColumnModel, Part
+
+CURVATURE = 0.1
+"""Share of its usual size with which the non-linear part of the network begins."""
+
+
+class LinearPlusMLP(nn.Module):
+    """``z -> W z + b + mlp(z)``: what is linear need not be learned by the layers.
+
+    Parameters
+    ----------
+    latent_dim : int
+        Number of latent components d.
+    bias : Tensor, (outputs,)
+        Where b starts.
+    hidden : sequence of int
+        Width of each hidden layer.
+    """
+
+    def __init__(self, latent_dim: int, bias: Tensor, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.linear = linear(latent_dim, len(bias))
+        self.curved = mlp(latent_dim, len(bias), hidden, nn.GELU)
+        straight, last = self.linear[-1], self.curved[-1]
+        assert isinstance(straight, nn.Linear)
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            straight.bias.copy_(bias)
+            last.weight.mul_(CURVATURE)
+            last.bias.zero_()
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the outputs, (n, outputs)."""
+        outputs: Tensor = self.linear(z) + self.curved(z)
+        return outputs
+
+
+class Layout:
+    """Which of the model's columns stand for a table's column.
+
+    Parameters
+    ----------
+    models : list of ColumnModel
+        One for each column of the table.
+    """
+
+    def __init__(self, names: Sequence[Any], models: Sequence[ColumnModel]) -> None:
+        groups: dict[Any, list[tuple[int, int, Part]]] = {}
+        for column, model in enumerate(models):
+            for place, part in enumerate(model.parts):
+                key = part.shared_by or (column, place)
+                groups.setdefault(key, []).append((column, place, part))
+        self.width = sum(map(len, groups.values()))
+        self.places = [[0] * len(model.parts) for model in models]
+        columns: dict[str | tuple[str, ...], Kind] = {}
+        biases: list[float] = []
+        counter = 0
+        for members in groups.values():
+            labels = []
+            for column, place, part in members:
+                self.places[column][place] = counter
+                counter += 1
+                labels.append(f"{names[column]}" + ("" if place == 0 else f" ({place})"))
+                biases += part.bias
+            columns[tuple(labels)] = _together([part for _, _, part in members])
+        self.observation = Columns(columns) if columns else None
+        self.bias = torch.tensor(biases)
+
+
+def _together(parts: list[Part]) -> Observation:
+    """Return the observation of parts of one kind side by side."""
+    first = parts[0].observation
+    if len(parts) > 1 and isinstance(first, Gaussian):
+        # A scale for each: one for all would be that of the noisiest.
+        return Gaussian(torch.full((len(parts),), FIRST_SCALE), learn_scale=True)
+    return first
+
+
+def table_model(
+    layout: Layout, latent_dim: int, hidden: Sequence[int], seed: int
+) -> GeneratorModel:
+    """Return the model, its weights drawn with a seed; torch's random state is left as it was."""
+    assert layout.observation is not None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = LinearPlusMLP(latent_dim, layout.bias, hidden)
+    # A copy: observations are learned too, and a table may have several models.
+    observation = Masked(copy.deepcopy(layout.observation))
+    return GeneratorModel(Normal(latent_dim), network, observation)
