@@ -175,14 +175,14 @@ def decoded(frame: pd.DataFrame, made: Array) -> pd.DataFrame:
     return filled(frame, np.stack(values, axis=1))
 
 
-def shares_of(frame: pd.DataFrame, made: Array) -> dict[str, pd.DataFrame]:
+def shares_of(frame: pd.DataFrame, made: Array) -> dict[Any, pd.DataFrame]:
     """Return encoded columns of categories as probabilities, a tenth of a category added."""
     result = {}
     for (name, column), part in zip(frame.items(), _parts(frame, made), strict=True):
         if part.shape[1] > 1:
             shares = np.clip(part, 0, 1) + 0.1 / part.shape[1]
             shares /= shares.sum(1, keepdims=True)
-            result[str(name)] = pd.DataFrame(shares, columns=column.cat.categories)
+            result[name] = pd.DataFrame(shares, columns=column.cat.categories)
     return result
 
 

@@ -32,7 +32,7 @@ class Imputed:
 
     draws: list[pd.DataFrame]
     point: pd.DataFrame | None = None
-    probabilities: Mapping[str, pd.DataFrame] | None = None
+    probabilities: Mapping[Any, pd.DataFrame] | None = None
 
 
 def crps(draws: Array, truth: Array) -> Array:
@@ -145,7 +145,7 @@ def _categories(column: pd.Series, cells: Array, imputed: Imputed) -> dict[str, 
     frequencies = (counts + 0.5) / (len(drawn) + 0.5 * len(levels))
     own = None
     if imputed.probabilities is not None:
-        table = imputed.probabilities[str(column.name)]
+        table = imputed.probabilities[column.name]
         table.columns = table.columns.astype(str)
         given = table.reindex(columns=levels.astype(str)).to_numpy(float)[cells]
         own = np.clip(np.nan_to_num(given), 1e-4, None)
