@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils import Tags, check_random_state
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..models import GeneratorModel
@@ -25,6 +26,11 @@ HIDDEN_SHARE = 0.1
 """Of the observed cells, those that the score hides."""
 
 
+def _has_named_columns(imputer: Any) -> bool:
+    """Return whether a frame was given to fit, so that columns can be asked for by name."""
+    return hasattr(imputer, "feature_names_in_")
+
+
 class Intervals(NamedTuple):
     """Between which values missing cells lie with some probability, two frames of numbers."""
 
@@ -37,7 +43,93 @@ class GeneratorImputer(
     TransformerMixin,  # type: ignore[misc]
     BaseEstimator,  # type: ignore[misc]
 ):
-    """Fill in the missing cells of a table by one joint model of columns of every kind."""
+    """Fill in the missing cells of a table by one joint model of columns of every kind.
+
+    Each row has a latent; a network makes of it what every column's observation needs, and given
+    the latent the columns are independent. The network is learned from the observed cells alone;
+    missing ones are drawn, or their means and probabilities computed, from the latent's posterior
+    given the row's observed cells. Rows that fit has not seen are filled in the same way.
+
+    It stands where scikit-learn's ``IterativeImputer`` does. A data frame comes back as a data
+    frame with the dtypes, categories and index that it had, an array as an array; observed cells
+    come back to the bit.
+
+    ==========================================  ==================================================
+    a column of                                 is modelled as
+    ==========================================  ==================================================
+    truth values, or of two different values    ``Bernoulli()``
+    strings, categories                         ``Categorical(k)``
+    ordered categories                          ``Ordinal(k)``
+    numbers, at most ``most_levels`` different  ``Categorical(k)``
+    other numbers, dates, durations             normal scores with Gaussian noise; a value that
+                                                stands in a tenth of the cells or more, by itself
+    one value                                   a constant
+    ==========================================  ==================================================
+
+    Parameters
+    ----------
+    kinds : mapping, optional
+        Observations for columns that shall be modelled otherwise, by name (``"x0"``, ``"x1"``, ...
+        for an array): ``{"stage": Ordinal(4), "lead": Censored(Gaussian(), lower=0.5)}``. An
+        observation of a location-scale family without a link (Gaussian, Laplace, Student t) is
+        one of the standardised column, and its scale is learned; limits are in the column's
+        units. Every other is used as it is, on the column's own numbers.
+    latent_dim : int, optional
+        Number of latent components d; by default the number of columns, at most 16.
+    hidden : sequence of int, default (64, 64)
+        Width of the layers of the network's non-linear part.
+    epochs : int, default 300
+        Passes through the rows in learning.
+    decay : float, default 40
+        Decay of the weights of the non-linear part, times columns over rows.
+    num_fits : int, default 1
+        Fits from as many bootstrap samples of the rows, among which draws are divided, so that
+        they vary as the parameters do (proper multiple imputation). 1: a single fit of all rows;
+        its intervals are a little too narrow in small tables. Costs so many times the time of
+        ``fit``.
+    num_draws : int, default 200
+        Posterior draws behind means, probabilities, intervals and the score.
+    most_levels : int, default 20
+        Numbers are modelled by category if no more different ones occur, each five times or more
+        in the mean. 2: never.
+    keep_empty_features : bool, default False
+        Keep columns without any observed cell, as they are. By default they are dropped, with a
+        warning.
+    random_state : int, RandomState or None, default None
+        Reproduces fits and draws.
+
+    Attributes
+    ----------
+    columns_ : DataFrame
+        A row for each column: its dtype, what it holds, the kind by which it is modelled, how many
+        different values it has, and the share of its cells that is missing.
+    fitted_ : FittedTable
+        The models: ``fitted_.models`` are :class:`~explainaway.models.GeneratorModel`.
+    n_features_in_ : int
+        Number of columns.
+    feature_names_in_ : array
+        Their names, where a frame was given.
+
+    References
+    ----------
+    Han, Lu, Zhu & Wu (2017), section 3.3, for learning from incomplete data; Rubin, "Multiple
+    Imputation for Nonresponse in Surveys" (1987), for proper draws; Hoff, "Extending the rank
+    likelihood for semiparametric copula estimation" (2007), for models of ranks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from explainaway.tables import GeneratorImputer
+    >>> noise = np.random.default_rng(0)
+    >>> height = noise.normal(170, 10, 200).round(1)
+    >>> frame = pd.DataFrame({"height": height, "is_tall": height > 175})
+    >>> frame["is_tall"] = frame["is_tall"].astype("boolean")
+    >>> frame.loc[frame.index[:3], "is_tall"] = pd.NA
+    >>> filled = GeneratorImputer(epochs=100, random_state=0).fit_transform(frame)
+    >>> int(filled.isna().sum().sum())
+    0
+    """
 
     def __init__(
         self,
@@ -65,7 +157,32 @@ class GeneratorImputer(
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, limits: Any = None) -> Self:  # noqa: N803
-        """Learn from a table."""
+        """Learn from a table.
+
+        Parameters
+        ----------
+        X : DataFrame or array, (n, columns)
+            NaN, None and pandas' NA and NaT mean missing.
+        y : None
+            Not used.
+        limits : mapping, optional
+            From a column to its lower and its upper limit: ``{"lead": (0.5, None)}``. Each is
+            None, a number, or one for each row. A cell at or beyond its limit is known only to
+            lie there, and so is a missing cell whose row has a limit of its own. Such cells are
+            filled beyond their limits.
+
+        Returns
+        -------
+        GeneratorImputer
+
+        Raises
+        ------
+        ValueError
+            If a column holds strings that are all different, an infinite number, or does not fit
+            its kind or its limits; the message names the column.
+        TypeError
+            If a column holds what is neither number, truth value, date, string nor category.
+        """
         frame = self._frame(X, reset=True)
         table = Table.of(frame, self._checked_kinds(frame), limits, self.most_levels)
         rows = table.rows(*table.read(frame), limits)
@@ -96,10 +213,27 @@ class GeneratorImputer(
         return model.eval()
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
-        """Return the table with missing cells at their posterior means, of categories the mode."""
+        """Return the table with missing cells at their posterior means, of categories the mode.
+
+        Parameters
+        ----------
+        X : DataFrame or array, (n, columns)
+            Rows, those of fit or others.
+        limits : mapping, optional
+            As in :meth:`fit`, of these rows.
+
+        Returns
+        -------
+        DataFrame or array
+            As was given. A mean is rounded where the dtype holds whole numbers only.
+        """
         frame, rows = self._rows(X, limits)
         filled = self.fitted_.estimates(rows, self.num_draws, self.seed_)
         return self._as_given(X, self._filled(frame, rows, filled))
+
+    def fit_transform(self, X: Any, y: Any = None, limits: Any = None) -> Any:  # noqa: N803
+        """Learn from a table and return it filled: :meth:`fit`, then :meth:`transform`."""
+        return self.fit(X, y, limits).transform(X, limits)
 
     def sample(
         self,
@@ -108,13 +242,46 @@ class GeneratorImputer(
         seed: int | None = None,
         limits: Any = None,
     ) -> list[Any]:
-        """Return completed tables: draws of the missing cells given the observed ones."""
+        """Return completed tables: draws of the missing cells given the observed ones.
+
+        Parameters
+        ----------
+        X : DataFrame or array, (n, columns)
+            Rows, those of fit or others.
+        num_draws : int, default 20
+            How many tables.
+        seed : int, optional
+            Reproduces them; by default what ``random_state`` gave.
+        limits : mapping, optional
+            As in :meth:`fit`, of these rows.
+
+        Returns
+        -------
+        list of DataFrame or array
+            Drawn numbers lie within the range of the observed ones, and are whole where those are.
+        """
         frame, rows = self._rows(X, limits)
         draws = self.fitted_.completions(rows, num_draws, self.seed_ if seed is None else seed)
         return [self._as_given(X, self._filled(frame, rows, numbers)) for numbers in draws]
 
     def intervals(self, X: Any, level: float = 0.9, limits: Any = None) -> Intervals:  # noqa: N803
-        """Return between which values missing cells lie with probability ``level``."""
+        """Return between which values missing cells lie with probability ``level``.
+
+        Parameters
+        ----------
+        X : DataFrame or array, (n, columns)
+            Rows, those of fit or others.
+        level : float, default 0.9
+            Probability, each cell by itself; as much lies below as above.
+        limits : mapping, optional
+            As in :meth:`fit`, of these rows.
+
+        Returns
+        -------
+        Intervals
+            ``lower`` and ``upper``, frames of the columns of numbers and dates; an observed cell
+            is in both.
+        """
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level!r}")
         frame, rows = self._rows(X, limits)
@@ -123,8 +290,25 @@ class GeneratorImputer(
         numeric = [s.name for s in self.fitted_.table.storages if s.is_number]
         return Intervals(*(self._filled(frame, rows, numbers)[numeric] for numbers in ends))
 
+    @available_if(_has_named_columns)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, limits: Any = None) -> dict[Hashable, pd.DataFrame]:  # noqa: N803
-        """Return the probabilities of each category, a frame for each column of categories."""
+        """Return the probabilities of each category, a frame for each column of categories.
+
+        There is this method where fit was given a frame: columns are asked for by name.
+
+        Parameters
+        ----------
+        X : DataFrame, (n, columns)
+            Rows, those of fit or others.
+        limits : mapping, optional
+            As in :meth:`fit`, of these rows.
+
+        Returns
+        -------
+        dict of DataFrame
+            By column, (n, levels): of an observed cell 1 and 0; NaN where it holds a label that
+            fit has not seen. Numbers that are modelled by category are among them.
+        """
         frame, rows = self._rows(X, limits)
         table = self.fitted_.table
         found = self.fitted_.probabilities(rows, self.num_draws, self.seed_)
@@ -136,7 +320,26 @@ class GeneratorImputer(
         }
 
     def score(self, X: Any, y: Any = None, limits: Any = None) -> float:  # noqa: N803
-        """Return the mean log predictive density of a tenth of the observed cells, hidden."""
+        """Return the mean log predictive density of a tenth of the observed cells, hidden.
+
+        The larger the better: ``GridSearchCV`` chooses by it. Each cell is predicted from those
+        of its row that are not hidden; densities are those of the column in its own units,
+        probabilities where it holds categories.
+
+        Parameters
+        ----------
+        X : DataFrame or array, (n, columns)
+            Rows, best others than those of fit.
+        y : None
+            Not used.
+        limits : mapping, optional
+            As in :meth:`fit`, of these rows.
+
+        Returns
+        -------
+        float
+            In nats per cell.
+        """
         frame = self._frame(X)
         table = self.fitted_.table
         numbers, missing = table.read(frame)
@@ -152,7 +355,13 @@ class GeneratorImputer(
         return self.fitted_.score(rows, complete, hidden, self.num_draws, self.seed_)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return the names of the columns that :meth:`transform` returns."""
+        """Return the names of the columns that :meth:`transform` returns.
+
+        Parameters
+        ----------
+        input_features : sequence of str, optional
+            Those of fit, or names for the columns of an array.
+        """
         names: NDArray[np.object_] = super().get_feature_names_out(input_features)
         return names[self._kept]
 

@@ -77,7 +77,7 @@ class Storage:
             return series.copy()
         values = series.array.copy()
         values[cells] = self.cells_of(numbers, series.dtype)
-        return pd.Series(values, index=series.index, name=series.name)
+        return pd.Series(values, index=series.index, name=series.name, dtype=series.dtype)
 
     def cells_of(self, numbers: Numbers, dtype: Any) -> Any:
         """Return numbers as a column of this dtype holds them."""
