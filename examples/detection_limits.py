@@ -14,13 +14,14 @@ A row is a share of hidden cells.
 import argparse
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from common.folders import ROOT
 from common.rows import Rows
-from comparison.limits import FILLS, biases, planted
+from comparison.limits import FILLS, biases, generator, planted
 from comparison.rscript import NotInstalledError, table_of
 
 ELEMENTS = ("Al", "Ba", "Ca", "Co", "Cr", "Cu", "Fe", "La", "Mg", "Mn", "Ni", "Pb", "Sr", "V", "Zn")
@@ -75,6 +76,7 @@ def main() -> None:
     source, frame = loaded(options.smoke)
     if options.smoke:
         options.output, options.rows, options.draws = Path(tempfile.mkdtemp()), [0.4], 2
+        FILLS["generator"] = partial(generator, settings={"epochs": 20, "num_draws": 10})
     rows = Rows(options.output / "detection_limits.json")
     for share in options.rows:
         given, limits = planted(frame, dict.fromkeys(LIMITED, share))

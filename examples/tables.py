@@ -27,6 +27,7 @@ from comparison.rscript import NotInstalledError
 from comparison.scores import scores
 from comparison.tables import TABLES, Table, made_up
 
+QUICK = {"epochs": 20, "num_draws": 10}
 SMOKE = ("generator", "mean and mode", "KNN", "IterativeImputer", "mice pmm")
 
 
@@ -65,7 +66,9 @@ def add_rows(table: Table, options: argparse.Namespace, rows: Rows) -> None:
                 settings |= {"draws": options.draws, "tuning": table.tuning}
                 if rows.find(settings) is not None:
                     continue
-                imputed, seconds = METHODS[name].timed(given, Settings(options.draws, seed))
+                imputed, seconds = METHODS[name].timed(
+                    given, Settings(options.draws, seed, QUICK if options.smoke else {})
+                )
                 found = scores(frame, hidden, imputed)
                 found |= {"seconds": seconds, "lines": METHODS[name].lines}
                 rows.add(settings, {"source": table.source, "shape": frame.shape, "scores": found})
@@ -79,6 +82,7 @@ def main() -> None:
     tables = list(chosen(options.rows))
     if options.smoke:
         tables = [Table("made up", "this script", made_up, tuning=True)]
+        options.gaps = ["random"]
         options.output, options.draws = Path(tempfile.mkdtemp()), 4
         options.methods = [name for name in options.methods if name in SMOKE]
     missing = {}

@@ -1,6 +1,7 @@
 """Columns with a detection limit: limits that are planted, ways to fill them, what they bias."""
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -71,13 +72,19 @@ def iterative(given: pd.DataFrame, limits: Limits, num_draws: int, seed: int) ->
     return draws
 
 
-def generator(given: pd.DataFrame, limits: Limits, num_draws: int, seed: int) -> list[pd.DataFrame]:
+def generator(
+    given: pd.DataFrame,
+    limits: Limits,
+    num_draws: int,
+    seed: int,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+) -> list[pd.DataFrame]:
     """Draw from a generator that is told the limits."""
     from explainaway.tables import GeneratorImputer
 
     censored = given.fillna(limits)
     pairs = {name: (limit, None) for name, limit in limits.items()}
-    imputer = GeneratorImputer(random_state=seed).fit(censored, limits=pairs)
+    imputer = GeneratorImputer(random_state=seed, **settings).fit(censored, limits=pairs)
     draws: list[pd.DataFrame] = imputer.sample(censored, num_draws, seed=seed, limits=pairs)
     return draws
 

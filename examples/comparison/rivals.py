@@ -3,9 +3,10 @@
 import inspect
 import resource
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +25,8 @@ class Settings(NamedTuple):
 
     draws: int = 20
     seed: int = 0
+    generator: Mapping[str, Any] = MappingProxyType({})
+    """Arguments of `GeneratorImputer` other than its defaults."""
 
 
 Run = Callable[[pd.DataFrame, Settings], Imputed]
@@ -148,7 +151,7 @@ def generator(frame: pd.DataFrame, settings: Settings) -> Imputed:
     """Draw from a generator that is learned by explaining away."""
     from explainaway.tables import GeneratorImputer
 
-    imputer = GeneratorImputer(random_state=settings.seed).fit(frame)
+    imputer = GeneratorImputer(random_state=settings.seed, **settings.generator).fit(frame)
     draws = imputer.sample(frame, num_draws=settings.draws, seed=settings.seed)
     return Imputed(draws, imputer.transform(frame), imputer.predict_proba(frame))
 
