@@ -99,16 +99,15 @@ def knn(frame: pd.DataFrame, settings: Settings) -> Imputed:
 
 
 def iterative(frame: pd.DataFrame, settings: Settings) -> Imputed:
-    """Draw by chained Bayesian ridge regressions, one fit for each draw, within what was seen."""
+    """Draw by chained Bayesian ridge regressions, one fit for each draw.
+
+    Without bounds: with the smallest and largest seen values as bounds CRPS and coverage were worse
+    on boston, iris and pima.
+    """
     known = encoded(frame)
     draws = []
     for k in range(settings.draws):
-        imputer = IterativeImputer(
-            sample_posterior=True,
-            min_value=np.nanmin(known, axis=0),
-            max_value=np.nanmax(known, axis=0),
-            random_state=settings.seed * 1000 + k,
-        )
+        imputer = IterativeImputer(sample_posterior=True, random_state=settings.seed * 1000 + k)
         draws.append(decoded(frame, imputer.fit_transform(known)))
     return Imputed(draws)
 
