@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 OURS = "generator"
+"""Our own with its defaults; our others' names begin with it."""
 BASE = "mice pmm"
 """What ratios are over."""
 
@@ -131,7 +132,7 @@ def _over_best(frame: pd.DataFrame, method: str) -> pd.Series:
     if method not in values:
         return pd.Series(dtype=float)
     means = values[values[method].notna()].groupby("table").mean()
-    rivals = means.drop(columns=[method, OURS], errors="ignore")
+    rivals = means[[name for name in means if name != method and not name.startswith(OURS)]]
     return (means[method] / rivals.min(axis=1)).dropna()
 
 
