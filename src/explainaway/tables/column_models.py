@@ -261,10 +261,7 @@ class Measured(ColumnModel):
     @property
     def limits(self) -> tuple[float | None, float | None]:  # type: ignore[override]
         """Those of the observation."""
-        if not isinstance(self.observation, Censored):
-            return None, None
-        low, high = self.observation.lower, self.observation.upper
-        return None if low is None else float(low), None if high is None else float(high)
+        return _limits_of(self.observation)
 
     def log_slope(self, numbers: Numbers) -> Numbers:
         """Return minus the log of the scale."""
@@ -295,10 +292,21 @@ class Given(ColumnModel):
         return self.values
 
     @property
+    def is_limited(self) -> bool:  # type: ignore[override]
+        """Whether the observation is censored."""
+        return isinstance(self.observation, Censored)
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:  # type: ignore[override]
+        """Those of the observation."""
+        return _limits_of(self.observation)
+
+    @property
     def parts(self) -> tuple[Part, ...]:
-        """The column."""
+        """The column; limits are those of single cells."""
         outputs = int(np.prod(self.observation.output_shape((1,))))
-        return (Part(copy.deepcopy(self.observation), (0.0,) * outputs),)
+        own: Any = copy.deepcopy(self.observation)
+        return (Part(Censored(own.base) if self.is_limited else own, (0.0,) * outputs),)
 
     def encode(self, numbers: Numbers) -> Numbers:
         """Return the numbers, or the level's."""
@@ -313,6 +321,13 @@ class Given(ColumnModel):
 
 def _base_of(observation: Observation) -> Any:
     return observation.base if isinstance(observation, Censored | Truncated) else observation
+
+
+def _limits_of(observation: Observation) -> tuple[float | None, float | None]:
+    if not isinstance(observation, Censored):
+        return None, None
+    low, high = observation.lower, observation.upper
+    return None if low is None else float(low), None if high is None else float(high)
 
 
 def is_measurement(observation: Observation) -> bool:

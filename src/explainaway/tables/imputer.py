@@ -13,9 +13,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..models import GeneratorModel
+from .calibration import calibrate
 from .fitted import FittedTable
 from .frames import as_frame, described, written
 from .learning import Learning
+from .polars_frames import filled_as, is_polars, to_pandas
 from .storage import Numbers
 from .table import Rows, Table
 from .table_model import table_model
@@ -50,9 +52,9 @@ class GeneratorImputer(
     missing ones are drawn, or their means and probabilities computed, from the latent's posterior
     given the row's observed cells. Rows that fit has not seen are filled in the same way.
 
-    It stands where scikit-learn's ``IterativeImputer`` does. A data frame comes back as a data
-    frame with the dtypes, categories and index that it had, an array as an array; observed cells
-    come back to the bit.
+    It stands where scikit-learn's ``IterativeImputer`` does. A data frame of pandas or polars comes
+    back as such with the dtypes, categories and index that it had, an array as an array; observed
+    cells come back to the bit.
 
     ==========================================  ==================================================
     a column of                                 is modelled as
@@ -203,13 +205,17 @@ class GeneratorImputer(
 
     def _learned(self, table: Table, rows: Rows, seed: int) -> GeneratorModel:
         num_columns = len(table.models)
-        some = rows.some(np.flatnonzero(rows.say_something()))
+        index = np.flatnonzero(rows.say_something())
+        chosen = index
         if self.num_fits > 1:
-            chosen = np.random.default_rng(seed).integers(len(some.y), size=len(some.y))
-            some = some.some(chosen)
+            chosen = np.random.default_rng(seed).choice(index, size=len(index))
+        some = rows.some(chosen)
         latent_dim = self.latent_dim or min(num_columns, MOST_LATENTS)
         model = table_model(table.layout, latent_dim, self.hidden, seed)
         Learning(self.epochs, self.decay).learn(model, some.y, some.context, num_columns, seed)
+        left_out = np.setdiff1d(index, chosen)
+        if len(left_out) > 0:
+            calibrate(model, table.layout, rows, left_out, seed)
         return model.eval()
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
@@ -382,9 +388,9 @@ class GeneratorImputer(
         """Return what was given as a frame; it is checked against what fit was given."""
         if not reset:
             check_is_fitted(self)
-        if isinstance(X, pd.DataFrame):
+        if isinstance(X, pd.DataFrame) or is_polars(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return as_frame(X)
+            return to_pandas(X) if is_polars(X) else as_frame(X)
         return as_frame(
             validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         )
@@ -416,5 +422,7 @@ class GeneratorImputer(
         return written(self.fitted_.table, frame, rows.open, numbers).loc[:, self._kept]
 
     def _as_given(self, X: Any, frame: pd.DataFrame) -> Any:  # noqa: N803
-        """Return a frame as an array where an array was given."""
+        """Return a frame as one of polars or an array where such was given."""
+        if is_polars(X):
+            return filled_as(X, frame)
         return frame if isinstance(X, pd.DataFrame) else frame.to_numpy()
