@@ -30,7 +30,7 @@ def report(
     methods : sequence of str
         In the order of the table's lines.
     missing : mapping of str
-        Why methods have no line of their own, by name.
+        Which methods are not installed, by name: the words for their lines.
     """
     frame = pd.DataFrame([{**row["settings"], **row["scores"]} for row in rows])
     parts = []
@@ -56,8 +56,7 @@ def _summary(
     for method in methods:
         own = frame[frame["method"] == method]
         if len(own) == 0:
-            if method in missing:
-                yield f"| {method} | {missing[method]} |" + " |" * 8
+            yield f"| {method} | {missing.get(method, 'not measured')} |" + " |" * 8
             continue
         cells = [
             method,
