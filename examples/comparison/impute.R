@@ -1,0 +1,3 @@
+library(mice)
+made <- mice(table, m = draws, method = method, seed = seed, remove.collinear = FALSE)
+completed <- complete(made, "long")
