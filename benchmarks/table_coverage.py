@@ -1,4 +1,4 @@
-"""Do intervals of hidden cells hold what they promise, and of which gaps?
+"""Coverage of the intervals of hidden cells, and what the reason of gaps does to them.
 
 Two questions of ``GeneratorImputer``, for ``docs/table_intervals.md``:
 
