@@ -25,6 +25,9 @@ CELLS_OF_A_LEVEL = 5
 SPIKE = 0.1
 """Share of the cells from which on a single value of a measurement is learned by itself."""
 
+FEWEST_IN_A_SPIKE = 10
+"""Cells that it has to stand in: in a small table a tenth is soon there by chance."""
+
 FEWEST_BESIDE_SPIKES = 5
 """Different values that a measurement has to have beside those."""
 
@@ -40,7 +43,7 @@ def chosen(storage: Storage, numbers: Numbers, most_levels: int) -> ColumnModel:
     is_few = len(values) <= most_levels and len(observed) >= CELLS_OF_A_LEVEL * len(values)
     if len(values) == 2 or is_few:
         return Levels(values, counts.astype(np.float64))
-    often = counts >= SPIKE * len(observed)
+    often = counts >= max(SPIKE * len(observed), FEWEST_IN_A_SPIKE)
     if not often.any() or len(values) - often.sum() < FEWEST_BESIDE_SPIKES:
         return Scored(NormalScores.of(observed))
     spikes = values[often]

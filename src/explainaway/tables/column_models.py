@@ -121,9 +121,9 @@ class Levels(ColumnModel):
     @property
     def summary(self) -> str:  # type: ignore[override]
         """The kind."""
-        return type(self.parts[0].observation).__name__ + (
-            "()" if len(self.values) == 2 else f"({len(self.values)})"
-        )
+        if len(self.values) == 2:
+            return "Bernoulli"
+        return f"{'Ordinal' if self.ordered else 'Categorical'}({len(self.values)})"
 
     @property
     def levels(self) -> Numbers:  # type: ignore[override]
@@ -286,8 +286,8 @@ class Given(ColumnModel):
     @property
     def summary(self) -> str:  # type: ignore[override]
         """The kind."""
-        number = "" if self.values is None else str(len(self.values))
-        return f"{type(self.observation).__name__}({number})"
+        name = type(self.observation).__name__
+        return name if self.values is None else f"{name}({len(self.values)})"
 
     @property
     def levels(self) -> Numbers | None:  # type: ignore[override]

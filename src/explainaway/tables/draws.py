@@ -17,6 +17,9 @@ NUM_CHAINS = 4
 WARMUP_STEPS = 60
 LEAPFROGS = 3
 
+NOT_IN_THESE_ROWS = ".*are observed in no example"
+"""It was in others that fit has learned from."""
+
 FEW_DRAWS = 20
 THINNING_OF_FEW = 4
 """Few draws of a chain are taken further apart, so that they are nearly independent."""
@@ -38,6 +41,7 @@ def latent_draws(
     per_chain = -(-num_draws // NUM_CHAINS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SamplingWarning)
+        warnings.filterwarnings("ignore", NOT_IN_THESE_ROWS)
         posterior = sample_posterior(
             model,
             y,

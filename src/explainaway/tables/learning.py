@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..inference import MALA, AlternatingBackProp, LearningWarning
 from ..models import GeneratorModel
+from .draws import NOT_IN_THESE_ROWS
 from .table_model import LinearPlusMLP
 
 INFERENCE_STEPS = 6
@@ -68,6 +69,7 @@ class Learning:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LearningWarning)
+            warnings.filterwarnings("ignore", NOT_IN_THESE_ROWS)
             loop.fit(
                 y,
                 context=context,

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import norm
 
-from .normal_scores import NormalScores, knots
+from .normal_scores import FURTHEST, NormalScores, knots
 from .storage import Numbers
 
 ITERATIONS = 500
@@ -14,8 +14,8 @@ def limited_scores(numbers: Numbers, below: Numbers, above: Numbers) -> NormalSc
     """Return the map from a column to normal scores, censored cells counted where they may lie.
 
     The distribution of the column is its maximum-likelihood estimate without assumptions, by
-    self-consistency (Turnbull 1976). What lies beyond all exact values is reached by the slope of
-    the last piece, of positive columns in logarithms.
+    self-consistency (Turnbull 1976). What lies beyond all exact values is reached by the line
+    through the column's quantiles (Helsel & Cohn 1988), of positive columns in logarithms.
 
     Parameters
     ----------
@@ -50,10 +50,10 @@ def limited_scores(numbers: Numbers, below: Numbers, above: Numbers) -> NormalSc
     cumulative = np.clip(share.cumsum()[1:-1] - 0.5 * share[1:-1], 0.5 / total, 1 - 0.5 / total)
     is_log = bool(values[0] > 0 and (lows > 0).all())
     chosen = knots(values, counts)
-    return NormalScores(
-        np.log(values[chosen]) if is_log else values[chosen],
-        norm.ppf(cumulative[chosen]),
-        -np.inf,
-        np.inf,
-        is_log,
-    )
+    y = np.log(values[chosen]) if is_log else values[chosen]
+    scores = norm.ppf(cumulative[chosen])
+    slope = np.polyfit(scores, y, 1)[0]
+    ends = [y[0] - FURTHEST * slope], [y[-1] + FURTHEST * slope]
+    y = np.concatenate([ends[0], y, ends[1]])
+    scores = np.concatenate([[scores[0] - FURTHEST], scores, [scores[-1] + FURTHEST]])
+    return NormalScores(y, scores, -np.inf, np.inf, is_log)

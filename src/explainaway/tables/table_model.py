@@ -24,12 +24,17 @@ class LinearPlusMLP(nn.Module):
         Number of latent components d.
     bias : Tensor, (outputs,)
         Where b starts.
+    bends : bool Tensor, (outputs,)
+        Which outputs have a non-linear part.
     hidden : sequence of int
         Width of each hidden layer.
     """
 
-    def __init__(self, latent_dim: int, bias: Tensor, hidden: Sequence[int]) -> None:
+    bends: Tensor
+
+    def __init__(self, latent_dim: int, bias: Tensor, bends: Tensor, hidden: Sequence[int]) -> None:
         super().__init__()
+        self.register_buffer("bends", bends.to(bias.dtype))
         self.linear = linear(latent_dim, len(bias))
         self.curved = mlp(latent_dim, len(bias), hidden, nn.GELU)
         straight, last = self.linear[-1], self.curved[-1]
@@ -42,7 +47,7 @@ class LinearPlusMLP(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the outputs, (n, outputs)."""
-        outputs: Tensor = self.linear(z) + self.curved(z)
+        outputs: Tensor = self.linear(z) + self.bends * self.curved(z)
         return outputs
 
 
@@ -65,6 +70,7 @@ class Layout:
         self.places = [[0] * len(model.parts) for model in models]
         columns: dict[str | tuple[str, ...], Kind] = {}
         biases: list[float] = []
+        bends: list[bool] = []
         counter = 0
         for members in groups.values():
             labels = []
@@ -73,9 +79,12 @@ class Layout:
                 counter += 1
                 labels.append(f"{names[column]}" + ("" if place == 0 else f" ({place})"))
                 biases += part.bias
+                # Beyond a limit nothing but the likelihood of lying there holds a curve: it would
+                # run away, and take the cells with it. A linear part goes on as it is seen.
+                bends += [not models[column].is_limited] * len(part.bias)
             columns[tuple(labels)] = _together([part for _, _, part in members])
         self.observation = Columns(columns) if columns else None
-        self.bias = torch.tensor(biases)
+        self.bias, self.bends = torch.tensor(biases), torch.tensor(bends)
 
 
 def _together(parts: list[Part]) -> Observation:
@@ -94,7 +103,7 @@ def table_model(
     assert layout.observation is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = LinearPlusMLP(latent_dim, layout.bias, hidden)
+        network = LinearPlusMLP(latent_dim, layout.bias, layout.bends, hidden)
     # A copy: observations are learned too, and a table may have several models.
     observation = Masked(copy.deepcopy(layout.observation))
     return GeneratorModel(Normal(latent_dim), network, observation)
