@@ -9,7 +9,7 @@ Two questions of ``GeneratorImputer``, for ``docs/table_intervals.md``:
   random; where another column is large; where it is large itself; and below a limit of detection,
   with the limit told and not.
 
-    python benchmarks/table_coverage.py [--seeds 2] [--fits 1 5] [--smoke]
+    python benchmarks/table_coverage.py [--seeds 1] [--tables 3] [--fits 1 5] [--smoke]
 
 What is in the JSON file is not made again. Standard errors are over rows (cells of a row depend on
 each other) and, for the gaps, over tables. Times are of the CPU, one thread.
@@ -17,6 +17,7 @@ each other) and, for the gaps, over tables. Times are of the CPU, one thread.
 
 import argparse
 import json
+import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -32,12 +33,14 @@ from sklearn import datasets
 from explainaway.tables import GeneratorImputer
 
 RESULTS = Path(__file__).resolve().parent / "results"
+COMMIT = subprocess.run(
+    ["git", "describe", "--always", "--dirty"], cwd=RESULTS, capture_output=True, text=True
+).stdout.strip()
 LEVELS = (0.5, 0.8, 0.9)
 SHARE = 0.3
 TABLES = ("iris", "wine", "diabetes")
 GAPS = ("at random", "where x1 is large", "where y is large", "below a limit", "limit told")
 NUM_ROWS = 300
-TABLES_OF_GAPS = 5
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -135,7 +138,7 @@ class Kept:
     def of(self, settings: dict[str, Any], made: Any) -> None:
         """Make a row unless there is one of these settings, and write the file."""
         if all(row["settings"] != settings for row in self.rows):
-            self.rows.append({"settings": settings, "result": made()})
+            self.rows.append({"settings": settings, "result": made(), "commit": COMMIT})
             self.path.write_text(json.dumps(self.rows, indent=1) + "\n")
             print(settings, flush=True)
 
@@ -184,7 +187,8 @@ def gaps_table(rows: Sequence[dict[str, Any]]) -> str:
 def main() -> None:
     """Make the rows that are missing, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=2, help="of the gaps in scikit-learn's tables")
+    parser.add_argument("--seeds", type=int, default=1, help="of the gaps in scikit-learn's tables")
+    parser.add_argument("--tables", type=int, default=3, help="made up for each kind of gaps")
     parser.add_argument("--fits", type=int, nargs="+", default=[1, 5])
     parser.add_argument("--smoke", action="store_true", help="seconds, nothing kept")
     options = parser.parse_args()
@@ -193,7 +197,7 @@ def main() -> None:
     if options.smoke:
         folder, num_rows, tables = Path(tempfile.mkdtemp()), 40, ("iris",)
         settings = {"epochs": 5, "num_draws": 20}
-        options.seeds, options.fits = 1, [1, 2]
+        options.tables, options.fits = 2, [1, 2]
     kept = Kept(folder / "table_coverage.json")
     for seed in range(options.seeds):
         for table in tables:
@@ -204,7 +208,7 @@ def main() -> None:
                         t, f, s, settings, num_rows if options.smoke else None
                     ),
                 )
-    for seed in range(2 if options.smoke else TABLES_OF_GAPS):
+    for seed in range(options.tables):
         for gaps in GAPS:
             kept.of(
                 {"gaps": gaps, "seed": seed},

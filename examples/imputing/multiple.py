@@ -25,9 +25,9 @@ def chained(table: pd.DataFrame, max_iter: int = 20) -> list[pd.DataFrame]:
     """Return fillings by scikit-learn's imputer, as many fits."""
     return [
         pd.DataFrame(
-            IterativeImputer(sample_posterior=True, max_iter=max_iter, random_state=i).fit_transform(
-                table
-            ),
+            IterativeImputer(
+                sample_posterior=True, max_iter=max_iter, random_state=i
+            ).fit_transform(table),
             columns=table.columns,
         )
         for i in range(NUM_DRAWS)
