@@ -38,7 +38,7 @@ COMMIT = subprocess.run(
 ).stdout.strip()
 LEVELS = (0.5, 0.8, 0.9)
 SHARE = 0.3
-TABLES = ("iris", "wine", "diabetes")
+TABLES: tuple[str, ...] = ("iris", "wine", "diabetes")
 GAPS = ("at random", "where x1 is large", "where y is large", "below a limit", "limit told")
 NUM_ROWS = 300
 

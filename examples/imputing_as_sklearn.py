@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,36 +57,28 @@ def jobs(example: str, seed: int, smoke: bool) -> Iterator[Job]:
             setting = setting._replace(rows=60, folds=2)
             imputers = {name: imputers[name] for name in ("mean", *BOTH)}
         for name, make in imputers.items():
-            yield name, lambda m=make: regressions.scored(setting, seed, m)
+            yield name, partial(regressions.scored, setting, seed, make)
         return
     both = dict(zip(BOTH, (theirs, ours), strict=True))
     if example == "twice":
         if seed == 0:
             for name, make in both.items():
-                yield name, lambda m=make: snippets.few_rows(m)
+                yield name, partial(snippets.few_rows, make)
         for name, make in both.items():
-            yield f"{name}, 200 rows", lambda m=make: snippets.many_rows(m(), seed)
+            yield f"{name}, 200 rows", partial(snippets.many_rows, make, seed)
     if example == "irises":
         for name, make in {"mean": SimpleImputer, **both}.items():
-            yield (
-                name,
-                lambda m=make: {
-                    "accuracy": [
-                        snippets.irises(m(), 10 * seed + k) for k in range(1 if smoke else 4)
-                    ]
-                },
-            )
+            yield name, partial(snippets.irises, make, seed, 1 if smoke else 4)
     if example == "multiple":
         table = multiple.standardised().iloc[: 80 if smoke else None]
-        given = multiple.with_gaps(table, 0.75, seed)
-        ways: dict[str, Callable[[], Any]] = {
-            "IterativeImputer": lambda: multiple.chained(given, 2 if smoke else 20),
-            "GeneratorImputer": lambda: multiple.ours(given, 1, **few),
+        ways: dict[str, multiple.Fill] = {
+            "IterativeImputer": partial(multiple.chained, max_iter=2 if smoke else 20),
+            "GeneratorImputer": partial(multiple.ours, num_fits=1, **few),
         }
         if not smoke:
-            ways["GeneratorImputer, 5 fits"] = lambda: multiple.ours(given, 5)
+            ways["GeneratorImputer, 5 fits"] = partial(multiple.ours, num_fits=5)
         for name, fill in ways.items():
-            yield name, lambda f=fill: multiple.pooled(f(), table)
+            yield name, partial(multiple.pooled, fill, table, 0.75, seed)
 
 
 def timed(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ imputer was written (its repository has it, the gallery no longer). Three quarte
 are hidden, and the target is among what is learned from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,20 +18,17 @@ from sklearn.impute import IterativeImputer
 from explainaway.tables import GeneratorImputer, pool
 
 Numbers = NDArray[np.float64]
+Fill = Callable[[pd.DataFrame], list[pd.DataFrame]]
 NUM_DRAWS = 5
 
 
 def chained(table: pd.DataFrame, max_iter: int = 20) -> list[pd.DataFrame]:
     """Return fillings by scikit-learn's imputer, as many fits."""
-    return [
-        pd.DataFrame(
-            IterativeImputer(
-                sample_posterior=True, max_iter=max_iter, random_state=i
-            ).fit_transform(table),
-            columns=table.columns,
-        )
+    imputers = [
+        IterativeImputer(sample_posterior=True, max_iter=max_iter, random_state=i)
         for i in range(NUM_DRAWS)
     ]
+    return [pd.DataFrame(i.fit_transform(table), columns=table.columns) for i in imputers]
 
 
 def ours(table: pd.DataFrame, num_fits: int, **settings: Any) -> list[pd.DataFrame]:
@@ -69,7 +66,7 @@ def regression(table: pd.DataFrame) -> tuple[Numbers, Numbers]:
     return coefficients[1:], np.sqrt(variance * inverse.diagonal())[1:]
 
 
-def pooled(tables: Sequence[pd.DataFrame], complete: pd.DataFrame) -> dict[str, Any]:
+def pooled(fill: Fill, complete: pd.DataFrame, share: float, seed: int) -> dict[str, Any]:
     """Return pooled coefficients and standard errors beside those of the complete table.
 
     ``error`` is the root mean square difference of coefficients, ``claimed`` the root mean square
@@ -77,7 +74,7 @@ def pooled(tables: Sequence[pd.DataFrame], complete: pd.DataFrame) -> dict[str, 
     coefficients in the 95 % intervals.
     """
     truth, unit = regression(complete)
-    fits = [regression(table) for table in tables]
+    fits = [regression(table) for table in fill(with_gaps(complete, share, seed))]
     found = pool([fit[0] for fit in fits], np.stack([fit[1] for fit in fits]))
     inside = (found["lower"] <= truth) & (truth <= found["upper"])
     return {

@@ -33,7 +33,7 @@ def few_rows(make: Callable[[], Any]) -> dict[str, Any]:
     }
 
 
-def many_rows(imputer: Any, seed: int) -> dict[str, Any]:
+def many_rows(make: Callable[[], Any], seed: int) -> dict[str, Any]:
     """Return what fills the user guide's table with 200 rows, a fifth of each column hidden.
 
     ``points`` are the filled rows, ``error`` the root mean square error of the hidden cells in
@@ -47,7 +47,7 @@ def many_rows(imputer: Any, seed: int) -> dict[str, Any]:
     given[order[0], 0] = np.nan
     given[order[1], 1] = np.nan
     hidden = np.isnan(given)
-    filled = imputer.fit_transform(given)
+    filled = make().fit_transform(given)
     errors = ((filled - truth) / truth.std(0))[hidden]
     return {
         "error": float(np.sqrt((errors**2).mean())),
@@ -55,8 +55,15 @@ def many_rows(imputer: Any, seed: int) -> dict[str, Any]:
     }
 
 
-def irises(imputer: Any, seed: int) -> float:
-    """Return the share of 100 irises that a tree classifies rightly, half of all cells hidden."""
+def irises(make: Callable[[], Any], seed: int, splits: int) -> dict[str, Any]:
+    """Return the share of 100 irises that a tree classifies rightly, half of all cells hidden.
+
+    A number for each split, with other gaps each.
+    """
+    return {"accuracy": [_split(make(), seed * splits + split) for split in range(splits)]}
+
+
+def _split(imputer: Any, seed: int) -> float:
     table, species = load_iris(return_X_y=True)
     noise = np.random.default_rng(seed)
     table[noise.integers(0, 2, table.shape).astype(bool)] = np.nan
