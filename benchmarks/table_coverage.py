@@ -7,7 +7,7 @@ Two questions of ``GeneratorImputer``, for ``docs/table_intervals.md``:
   too), and at what cost.
 - *Gaps*: a made-up table of three correlated normal columns, of which the third has gaps: at
   random; where another column is large; where it is large itself; and below a limit of detection,
-  with the limit told and not.
+  with the limit told and not. ``y Gaussian`` is the same with y's kind given, by normal scores else.
 
     python benchmarks/table_coverage.py [--seeds 1] [--tables 3] [--fits 1 5] [--smoke]
 
@@ -30,6 +30,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn import datasets
 
+from explainaway.models import Censored, Gaussian
 from explainaway.tables import GeneratorImputer
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -39,7 +40,15 @@ COMMIT = subprocess.run(
 LEVELS = (0.5, 0.8, 0.9)
 SHARE = 0.3
 TABLES: tuple[str, ...] = ("iris", "wine", "diabetes")
-GAPS = ("at random", "where x1 is large", "where y is large", "below a limit", "limit told")
+GAPS = (
+    "at random",
+    "where x1 is large",
+    "where x1 is large, y Gaussian",
+    "where y is large",
+    "below a limit",
+    "limit told",
+    "limit told, y Gaussian",
+)
 NUM_ROWS = 300
 
 Numbers = NDArray[np.float64]
@@ -99,14 +108,14 @@ def with_gaps(gaps: str, truth: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, 
     y, limit = truth["y"].to_numpy(), float(truth["y"].quantile(SHARE))
     if gaps == "at random":
         hidden = noise.random(len(y)) < SHARE
-    elif gaps == "where x1 is large":
+    elif gaps.startswith("where x1 is large"):
         hidden = (truth["x1"] > truth["x1"].quantile(1 - SHARE)).to_numpy()
     elif gaps == "where y is large":
         hidden = y > np.quantile(y, 1 - SHARE)
     else:
         hidden = y < limit
     # A cell that stands at its limit is known only to lie beyond.
-    told = gaps == "limit told"
+    told = gaps.startswith("limit told")
     given = truth.assign(y=np.where(hidden, limit if told else np.nan, y))
     return given, hidden, {"y": (limit, None)} if told else None
 
@@ -115,7 +124,9 @@ def filled(gaps: str, seed: int, settings: dict[str, Any], num_rows: int) -> dic
     """Return what gaps in y do to its mean and spread, and how often intervals hold y."""
     truth = correlated(seed, num_rows)
     given, hidden, limits = with_gaps(gaps, truth, seed)
-    imputer = GeneratorImputer(random_state=seed, **settings).fit(given, limits=limits)
+    gaussian = Censored(Gaussian()) if limits else Gaussian()
+    kinds = {"y": gaussian} if gaps.endswith("y Gaussian") else None
+    imputer = GeneratorImputer(kinds, random_state=seed, **settings).fit(given, limits=limits)
     draws = imputer.sample(given, num_draws=imputer.num_draws, limits=limits)
     cells = np.stack([draw["y"].to_numpy() for draw in draws])
     lower, upper = np.quantile(cells, [0.05, 0.95], axis=0, method="weibull")
