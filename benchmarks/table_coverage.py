@@ -7,7 +7,7 @@ Two questions of ``GeneratorImputer``, for ``docs/table_intervals.md``:
   too), and at what cost.
 - *Gaps*: a made-up table of three correlated normal columns, of which the third has gaps: at
   random; where another column is large; where it is large itself; and below a limit of detection,
-  with the limit told and not. ``y Gaussian`` is the same with y's kind given, by normal scores else.
+  with the limit told and not. ``y Gaussian``: y's kind is given.
 
     python benchmarks/table_coverage.py [--seeds 1] [--tables 3] [--fits 1 5] [--smoke]
 
