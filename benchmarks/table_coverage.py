@@ -125,7 +125,7 @@ def filled(gaps: str, seed: int, settings: dict[str, Any], num_rows: int) -> dic
     truth = correlated(seed, num_rows)
     given, hidden, limits = with_gaps(gaps, truth, seed)
     gaussian = Censored(Gaussian()) if limits else Gaussian()
-    kinds = {"y": gaussian} if gaps.endswith("y Gaussian") else None
+    kinds: dict[Any, Any] = {"y": gaussian} if gaps.endswith("y Gaussian") else {}
     imputer = GeneratorImputer(kinds, random_state=seed, **settings).fit(given, limits=limits)
     draws = imputer.sample(given, num_draws=imputer.num_draws, limits=limits)
     cells = np.stack([draw["y"].to_numpy() for draw in draws])
