@@ -69,6 +69,13 @@ def _mean(values: Any) -> tuple[float, float]:
     return float(array.mean()), float(error)
 
 
+def _shown(values: Any, digits: int, sign: str = "") -> str:
+    """Return a mean with its standard error, where there is more than one value."""
+    mean, error = _mean(values)
+    shown = f"{mean:{sign}.{digits}f}"
+    return shown if np.isnan(error) else f"{shown} ± {error:.{digits}f}"
+
+
 def _folds(rows: Sequence[Row]) -> Numbers:
     return np.concatenate([row["folds"] for row in rows])
 
@@ -86,29 +93,32 @@ def _regressions(some: Mapping[str, Sequence[Row]]) -> str:
     lines = []
     base = some.get(THEIRS, ())
     for name, rows in some.items():
-        paired = len(rows) == len(base)
-        more, error = _mean(_folds(rows) - _folds(base)) if paired else (np.nan, np.nan)
-        cells = np.concatenate([row["cells"] for row in rows])
-        mean, cell_error = _mean(cells) if len(cells) else (np.nan, np.nan)
+        is_paired = name != THEIRS and len(rows) == len(base)
+        cells = _cells(rows)
         lines.append(
             [
                 f"**{name}**" if name == OURS else name,
                 f"{_folds(rows).mean():.0f}",
-                "" if name == THEIRS else f"{more:+.0f} ± {error:.0f}",
-                "" if np.isnan(mean) else f"{mean:.3f} ± {cell_error:.3f}",
+                _shown(_folds(rows) - _folds(base), 0, "+") if is_paired else "",
+                _shown(cells, 3) if cells.any() else "",
+                _shown(cells - _cells(base), 3, "+") if is_paired and cells.any() else "",
                 _seconds(rows),
             ]
         )
-    header = ["", "MSE of the target", f"more than {THEIRS}", "MSE of hidden cells", "seconds"]
-    return _table(header, lines)
+    more = f"more than {THEIRS}"
+    return _table(["", "MSE of the target", more, "MSE of hidden cells", more, "seconds"], lines)
+
+
+def _cells(rows: Sequence[Row]) -> Numbers:
+    return np.concatenate([row["cells"] for row in rows])
 
 
 def _twice(some: Mapping[str, Sequence[Row]]) -> str:
     lines = []
     for name, rows in some.items():
         if "error" in rows[0]:
-            mean, error = _mean([row["error"] for row in rows])
-            lines.append([name, "", "", f"{mean:.4f} ± {error:.4f}", _seconds(rows)])
+            error = _shown([row["error"] for row in rows], 4)
+            lines.append([name, "", "", error, _seconds(rows)])
         else:
             found = [rows[0][key] for key in ("user guide", "docstring")]
             shown = ["; ".join(" ".join(f"{v:.4g}" for v in r) for r in each) for each in found]
@@ -121,8 +131,8 @@ def _irises(some: Mapping[str, Sequence[Row]]) -> str:
     lines = []
     for name, rows in some.items():
         each = np.concatenate([row["accuracy"] for row in rows])
-        more, error = _mean(each - base)
-        difference = "" if name == THEIRS else f"{more:+.3f} ± {error:.3f}"
+        is_paired = name != THEIRS and len(each) == len(base)
+        difference = _shown(each - base, 3, "+") if is_paired else ""
         lines.append([name, f"{each.mean():.3f}", difference, _seconds(rows)])
     return _table(["", "accuracy", f"more than {THEIRS}", "seconds"], lines)
 
@@ -130,8 +140,8 @@ def _irises(some: Mapping[str, Sequence[Row]]) -> str:
 def _multiple(some: Mapping[str, Sequence[Row]]) -> str:
     lines = []
     for name, rows in some.items():
-        numbers = [_mean([row[key] for row in rows]) for key in ("error", "claimed", "covered")]
-        lines.append([name, *(f"{m:.2f} ± {e:.2f}" for m, e in numbers), _seconds(rows)])
+        numbers = [_shown([row[key] for row in rows], 2) for key in ("error", "claimed", "covered")]
+        lines.append([name, *numbers, _seconds(rows)])
     return _table(["", "error", "claimed", "95 % intervals hold", "seconds"], lines)
 
 
@@ -145,7 +155,7 @@ def _bars(axis: Axes, some: Mapping[str, Sequence[Row]], title: str) -> None:
     if means:
         axis.set_xlim(0.85 * min(means), 1.1 * max(means))
     axis.set_title(title)
-    axis.set_xlabel("MSE of the target (axis does not begin at 0)")
+    axis.set_xlabel("MSE of the target (axis not from 0)")
 
 
 def _coefficients(axis: Axes, some: Mapping[str, Sequence[Row]]) -> None:
@@ -181,4 +191,4 @@ def _accuracies(axis: Axes, some: Mapping[str, Sequence[Row]]) -> None:
     axis.invert_yaxis()
     axis.set_xlim(0.5, 1)
     axis.set_title("irises, half of the cells hidden")
-    axis.set_xlabel("accuracy of the tree (axis does not begin at 0)")
+    axis.set_xlabel("accuracy of the tree (from .5)")
