@@ -28,7 +28,7 @@ class Part(NamedTuple):
     bias : tuple of float
         Where the network's outputs for it start.
     shared_by : tuple, optional
-        Parts with the same one become one group, with ``observation_of_group`` of their number.
+        Parts with the same one become one group of columns.
     """
 
     observation: Observation
@@ -233,9 +233,8 @@ class Measured(ColumnModel):
     def parts(self) -> tuple[Part, ...]:
         """The standardised measurement, the family's scale learned and its limits converted."""
         base = copy.deepcopy(_base_of(self.observation))
-        start = torch.tensor([FIRST_SCALE]).log()
-        del base.log_scale
-        base.log_scale = nn.Parameter(start)
+        del base.log_scale  # a buffer, where it was not to be learned
+        base.log_scale = nn.Parameter(torch.tensor([FIRST_SCALE]).log())
         if isinstance(self.observation, Censored):
             # Its limits are those of single cells.
             return (Part(Censored(base), (0.0,)),)
@@ -261,10 +260,7 @@ class Measured(ColumnModel):
     @property
     def limits(self) -> tuple[float | None, float | None]:  # type: ignore[override]
         """Those of the observation."""
-        if not isinstance(self.observation, Censored):
-            return None, None
-        low, high = self.observation.lower, self.observation.upper
-        return None if low is None else float(low), None if high is None else float(high)
+        return _limits_of(self.observation)
 
     def log_slope(self, numbers: Numbers) -> Numbers:
         """Return minus the log of the scale."""
@@ -295,10 +291,21 @@ class Given(ColumnModel):
         return self.values
 
     @property
+    def is_limited(self) -> bool:  # type: ignore[override]
+        """Whether the observation is censored."""
+        return isinstance(self.observation, Censored)
+
+    @property
+    def limits(self) -> tuple[float | None, float | None]:  # type: ignore[override]
+        """Those of the observation."""
+        return _limits_of(self.observation)
+
+    @property
     def parts(self) -> tuple[Part, ...]:
-        """The column."""
+        """The column; limits are those of single cells."""
         outputs = int(np.prod(self.observation.output_shape((1,))))
-        return (Part(copy.deepcopy(self.observation), (0.0,) * outputs),)
+        own: Any = copy.deepcopy(self.observation)
+        return (Part(Censored(own.base) if self.is_limited else own, (0.0,) * outputs),)
 
     def encode(self, numbers: Numbers) -> Numbers:
         """Return the numbers, or the level's."""
@@ -313,6 +320,13 @@ class Given(ColumnModel):
 
 def _base_of(observation: Observation) -> Any:
     return observation.base if isinstance(observation, Censored | Truncated) else observation
+
+
+def _limits_of(observation: Observation) -> tuple[float | None, float | None]:
+    if not isinstance(observation, Censored):
+        return None, None
+    low, high = observation.lower, observation.upper
+    return None if low is None else float(low), None if high is None else float(high)
 
 
 def is_measurement(observation: Observation) -> bool:

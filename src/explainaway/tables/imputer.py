@@ -12,10 +12,13 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..inference.arguments import check_positive
 from ..models import GeneratorModel
+from .calibration import calibrate
 from .fitted import FittedTable
 from .frames import as_frame, described, written
 from .learning import Learning
+from .polars_frames import filled_as, is_polars, to_pandas
 from .storage import Numbers
 from .table import Rows, Table
 from .table_model import table_model
@@ -50,9 +53,9 @@ class GeneratorImputer(
     missing ones are drawn, or their means and probabilities computed, from the latent's posterior
     given the row's observed cells. Rows that fit has not seen are filled in the same way.
 
-    It stands where scikit-learn's ``IterativeImputer`` does. A data frame comes back as a data
-    frame with the dtypes, categories and index that it had, an array as an array; observed cells
-    come back to the bit.
+    It stands where scikit-learn's ``IterativeImputer`` does. A data frame of pandas or polars comes
+    back as such with the dtypes, categories and index that it had, an array as an array; observed
+    cells come back to the bit.
 
     ==========================================  ==================================================
     a column of                                 is modelled as
@@ -84,9 +87,9 @@ class GeneratorImputer(
         Decay of the weights of the non-linear part, times columns over rows.
     num_fits : int, default 1
         Fits from as many bootstrap samples of the rows, among which draws are divided, so that
-        they vary as the parameters do (proper multiple imputation). 1: a single fit of all rows;
-        its intervals are a little too narrow in small tables. Costs so many times the time of
-        ``fit``.
+        they vary as the parameters do (proper multiple imputation); each widens its noise to what
+        it misses in the rows that its sample left out. 1: a single fit of all rows, whose
+        intervals are too narrow in small tables. Costs so many times the time of ``fit``.
     num_draws : int, default 200
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
@@ -183,6 +186,10 @@ class GeneratorImputer(
         TypeError
             If a column holds what is neither number, truth value, date, string nor category.
         """
+        for name in ("epochs", "num_fits", "num_draws", "most_levels"):
+            check_positive(name, getattr(self, name))
+        if not 0 <= self.decay < np.inf:
+            raise ValueError(f"decay must be 0 or a positive number, got {self.decay!r}")
         frame = self._frame(X, reset=True)
         table = Table.of(frame, self._checked_kinds(frame), limits, self.most_levels)
         rows = table.rows(*table.read(frame), limits)
@@ -203,13 +210,17 @@ class GeneratorImputer(
 
     def _learned(self, table: Table, rows: Rows, seed: int) -> GeneratorModel:
         num_columns = len(table.models)
-        some = rows.some(np.flatnonzero(rows.say_something()))
+        index = np.flatnonzero(rows.say_something())
+        chosen = index
         if self.num_fits > 1:
-            chosen = np.random.default_rng(seed).integers(len(some.y), size=len(some.y))
-            some = some.some(chosen)
+            chosen = np.random.default_rng(seed).choice(index, size=len(index))
+        some = rows.some(chosen)
         latent_dim = self.latent_dim or min(num_columns, MOST_LATENTS)
         model = table_model(table.layout, latent_dim, self.hidden, seed)
         Learning(self.epochs, self.decay).learn(model, some.y, some.context, num_columns, seed)
+        left_out = np.setdiff1d(index, chosen)
+        if len(left_out) > 0:
+            calibrate(model, table.layout, rows, left_out, seed)
         return model.eval()
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
@@ -260,6 +271,7 @@ class GeneratorImputer(
         list of DataFrame or array
             Drawn numbers lie within the range of the observed ones, and are whole where those are.
         """
+        check_positive("num_draws", num_draws)
         frame, rows = self._rows(X, limits)
         draws = self.fitted_.completions(rows, num_draws, self.seed_ if seed is None else seed)
         return [self._as_given(X, self._filled(frame, rows, numbers)) for numbers in draws]
@@ -382,9 +394,9 @@ class GeneratorImputer(
         """Return what was given as a frame; it is checked against what fit was given."""
         if not reset:
             check_is_fitted(self)
-        if isinstance(X, pd.DataFrame):
+        if isinstance(X, pd.DataFrame) or is_polars(X):
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return as_frame(X)
+            return to_pandas(X) if is_polars(X) else as_frame(X)
         return as_frame(
             validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
         )
@@ -416,5 +428,7 @@ class GeneratorImputer(
         return written(self.fitted_.table, frame, rows.open, numbers).loc[:, self._kept]
 
     def _as_given(self, X: Any, frame: pd.DataFrame) -> Any:  # noqa: N803
-        """Return a frame as an array where an array was given."""
+        """Return a frame as one of polars or an array where such was given."""
+        if is_polars(X):
+            return filled_as(X, frame)
         return frame if isinstance(X, pd.DataFrame) else frame.to_numpy()

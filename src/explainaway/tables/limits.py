@@ -77,8 +77,7 @@ def _limit(name: str, storage: Storage, limit: Any, num_rows: int) -> Numbers:
             f"{name} must be None, a number, or one for each of the {num_rows} rows, got "
             f"{len(limit)}"
         )
-    series = pd.Series(np.asarray(limit) if not isinstance(limit, pd.Series) else limit.array)
-    return storage.read(series)
+    return storage.read(pd.Series(list(limit)))
 
 
 def with_kind(model: ColumnModel, pair: tuple[Any, Any] | None) -> tuple[Any, Any]:

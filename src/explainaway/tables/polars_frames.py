@@ -1,0 +1,84 @@
+"""polars' data frames: as pandas' for the work, and filled as they came."""
+
+import datetime
+import sys
+from typing import Any
+
+import pandas as pd
+
+
+def is_polars(X: Any) -> bool:  # noqa: N803
+    """Return whether this is a polars data frame; polars is not imported for it."""
+    polars = sys.modules.get("polars")
+    return polars is not None and isinstance(X, polars.DataFrame)
+
+
+def to_pandas(X: Any) -> pd.DataFrame:  # noqa: N803
+    """Return a polars frame as one of pandas, without Arrow between them.
+
+    Raises
+    ------
+    TypeError
+        If a column is nested or of a dtype without a counterpart; the message names it.
+    """
+    return pd.DataFrame({name: _as_series(name, X[name]) for name in X.columns})
+
+
+def _as_series(name: str, column: Any) -> pd.Series:
+    import polars as pl
+
+    dtype, cells = column.dtype, column.to_list()
+    if dtype.is_integer():
+        return pd.Series(cells, dtype="Int64")
+    if dtype.is_numeric():
+        return pd.Series(cells, dtype="float32" if dtype == pl.Float32 else "float64")
+    if dtype == pl.Boolean:
+        return pd.Series(cells, dtype="boolean")
+    if dtype in (pl.Categorical, pl.Enum):
+        levels = dtype.categories.to_list() if dtype == pl.Enum else None
+        return pd.Series(pd.Categorical(cells, categories=levels))
+    if dtype == pl.String:
+        return pd.Series(cells, dtype=object)
+    if dtype == pl.Duration:
+        return pd.Series(pd.to_timedelta(cells))
+    if dtype in (pl.Date, pl.Datetime):
+        return pd.Series(pd.to_datetime(cells))
+    if dtype == pl.Null:
+        return pd.Series(cells, dtype="float64")
+    raise TypeError(
+        f"column {name!r} must hold numbers, truth values, dates, strings or categories, got the "
+        f"polars dtype {dtype}"
+    )
+
+
+def filled_as(X: Any, filled: pd.DataFrame) -> Any:  # noqa: N803
+    """Return a polars frame with the cells of a filled pandas frame; others stay what they were."""
+    import polars as pl
+
+    before = to_pandas(X)
+    columns = []
+    for name in filled.columns:
+        given, made = before[name], filled[name]
+        # Booleans of pandas may be missing themselves.
+        differs = (given != made).fillna(True).to_numpy(dtype=bool) | given.isna().to_numpy()
+        cells = [
+            _as_cell(new, X.schema[name]) if changed else old
+            for old, new, changed in zip(X[name].to_list(), made, differs, strict=True)
+        ]
+        columns.append(pl.Series(name, cells, dtype=X.schema[name]))
+    return pl.DataFrame(columns)
+
+
+def _as_cell(cell: Any, dtype: Any) -> Any:
+    import polars as pl
+
+    if pd.isna(cell):
+        return None
+    if isinstance(cell, pd.Timestamp):
+        moment: datetime.datetime = cell.to_pydatetime()
+        return moment.date() if dtype == pl.Date else moment
+    if isinstance(cell, pd.Timedelta):
+        return cell.to_pytimedelta()
+    if dtype.is_numeric():
+        return int(cell) if dtype.is_integer() else float(cell)
+    return bool(cell) if dtype == pl.Boolean else cell

@@ -1,0 +1,51 @@
+import datetime
+
+import numpy as np
+import pytest
+
+from explainaway.tables import GeneratorImputer
+from explainaway.tables.polars_frames import filled_as, to_pandas
+
+pl = pytest.importorskip("polars")
+
+
+def _frame(n: int = 40) -> pl.DataFrame:
+    noise = np.random.default_rng(0)
+    z = noise.normal(size=n)
+    columns = {
+        "length": z.tolist(),
+        "count": np.round(40 + 10 * z).astype(int).tolist(),
+        "alive": (z > 0).tolist(),
+        "colour": np.where(z > 0, "red", "blue").tolist(),
+        "grade": np.where(z > 0.5, "high", "low").tolist(),
+        "day": [datetime.date(2024, 1, 1) + datetime.timedelta(days=int(30 * v)) for v in z],
+    }
+    holes = noise.random((len(columns), n)) < 0.2
+    hidden = {
+        name: [None if hole else cell for cell, hole in zip(cells, row, strict=True)]
+        for (name, cells), row in zip(columns.items(), holes, strict=True)
+    }
+    return pl.DataFrame(hidden, schema_overrides={"grade": pl.Enum(["low", "high"])})
+
+
+def test_a_polars_frame_comes_back_filled_with_the_dtypes_and_cells_that_it_had() -> None:
+    frame = _frame()
+    imputer = GeneratorImputer(epochs=10, num_draws=16, random_state=0).fit(frame)
+    for filled in (imputer.transform(frame), *imputer.sample(frame, 2)):
+        assert filled.schema == frame.schema
+        assert sum(filled.null_count().row(0)) == 0
+        for name in frame.columns:
+            seen = frame[name].is_not_null()
+            assert filled[name].filter(seen).equals(frame[name].filter(seen))
+
+
+def test_cells_that_are_not_numbers_are_missing_too() -> None:
+    frame = pl.DataFrame({"a": [1.0, float("nan"), None]})
+    assert to_pandas(frame)["a"].isna().tolist() == [False, True, True]
+    filled = filled_as(frame, to_pandas(frame).fillna(2.0))
+    assert filled["a"].to_list() == [1.0, 2.0, 2.0]
+
+
+def test_nested_columns_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match="column 'a' must hold numbers"):
+        to_pandas(pl.DataFrame({"a": [[1], [2, 3]]}))
