@@ -1,0 +1,1 @@
+"""Scikit-learn's examples of imputation, as functions of the imputer: the one line that changes."""
