@@ -13,7 +13,7 @@ Numbers = NDArray[np.float64]
 Row = Mapping[str, Any]
 
 THEIRS, OURS = "IterativeImputer", "GeneratorImputer"
-COLORS = {THEIRS: "tab:orange", OURS: "tab:blue"}
+COLORS = {THEIRS: "tab:orange", OURS: "tab:blue", f"{OURS}, 5 fits": "tab:green"}
 
 
 def tables(rows: Sequence[Row]) -> str:
@@ -163,13 +163,21 @@ def _coefficients(axis: Axes, some: Mapping[str, Sequence[Row]]) -> None:
         row = rows[0]
         places = np.arange(len(row["estimate"])) + 0.25 * (shift - 1)
         errors = 1.96 * np.asarray(row["standard_error"])
-        axis.errorbar(places, row["estimate"], errors, fmt="o", markersize=3, label=name)
+        axis.errorbar(
+            places,
+            row["estimate"],
+            errors,
+            fmt="o",
+            markersize=3,
+            label=name,
+            color=COLORS.get(name),
+        )
         axis.set_xticks(range(len(row["estimate"])))
     axis.axhline(0, color="grey", linewidth=0.5)
     axis.set_title("coefficients, 75 % hidden, pooled")
     axis.set_xlabel("column")
     if some:
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="lower right")
 
 
 def _line(axis: Axes, some: Mapping[str, Sequence[Row]], name: str) -> None:
