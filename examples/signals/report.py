@@ -1,0 +1,121 @@
+"""Tables, pictures and sounds of what was made."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw
+from scipy.io import wavfile
+from torch import Tensor
+
+from .data import RATE
+
+SECONDS = 10
+"""Of a sound that is written."""
+
+
+def table(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
+    """Return the rows as a Markdown table, a line for each method.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        As ``Rows`` keeps them.
+    kind : str
+        What an exemplar is called: the first column's head.
+    """
+    parts, nearest = (
+        ("by kind", "nearest excerpt") if kind == "sound" else ("by scale", "nearest patch")
+    )
+    names = "levels, moments, modulations, correlations" if kind == "sound" else "fine to coarse"
+    lines = [
+        f"| {kind} | | distance | {names} | {nearest} | copied | CPU minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        methods = row["methods"]
+        rivals = [one["distance"] for name, one in methods.items() if not name.startswith("halves")]
+        for name, one in methods.items():
+            mark = "**" if one["distance"] == min(rivals) else ""
+            cells = [
+                row["settings"]["name"],
+                name,
+                f"{mark}{one['distance']:.2f}{mark}",
+                ", ".join(f"{part:.2f}" for part in one[parts]),
+                f"{one[nearest]:.2f}",
+                f"{100 * one['copied']:.0f} %",
+                f"{one['seconds'] / 60:.1f}" if "seconds" in one else "",
+            ]
+            lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def pictures(path: Path, images: Mapping[str, Tensor], columns: int = 4) -> Path:
+    """Write images (3, h, w) with their names above, at half their size where they are large.
+
+    Parameters
+    ----------
+    path : Path
+        Of the PNG.
+    images : mapping of Tensor
+        In [-1, 1].
+    columns : int, default 4
+        Images in a row.
+    """
+    side = max(max(image.shape[1:]) for image in images.values())
+    rows = -(-len(images) // columns)
+    cell, head = side + 6, 20
+    canvas = Image.new("RGB", (columns * cell, rows * (cell + head)), "white")
+    draw = ImageDraw.Draw(canvas)
+    for i, (name, image) in enumerate(images.items()):
+        left, top = i % columns * cell, i // columns * (cell + head)
+        pixels = ((image.permute(1, 2, 0).numpy() + 1) * 127.5).round().clip(0, 255)
+        draw.text((left + 2, top + 3), name, fill="black", font_size=13)
+        canvas.paste(Image.fromarray(pixels.astype(np.uint8)), (left, top + head))
+    canvas = canvas.resize((canvas.width * 3 // 4, canvas.height * 3 // 4))
+    canvas.quantize(128).save(path, optimize=True)
+    return path
+
+
+def spectrograms(path: Path, sounds: Mapping[str, Tensor]) -> Path:
+    """Write spectrograms of sounds (1, t), one under the other, with their scales.
+
+    Parameters
+    ----------
+    path : Path
+        Of the PNG.
+    sounds : mapping of Tensor
+        By name.
+    """
+    figure = Figure(figsize=(9, 1.35 * len(sounds)), layout="compressed")
+    axes = figure.subplots(len(sounds), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
+    for axis, (name, sound) in zip(axes, sounds.items(), strict=True):
+        shown = axis.specgram(
+            sound[0].numpy() + 1e-6,
+            NFFT=512,
+            noverlap=256,
+            Fs=RATE,
+            vmin=-110,
+            vmax=-40,
+            cmap="magma",
+        )[3]
+        axis.set_title(name, fontsize=8, loc="left", pad=2)
+        axis.tick_params(labelsize=7)
+    axes[0].set_xlim(0, SECONDS)
+    axes[-1].set_xlabel("seconds", fontsize=8)
+    figure.supylabel("hertz", fontsize=8)
+    figure.colorbar(shown, ax=axes, label="decibels", shrink=0.6)
+    figure.savefig(path, dpi=90)
+    with Image.open(path) as picture:
+        reduced = picture.convert("RGB").quantize(64)
+    reduced.save(path, optimize=True)
+    return path
+
+
+def write_sound(path: Path, sound: Tensor) -> Path:
+    """Write ten seconds of a sound (1, t) as 16 bit WAV, its loudest sample at 0.9."""
+    samples = sound[0, : SECONDS * RATE].numpy()
+    wavfile.write(path, RATE, (samples / abs(samples).max() * 0.9 * 32767).astype(np.int16))
+    return path
