@@ -1,8 +1,9 @@
 """Textures of twice the side, from a generator learned from one image (the paper's Experiment 1).
 
 A deconvolution network without a fully connected layer is learned from one image of 224x224 pixels,
-and makes one of 448x448 from a latent map of twice the side. "generator with its noise" adds what
-the observation adds: noise with the spectrum of what the generator left unexplained. Beside it:
+and makes one of 448x448 from a latent map of twice the side. Beside latents
+from the prior, blocks of the exemplar's latents are joined. Noise of the spectrum that is
+missing is added, as the observation adds noise. Beside it:
 image quilting, random crops, and normal noise with the exemplar's spectrum and colours.
 
     python examples/01_textures.py [--rows gravel leaves] [--smoke] [--paper] [--device cuda]
@@ -21,7 +22,7 @@ import torch
 from common.folders import DATA, ROOT
 from common.rows import Rows
 from signals.data import made_up_texture, texture
-from signals.generator import Recipe, residual_noise, synthesised
+from signals.generator import Recipe, learn, made_by
 from signals.report import pictures, table
 from signals.texture_scores import TextureScores
 from torch import Tensor, nn
@@ -29,8 +30,18 @@ from torch import Tensor, nn
 from explainaway.models import texture_deconvnet
 from explainaway.resampling import phase_noise, quilted
 
-NAMES = ["gravel", "leaves", "water", "bark", "pebbles", "flowers"]
-RECIPE = Recipe(width=16, latent_channels=4, num_layers=4, noise=0.3, iterations=600, steps=3)
+NAMES = ["gravel", "leaves", "water", "pebbles", "bark", "flowers"]
+RECIPE = Recipe(
+    width=16,
+    latent_channels=4,
+    num_layers=4,
+    noise=0.3,
+    iterations=800,
+    steps=3,
+    rate=2e-3,
+    batch_norm=True,
+    learn_prior=True,
+)
 PAPER = Recipe(
     width=64,
     latent_channels=1,
@@ -38,8 +49,9 @@ PAPER = Recipe(
     noise=0.3,
     iterations=3000,
     steps=10,
+    rate=1e-3,
     batch_norm=True,
-    as_paper=True,
+    learn_prior=False,
 )
 
 
@@ -98,22 +110,19 @@ def main() -> None:
         settings = {"name": name, "seed": options.seed, "block": options.block, **asdict(recipe)}
         if rows.find(settings) is None:
             kept = options.output / f"{name}{'-paper' * options.paper}.pt"
-            ours = synthesised(exemplar, network, 2, recipe, kept, options.seed, options.device)
-            noise = residual_noise(exemplar, ours, options.seed)
-            made = {
-                "generator": ours.synthesis,
-                "generator with its noise": (ours.synthesis + noise).clamp(-1, 1),
-                **baselines(exemplar, options.block, options.seed),
-            }
+            ours = learn(exemplar, network, 2, recipe, kept, options.seed, options.device)
+            made = made_by(ours, exemplar, options.seed) | baselines(
+                exemplar, options.block, options.seed
+            )
             scores = TextureScores(exemplar)
             methods = {"halves of the exemplar": scores.of_halves()}
             methods |= {method: scores(image) for method, image in made.items()}
             methods["generator"] |= ours.numbers
             rows.add(settings, {"methods": methods})
-            shown = {"exemplar": exemplar, "explained": ours.reconstruction, **made}
+            shown = {"exemplar": exemplar, "explained": ours.explained, **made}
             pictures(options.output / f"01_textures-{name}.png", shown)
-        print(table(rows.rows, "texture"), flush=True)
-    (options.output / "01_textures.md").write_text(table(rows.rows, "texture") + "\n")
+        print(table(rows.rows), flush=True)
+    (options.output / "01_textures.md").write_text(table(rows.rows) + "\n")
 
 
 if __name__ == "__main__":

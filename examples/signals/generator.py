@@ -1,4 +1,4 @@
-"""Learning a stationary generator from one image or sound, and making a larger one by it."""
+"""Learning a stationary generator from one image or sound, and making larger ones by it."""
 
 import time
 import warnings
@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from scipy.ndimage import uniform_filter
 from torch import Tensor, nn
 
-from explainaway.inference import MALA, AlternatingBackProp, Langevin
+from explainaway.inference import AlternatingBackProp, Langevin
 from explainaway.models import Gaussian, GeneratorModel, Normal
-from explainaway.resampling import phase_noise
+from explainaway.resampling import phase_noise, quilted
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,10 @@ class Recipe:
         Kernel steps in each.
     batch_norm : bool
         Batch normalisation after each hidden layer.
-    as_paper : bool
-        Langevin steps (s = 0.1), a prior that is not learned, Adam at 1e-3.
+    rate : float
+        Adam's.
+    learn_prior : bool
+        Whether the prior follows the chains.
     """
 
     width: int
@@ -45,29 +49,33 @@ class Recipe:
     noise: float
     iterations: int
     steps: int
-    batch_norm: bool = False
-    as_paper: bool = False
+    rate: float
+    batch_norm: bool
+    learn_prior: bool
 
 
-class Synthesis(NamedTuple):
-    """What a generator made.
+class Learned(NamedTuple):
+    """A generator that has learned an exemplar.
 
     Attributes
     ----------
-    reconstruction : Tensor, (channels, ...)
-        The exemplar, decoded from its latents.
-    synthesis : Tensor, (channels, ...)
-        Twice as long in each dimension, decoded from new latents.
+    larger : GeneratorModel
+        It, of signals twice as long in each dimension.
+    latents : Tensor, (c, ...)
+        The exemplar's.
+    explained : Tensor, (channels, ...)
+        The exemplar, decoded from them.
     numbers : dict of float
-        Seconds of processor time, of one iteration too, and what the chain ended with.
+        Seconds of processor time, of one iteration too, and where learning has ended.
     """
 
-    reconstruction: Tensor
-    synthesis: Tensor
+    larger: GeneratorModel
+    latents: Tensor
+    explained: Tensor
     numbers: dict[str, float]
 
 
-def synthesised(
+def learn(
     exemplar: Tensor,
     network: Callable[[Recipe], nn.Module],
     upsampling: int,
@@ -75,8 +83,8 @@ def synthesised(
     checkpoint: Path,
     seed: int,
     device: str,
-) -> Synthesis:
-    """Learn from one example and generate a larger one.
+) -> Learned:
+    """Learn from one example, from the checkpoint on if it exists.
 
     Parameters
     ----------
@@ -91,7 +99,7 @@ def synthesised(
     checkpoint : Path
         File of the run.
     seed : int
-        Of the weights, the run and the synthesis.
+        Of the weights and the run.
     device : str
         Where it runs.
     """
@@ -100,19 +108,19 @@ def synthesised(
     sizes = [size // upsampling**recipe.num_layers for size in exemplar.shape[1:]]
 
     def model(sizes: list[int]) -> GeneratorModel:
-        prior = Normal((recipe.latent_channels, *sizes), learn=not recipe.as_paper)
+        prior = Normal((recipe.latent_channels, *sizes), learn=recipe.learn_prior)
         return GeneratorModel(prior, body, Gaussian(recipe.noise, torch.tanh)).to(device)
 
     small, large = model(sizes), model([2 * size for size in sizes])
     abp = AlternatingBackProp(
         small,
-        Langevin(step_size=0.1) if recipe.as_paper else MALA(),
+        Langevin(step_size=0.1),
         inference_steps=recipe.steps,
-        optimizer=torch.optim.Adam(body.parameters(), lr=1e-3) if recipe.as_paper else None,
+        optimizer=torch.optim.Adam(body.parameters(), lr=recipe.rate),
     )
     began = time.process_time()
     with warnings.catch_warnings():
-        # One example cannot be learned to the end: the loss falls as long as it is learned by heart.
+        # One example is learned by heart, and as long as it is the loss falls.
         warnings.simplefilter("ignore", UserWarning)
         fit = abp.fit(
             exemplar[None],
@@ -124,22 +132,77 @@ def synthesised(
         )
     seconds = time.process_time() - began
     # What the prior has learned is of one cell, and holds in a map of any size.
-    large.prior.load_state_dict(small.prior.state_dict(), strict=not recipe.as_paper)
-    reconstruction = small.reconstruct(fit.latents)[0].cpu()
-    return Synthesis(
-        reconstruction,
-        large.generate(1, seed=seed)[0].cpu(),
+    large.prior.load_state_dict(small.prior.state_dict(), strict=recipe.learn_prior)
+    explained = small.reconstruct(fit.latents)[0].cpu()
+    return Learned(
+        large,
+        fit.latents[0].cpu(),
+        explained,
         {
             "seconds": seconds,
             "seconds of an iteration": seconds / recipe.iterations,
-            "rmse": float((reconstruction - exemplar).square().mean().sqrt()) / 2,
+            "rmse": float((explained - exemplar).square().mean().sqrt()) / 2,
             "mean square of z": float(fit.latents.square().mean()),
         },
     )
 
 
-def residual_noise(exemplar: Tensor, made: Synthesis, seed: int) -> Tensor:
-    """Return normal noise with the spectrum of what is left of the exemplar, of the new size."""
-    residual = (exemplar - made.reconstruction).double().numpy()
-    size = tuple(made.synthesis.shape[1:])
-    return torch.tensor(phase_noise(residual, size, seed + 1)).float()
+def made_by(learned: Learned, exemplar: Tensor, seed: int) -> dict[str, Tensor]:
+    """Return signals twice as long in each dimension, by the way they were made.
+
+    Latents are drawn from the prior, or are blocks of those of the exemplar, which the network
+    joins. Noise is added, as the observation does, with the spectrum that is not explained.
+
+    Parameters
+    ----------
+    learned : Learned
+        The generator.
+    exemplar : Tensor, (channels, ...)
+        What it has learned.
+    seed : int
+        Of the draws.
+    """
+    drawn = learned.larger.generate(1, seed=seed)[0].cpu()
+    latents = in_blocks(learned.latents, seed)
+    joined = learned.larger.reconstruct(latents[None])[0].cpu()
+    return {
+        "generator": drawn,
+        "generator and noise": drawn + lacking(exemplar, drawn, seed),
+        "latents in blocks, and noise": joined + lacking(exemplar, joined, seed),
+    }
+
+
+def lacking(exemplar: Tensor, made: Tensor, seed: int) -> Tensor:
+    """Return normal noise with the spectrum that something made lacks of the exemplar's.
+
+    The power of white noise that is added up to the exemplar's power, at each frequency, where the
+    powers are means over 9 neighbours in each dimension; where there is too much, nothing.
+    """
+    size = exemplar.shape[1:]
+    axes = tuple(range(1, 1 + len(size)))
+    there = made[(slice(None), *map(slice, size))]
+    spectra = [
+        np.fft.fftn((one - one.mean(axes, keepdims=True)).double().numpy(), axes=axes)
+        for one in (exemplar, there)
+    ]
+    power, explained = (uniform_filter((abs(one) ** 2).sum(0), 9, mode="wrap") for one in spectra)
+    share = np.sqrt(np.maximum(1 - explained / power, 0))
+    missing = np.fft.ifftn(spectra[0] * share, axes=axes).real
+    return torch.tensor(phase_noise(missing, tuple(made.shape[1:]), seed)).float()
+
+
+def in_blocks(latents: Tensor, seed: int) -> Tensor:
+    """Return blocks of a latent map (c, ...) as one twice as long in each dimension.
+
+    Of an image they are a quilt of 6x6 cells; of a sound they are fifteenths of it, at random.
+    """
+    size = latents.shape[1:]
+    if len(size) == 2:
+        made = quilted(latents.double().numpy(), (2 * size[0], 2 * size[1]), min(6, *size), seed)
+        return torch.tensor(made).to(latents)
+    block = max(size[0] // 15, 2)
+    starts = torch.randint(
+        size[0] - block + 1, (2 * size[0],), generator=torch.Generator().manual_seed(seed)
+    )
+    blocks = [latents[:, start : start + block] for start in starts.tolist()]
+    return torch.cat(blocks, 1)[:, : 2 * size[0]]

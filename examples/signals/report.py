@@ -16,40 +16,37 @@ SECONDS = 10
 """Of a sound that is written."""
 
 
-def table(rows: Sequence[Mapping[str, Any]], kind: str) -> str:
-    """Return the rows as a Markdown table, a line for each method.
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a Markdown table, a column for each exemplar.
+
+    A cell is the distance over that of the exemplar's halves, and the share that is copied; the
+    least distance of each column is bold.
 
     Parameters
     ----------
     rows : sequence of mapping
         As ``Rows`` keeps them.
-    kind : str
-        What an exemplar is called: the first column's head.
     """
-    parts, nearest = (
-        ("by kind", "nearest excerpt") if kind == "sound" else ("by scale", "nearest patch")
-    )
-    names = "levels, moments, modulations, correlations" if kind == "sound" else "fine to coarse"
+    methods = list(rows[0]["methods"])
     lines = [
-        f"| {kind} | | distance | {names} | {nearest} | copied | CPU minutes |",
-        "|---|---|---|---|---|---|---|",
+        "| distance, copied | " + " | ".join(row["settings"]["name"] for row in rows) + " |",
+        "|---" * (len(rows) + 1) + "|",
     ]
-    for row in rows:
-        methods = row["methods"]
-        rivals = [one["distance"] for name, one in methods.items() if not name.startswith("halves")]
-        for name, one in methods.items():
-            mark = "**" if one["distance"] == min(rivals) else ""
-            cells = [
-                row["settings"]["name"],
-                name,
-                f"{mark}{one['distance']:.2f}{mark}",
-                ", ".join(f"{part:.2f}" for part in one[parts]),
-                f"{one[nearest]:.2f}",
-                f"{100 * one['copied']:.0f} %",
-                f"{one['seconds'] / 60:.1f}" if "seconds" in one else "",
-            ]
-            lines.append("| " + " | ".join(cells) + " |")
+    least = [min(one["distance"] for one in _rivals(row).values()) for row in rows]
+    for method in methods:
+        cells = [method]
+        for row, best in zip(rows, least, strict=True):
+            one = row["methods"][method]
+            mark = "**" if one["distance"] == best and method in _rivals(row) else ""
+            cells.append(f"{mark}{one['distance']:.2f}{mark}, {100 * one['copied']:.0f} %")
+        lines.append("| " + " | ".join(cells) + " |")
+    seconds = [f"{row['methods']['generator']['seconds']:.0f}" for row in rows]
+    lines.append("| CPU seconds of learning | " + " | ".join(seconds) + " |")
     return "\n".join(lines)
+
+
+def _rivals(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one for name, one in row["methods"].items() if not name.startswith("halves")}
 
 
 def pictures(path: Path, images: Mapping[str, Tensor], columns: int = 4) -> Path:

@@ -47,6 +47,8 @@ def phase_noise(exemplar: Array, size: tuple[int, ...], seed: int) -> Array:
     spot /= np.sqrt((window**2).sum())
     white = np.random.default_rng(seed).normal(size=size)
     spectrum = np.fft.rfftn(spot, axes=axes) * np.fft.rfftn(white)
+    # Fading leaves a mean, which would be a random one.
+    spectrum[(slice(None), *[0] * len(size))] = 0
     return np.fft.irfftn(spectrum, size, axes) + mean
 
 

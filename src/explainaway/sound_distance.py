@@ -1,5 +1,6 @@
 """How far a synthesised sound texture is from its exemplar, and how much of it is copied."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -77,7 +78,7 @@ def sound_statistics(sound: Array, rate: int) -> SoundStatistics:
     frequencies = np.fft.rfftfreq(length, 1 / (2 * MODULATIONS[-1]))
     octaves = [
         power[:, (low <= frequencies) & (frequencies < high)].sum(1)
-        for low, high in zip(MODULATIONS, MODULATIONS[1:], strict=False)
+        for low, high in itertools.pairwise(MODULATIONS)
     ]
     return SoundStatistics(
         10 * np.log10((modulus**2).mean(1) / 2 + 1e-12),
