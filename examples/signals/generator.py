@@ -182,7 +182,7 @@ def lacking(exemplar: Tensor, made: Tensor, seed: int) -> Tensor:
     axes = tuple(range(1, 1 + len(size)))
     there = made[(slice(None), *map(slice, size))]
     spectra = [
-        np.fft.fftn((one - one.mean(axes, keepdims=True)).double().numpy(), axes=axes)
+        np.fft.fftn((one - one.mean(axes, keepdim=True)).double().numpy(), axes=axes)
         for one in (exemplar, there)
     ]
     power, explained = (uniform_filter((abs(one) ** 2).sum(0), 9, mode="wrap") for one in spectra)

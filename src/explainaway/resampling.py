@@ -48,8 +48,9 @@ def phase_noise(exemplar: Array, size: tuple[int, ...], seed: int) -> Array:
     white = np.random.default_rng(seed).normal(size=size)
     spectrum = np.fft.rfftn(spot, axes=axes) * np.fft.rfftn(white)
     # Fading leaves a mean, which would be a random one.
-    spectrum[(slice(None), *[0] * len(size))] = 0
-    return np.fft.irfftn(spectrum, size, axes) + mean
+    spectrum.reshape(len(exemplar), -1)[:, 0] = 0
+    made: Array = np.fft.irfftn(spectrum, size, axes) + mean
+    return made
 
 
 def quilted(exemplar: Array, size: tuple[int, int], block: int, seed: int) -> Array:

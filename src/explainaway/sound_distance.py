@@ -136,10 +136,11 @@ def nearest_excerpts(
     squares = np.convolve(exemplar**2, np.ones(length), mode="valid")
     own = np.maximum((excerpts**2).sum(1), 1e-12)
     apart = own[:, None] - 2 * products[:, : size - length + 1] + squares
-    return np.maximum(apart.min(1), 0) / own
+    nearest: Array = np.maximum(apart.min(1), 0) / own
+    return nearest
 
 
-def _filters(frequencies: Array, rate: int) -> Array:
+def _filters(frequencies: NDArray[np.floating], rate: int) -> Array:
     """Return half cosines of equal width in equivalent rectangular bandwidths, (bands, f)."""
     low, high, place = (
         9.265 * np.log(1 + np.asarray(hertz) / 228.8455)

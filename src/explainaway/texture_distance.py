@@ -183,4 +183,5 @@ def nearest_patches(
 def _root(matrices: Tensor) -> Tensor:
     """Return the symmetric square roots of positive semi-definite matrices."""
     values, vectors = torch.linalg.eigh(matrices)
-    return vectors * values.clamp(min=0).sqrt()[..., None, :] @ vectors.mT
+    root: Tensor = vectors * values.clamp(min=0).sqrt()[..., None, :] @ vectors.mT
+    return root
