@@ -1,10 +1,10 @@
 """Sounds of twice the length, from a generator learned from one (the paper's Experiment 2).
 
 A deconvolution network without a fully connected layer is learned from 60,000 samples at 11,025 Hz,
-and makes 120,000 from a latent sequence of twice the length. Beside latents
-from the prior, blocks of the exemplar's latents are joined. Noise of the spectrum that is
-missing is added, as the observation adds noise. Beside it:
-grains of the exemplar at random places, short and long, and normal noise with its spectrum.
+and makes 120,000 from a latent sequence of twice the length: drawn from the prior, or joined of
+blocks of the exemplar's. A filter and noise, as the observation adds it, then give it the exemplar's
+spectrum. Beside it: grains of the exemplar at random places, short and long, and normal noise with
+its spectrum.
 
     python examples/02_sounds.py [--rows rain fire] [--smoke] [--paper] [--device cuda]
 
@@ -35,11 +35,11 @@ RECIPE = Recipe(
     width=32,
     latent_channels=4,
     num_layers=3,
-    noise=0.1,
+    noise=0.3,
     iterations=500,
     steps=3,
     rate=2e-3,
-    batch_norm=True,
+    batch_norm=False,
     learn_prior=True,
 )
 PAPER = Recipe(

@@ -151,7 +151,7 @@ def made_by(learned: Learned, exemplar: Tensor, seed: int) -> dict[str, Tensor]:
     """Return signals twice as long in each dimension, by the way they were made.
 
     Latents are drawn from the prior, or are blocks of those of the exemplar, which the network
-    joins. Noise is added, as the observation does, with the spectrum that is not explained.
+    joins. A filter and noise make the spectrum that of the exemplar.
 
     Parameters
     ----------
@@ -167,16 +167,26 @@ def made_by(learned: Learned, exemplar: Tensor, seed: int) -> dict[str, Tensor]:
     joined = learned.larger.reconstruct(latents[None])[0].cpu()
     return {
         "generator": drawn,
-        "generator and noise": drawn + lacking(exemplar, drawn, seed),
-        "latents in blocks, and noise": joined + lacking(exemplar, joined, seed),
+        "generator, filter, noise": with_spectrum(exemplar, drawn, seed),
+        "blocks of latents, filter, noise": with_spectrum(exemplar, joined, seed),
     }
 
 
-def lacking(exemplar: Tensor, made: Tensor, seed: int) -> Tensor:
-    """Return normal noise with the spectrum that something made lacks of the exemplar's.
+def with_spectrum(exemplar: Tensor, made: Tensor, seed: int) -> Tensor:
+    """Return what was made with its power at each frequency made the exemplar's.
 
-    The power of white noise that is added up to the exemplar's power, at each frequency, where the
-    powers are means over 9 neighbours in each dimension; where there is too much, nothing.
+    Where there is too much it is filtered, where there is too little normal noise is added: a
+    linear filter after the network, and the observation's noise. Powers are means over 9
+    neighbouring frequencies in each dimension.
+
+    Parameters
+    ----------
+    exemplar : Tensor, (channels, ...)
+        Whose spectrum it is.
+    made : Tensor, (channels, ...)
+        Twice as long in each dimension.
+    seed : int
+        Of the noise.
     """
     size = exemplar.shape[1:]
     axes = tuple(range(1, 1 + len(size)))
@@ -185,10 +195,16 @@ def lacking(exemplar: Tensor, made: Tensor, seed: int) -> Tensor:
         np.fft.fftn((one - one.mean(axes, keepdim=True)).double().numpy(), axes=axes)
         for one in (exemplar, there)
     ]
-    power, explained = (uniform_filter((abs(one) ** 2).sum(0), 9, mode="wrap") for one in spectra)
-    share = np.sqrt(np.maximum(1 - explained / power, 0))
-    missing = np.fft.ifftn(spectra[0] * share, axes=axes).real
-    return torch.tensor(phase_noise(missing, tuple(made.shape[1:]), seed)).float()
+    powers = [uniform_filter((abs(one) ** 2).sum(0), 9, mode="wrap") for one in spectra]
+    # Running sums leave rounding errors where there is nothing.
+    wanted, found = (np.maximum(power, 1e-9 * power.mean()) for power in powers)
+    missing = np.fft.ifftn(spectra[0] * np.sqrt(np.maximum(1 - found / wanted, 0)), axes=axes).real
+    noise = phase_noise(missing, tuple(made.shape[1:]), seed)
+    # Twice as long has each frequency twice.
+    gain = np.sqrt(np.minimum(wanted / found, 1))[np.ix_(*[np.arange(2 * n) // 2 for n in size])]
+    mean = made.mean(axes, keepdim=True).double().numpy()
+    centred = np.fft.fftn(made.double().numpy() - mean, axes=axes)
+    return torch.tensor(np.fft.ifftn(centred * gain, axes=axes).real + mean + noise).float()
 
 
 def in_blocks(latents: Tensor, seed: int) -> Tensor:

@@ -7,20 +7,30 @@ import pytest
 import torch
 
 from examples.signals.data import made_up_sound, made_up_texture, texture
-from examples.signals.generator import in_blocks, lacking
+from examples.signals.generator import in_blocks, with_spectrum
 from examples.signals.sound_scores import SoundScores
 from examples.signals.texture_scores import TextureScores
 
 
-def test_noise_adds_the_power_that_is_lacking() -> None:
-    """A quarter of the power is there, at all frequencies: the rest is added."""
-    exemplar, other = torch.randn(2, 1, 20000, generator=torch.Generator().manual_seed(0))
-    made = 0.5 * torch.cat([other, other], 1)
-    noise = lacking(exemplar, made, seed=1)
-    assert noise.shape == made.shape
-    # Means over 9 frequencies vary by a third, which is cut off at nothing lacking, on one side.
-    assert noise.square().mean() == pytest.approx(0.75, rel=0.08)
-    assert lacking(exemplar, 3 * made, seed=1).square().mean() < 0.05
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_the_spectrum_becomes_the_exemplars(scale: float) -> None:
+    """Low tones are a quarter of white noise: what is too loud is filtered, the rest is added."""
+    generator = torch.Generator().manual_seed(0)
+    exemplar, other = torch.randn(2, 1, 20000, generator=generator)
+    spectrum = torch.fft.rfft(torch.cat([other, other], 1))
+    spectrum[:, 10001:] = 0
+    made = with_spectrum(exemplar, scale * torch.fft.irfft(spectrum), seed=1)
+    assert made.shape == (1, 40000)
+    power = torch.fft.rfft(made).abs().square() / 40000
+    # Smoothed powers vary by a third, and so do gains; what is found is cut at what is wanted.
+    assert power[:, 1:10000].mean() == pytest.approx(1.0, rel=0.15)
+    assert power[:, 10010:].mean() == pytest.approx(1.0, rel=0.15)
+    if scale > 1:
+        kept = torch.fft.rfft(made)[:, 1:10000]
+        cosine = (kept * spectrum[:, 1:10000].conj()).sum().abs() / (
+            kept.norm() * spectrum[:, 1:10000].norm()
+        )
+        assert cosine > 0.85
 
 
 def test_blocks_are_of_the_exemplars_latents() -> None:
