@@ -2,8 +2,8 @@
 
 A deconvolution network without a fully connected layer is learned from one image of 224x224 pixels,
 and makes one of 448x448 from a latent map of twice the side: drawn from the prior, or quilted of
-blocks of the exemplar's. A filter and noise, as the observation adds it, then give it the exemplar's
-spectrum. Beside it: image quilting, random crops, and normal noise with the exemplar's spectrum and
+blocks of the exemplar's. A filter, and noise as the observation adds it, then give it the
+exemplar's spectrum. Beside it: image quilting, random crops, and normal noise with its spectrum and
 colours.
 
     python examples/01_textures.py [--rows gravel leaves] [--smoke] [--paper] [--device cuda]

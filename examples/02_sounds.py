@@ -2,9 +2,9 @@
 
 A deconvolution network without a fully connected layer is learned from 60,000 samples at 11,025 Hz,
 and makes 120,000 from a latent sequence of twice the length: drawn from the prior, or joined of
-blocks of the exemplar's. A filter and noise, as the observation adds it, then give it the exemplar's
-spectrum. Beside it: grains of the exemplar at random places, short and long, and normal noise with
-its spectrum.
+blocks of the exemplar's. A filter, and noise as the observation adds it, then give it the
+exemplar's spectrum. Beside it: grains of the exemplar at random places, short and long, and normal
+noise with its spectrum.
 
     python examples/02_sounds.py [--rows rain fire] [--smoke] [--paper] [--device cuda]
 

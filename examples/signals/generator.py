@@ -118,7 +118,12 @@ def learn(
         inference_steps=recipe.steps,
         optimizer=torch.optim.Adam(body.parameters(), lr=recipe.rate),
     )
-    began = time.process_time()
+    began, epochs = time.process_time(), 0
+
+    def count(loop: AlternatingBackProp, record: dict[str, float]) -> None:
+        nonlocal epochs
+        epochs += 1
+
     with warnings.catch_warnings():
         # One example is learned by heart, and as long as it is the loss falls.
         warnings.simplefilter("ignore", UserWarning)
@@ -129,8 +134,10 @@ def learn(
             checkpoint=checkpoint,
             posterior_means=False,
             progress=False,
+            callbacks=[count],
         )
-    seconds = time.process_time() - began
+    # Of the iterations that were made here: a run that was stopped goes on.
+    seconds = (time.process_time() - began) / max(epochs, 1)
     # What the prior has learned is of one cell, and holds in a map of any size.
     large.prior.load_state_dict(small.prior.state_dict(), strict=recipe.learn_prior)
     explained = small.reconstruct(fit.latents)[0].cpu()
@@ -139,8 +146,8 @@ def learn(
         fit.latents[0].cpu(),
         explained,
         {
-            "seconds": seconds,
-            "seconds of an iteration": seconds / recipe.iterations,
+            "seconds": seconds * recipe.iterations,
+            "seconds of an iteration": seconds,
             "rmse": float((explained - exemplar).square().mean().sqrt()) / 2,
             "mean square of z": float(fit.latents.square().mean()),
         },
