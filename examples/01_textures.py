@@ -23,7 +23,7 @@ from common.folders import DATA, ROOT
 from common.rows import Rows
 from signals.data import made_up_texture, texture
 from signals.generator import Recipe, learn, made_by
-from signals.report import pictures, table
+from signals.report import strip, table
 from signals.texture_scores import TextureScores
 from torch import Tensor, nn
 
@@ -119,8 +119,8 @@ def main() -> None:
             methods |= {method: scores(image) for method, image in made.items()}
             methods["generator"] |= ours.numbers
             rows.add(settings, {"methods": methods})
-            shown = {"exemplar": exemplar, "explained": ours.explained, **made}
-            pictures(options.output / f"01_textures-{name}.png", shown)
+            made.pop("random crops")
+            strip(options.output / f"01_textures-{name}.png", {"exemplar": exemplar, **made})
         print(table(rows.rows), flush=True)
     (options.output / "01_textures.md").write_text(table(rows.rows) + "\n")
 

@@ -49,8 +49,8 @@ def _rivals(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: one for name, one in row["methods"].items() if not name.startswith("halves")}
 
 
-def pictures(path: Path, images: Mapping[str, Tensor], columns: int = 4) -> Path:
-    """Write images (3, h, w) with their names above, at half their size where they are large.
+def strip(path: Path, images: Mapping[str, Tensor]) -> Path:
+    """Write images (3, h, w) side by side at half their size, with their names above.
 
     Parameters
     ----------
@@ -58,21 +58,19 @@ def pictures(path: Path, images: Mapping[str, Tensor], columns: int = 4) -> Path
         Of the PNG.
     images : mapping of Tensor
         In [-1, 1].
-    columns : int, default 4
-        Images in a row.
     """
-    side = max(max(image.shape[1:]) for image in images.values())
-    rows = -(-len(images) // columns)
-    cell, head = side + 6, 20
-    canvas = Image.new("RGB", (columns * cell, rows * (cell + head)), "white")
+    left, head, gap = 0, 18, 4
+    height = max(image.shape[1] for image in images.values()) // 2
+    widths = [max(image.shape[2] // 2, 112) + gap for image in images.values()]
+    canvas = Image.new("RGB", (sum(widths) - gap, height + head), "white")
     draw = ImageDraw.Draw(canvas)
-    for i, (name, image) in enumerate(images.items()):
-        left, top = i % columns * cell, i // columns * (cell + head)
+    for (name, image), width in zip(images.items(), widths, strict=True):
         pixels = ((image.permute(1, 2, 0).numpy() + 1) * 127.5).round().clip(0, 255)
-        draw.text((left + 2, top + 3), name, fill="black", font_size=13)
-        canvas.paste(Image.fromarray(pixels.astype(np.uint8)), (left, top + head))
-    canvas = canvas.resize((canvas.width * 3 // 4, canvas.height * 3 // 4))
-    canvas.quantize(128).save(path, optimize=True)
+        drawn = Image.fromarray(pixels.astype(np.uint8))
+        canvas.paste(drawn.resize((drawn.width // 2, drawn.height // 2)), (left, head))
+        draw.text((left, 2), name, fill="black", font_size=12)
+        left += width
+    canvas.quantize(64, dither=Image.Dither.NONE).save(path, optimize=True)
     return path
 
 
