@@ -117,7 +117,9 @@ def main() -> None:
             spectrograms(options.output / f"02_sounds-{name}.png", {"exemplar": exemplar, **made})
             for method, one in made.items():
                 write_sound(
-                    options.output / f"02_sounds-{name}-{method.replace(' ', '_')}.wav", one
+                    options.output
+                    / f"02_sounds-{name}-{method.replace(',', '').replace(' ', '_')}.wav",
+                    one,
                 )
         print(table(rows.rows), flush=True)
     (options.output / "02_sounds.md").write_text(table(rows.rows) + "\n")
