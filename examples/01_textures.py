@@ -88,12 +88,11 @@ def baselines(exemplar: Tensor, block: int, seed: int) -> dict[str, Tensor]:
     places = torch.randint(half + 1, (16, 2), generator=rng).tolist()
     crops = torch.stack([exemplar[:, i : i + half, j : j + half] for i, j in places])
     tiles = crops.unflatten(0, (4, 4)).permute(2, 0, 3, 1, 4).reshape(3, side, side)
-    made = {
+    return {
         "quilting": torch.tensor(quilted(pixels, (side, side), block, seed)).float(),
         "random crops": tiles,
         "noise of its spectrum": torch.tensor(phase_noise(pixels, (side, side), seed)).float(),
     }
-    return {name: image.clamp(-1, 1) for name, image in made.items()}
 
 
 def main() -> None:
@@ -109,11 +108,11 @@ def main() -> None:
         exemplar = made_up_texture() if options.smoke else texture(options.data, name)
         settings = {"name": name, "seed": options.seed, "block": options.block, **asdict(recipe)}
         if rows.find(settings) is None:
-            kept = options.output / f"{name}{'-paper' * options.paper}.pt"
+            kept = options.output / f"{name}-seed{options.seed}{'-paper' * options.paper}.pt"
             ours = learn(exemplar, network, 2, recipe, kept, options.seed, options.device)
-            made = made_by(ours, exemplar, options.seed) | baselines(
-                exemplar, options.block, options.seed
-            )
+            made = made_by(ours, exemplar, options.seed)
+            made |= baselines(exemplar, options.block, options.seed)
+            made = {method: image.clamp(-1, 1) for method, image in made.items()}
             scores = TextureScores(exemplar)
             methods = {"halves of the exemplar": scores.of_halves()}
             methods |= {method: scores(image) for method, image in made.items()}

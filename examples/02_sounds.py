@@ -104,7 +104,7 @@ def main() -> None:
         exemplar = made_up_sound() if options.smoke else sound(options.data, name)
         settings = {"name": name, "seed": options.seed, "grains": options.grains, **asdict(recipe)}
         if rows.find(settings) is None:
-            kept = options.output / f"{name}{'-paper' * options.paper}.pt"
+            kept = options.output / f"{name}-seed{options.seed}{'-paper' * options.paper}.pt"
             ours = learn(exemplar, network, 10, recipe, kept, options.seed, options.device)
             made = made_by(ours, exemplar, options.seed) | baselines(
                 exemplar, options.grains, options.seed

@@ -1,5 +1,6 @@
 """Learning a stationary generator from one image or sound, and making larger ones by it."""
 
+import json
 import time
 import warnings
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter
 from torch import Tensor, nn
 
@@ -136,8 +138,11 @@ def learn(
             progress=False,
             callbacks=[count],
         )
-    # Of the iterations that were made here: a run that was stopped goes on.
-    seconds = (time.process_time() - began) / max(epochs, 1)
+    costs = checkpoint.with_suffix(".json")
+    if epochs:
+        # Of the iterations that were made here: a run that was stopped goes on.
+        costs.write_text(json.dumps((time.process_time() - began) / epochs))
+    seconds = json.loads(costs.read_text())
     # What the prior has learned is of one cell, and holds in a map of any size.
     large.prior.load_state_dict(small.prior.state_dict(), strict=recipe.learn_prior)
     explained = small.reconstruct(fit.latents)[0].cpu()
@@ -180,11 +185,12 @@ def made_by(learned: Learned, exemplar: Tensor, seed: int) -> dict[str, Tensor]:
 
 
 def with_spectrum(exemplar: Tensor, made: Tensor, seed: int) -> Tensor:
-    """Return what was made with its power at each frequency made the exemplar's.
+    """Return what was made with its mean and its power at each frequency made the exemplar's.
 
     Where there is too much it is filtered, where there is too little normal noise is added: a
-    linear filter after the network, and the observation's noise. Powers are means over 9
-    neighbouring frequencies in each dimension.
+    linear filter after the network, and the observation's noise. Powers are those of the
+    exemplar's principal channels (colours), means over 9 neighbouring frequencies in each
+    dimension.
 
     Parameters
     ----------
@@ -195,23 +201,38 @@ def with_spectrum(exemplar: Tensor, made: Tensor, seed: int) -> Tensor:
     seed : int
         Of the noise.
     """
-    size = exemplar.shape[1:]
-    axes = tuple(range(1, 1 + len(size)))
-    there = made[(slice(None), *map(slice, size))]
-    spectra = [
-        np.fft.fftn((one - one.mean(axes, keepdim=True)).double().numpy(), axes=axes)
-        for one in (exemplar, there)
-    ]
-    powers = [uniform_filter((abs(one) ** 2).sum(0), 9, mode="wrap") for one in spectra]
+    count = len(exemplar)
+    mean = exemplar.flatten(1).mean(1)
+    covariance = exemplar.flatten(1).cov().reshape(count, count)
+    axes = torch.linalg.eigh(covariance).eigenvectors
+
+    def principal(signal: Tensor) -> NDArray[np.float64]:
+        centred = (signal.flatten(1) - mean[:, None]).double().numpy()
+        rotated: NDArray[np.float64] = (axes.T.double().numpy() @ centred).reshape(signal.shape)
+        return rotated
+
+    pairs = zip(principal(exemplar), principal(made), strict=True)
+    channels = [_matched(one, other, seed + c) for c, (one, other) in enumerate(pairs)]
+    back: Tensor = axes @ torch.tensor(np.stack(channels)).float().flatten(1) + mean[:, None]
+    return back.reshape(made.shape)
+
+
+def _matched(
+    exemplar: NDArray[np.float64], made: NDArray[np.float64], seed: int
+) -> NDArray[np.float64]:
+    """Do so for one channel, of mean zero."""
+    size = exemplar.shape
+    there = made[tuple(map(slice, size))]
+    spectra = [np.fft.fftn(one - one.mean()) for one in (exemplar, there)]
+    powers = [uniform_filter(abs(one) ** 2, 9, mode="wrap") for one in spectra]
     # Running sums leave rounding errors where there is nothing.
     wanted, found = (np.maximum(power, 1e-9 * power.mean()) for power in powers)
-    missing = np.fft.ifftn(spectra[0] * np.sqrt(np.maximum(1 - found / wanted, 0)), axes=axes).real
-    noise = phase_noise(missing, tuple(made.shape[1:]), seed)
+    missing = np.fft.ifftn(spectra[0] * np.sqrt(np.maximum(1 - found / wanted, 0))).real
+    noise = phase_noise(missing[None], made.shape, seed)[0]
     # Twice as long has each frequency twice.
     gain = np.sqrt(np.minimum(wanted / found, 1))[np.ix_(*[np.arange(2 * n) // 2 for n in size])]
-    mean = made.mean(axes, keepdim=True).double().numpy()
-    centred = np.fft.fftn(made.double().numpy() - mean, axes=axes)
-    return torch.tensor(np.fft.ifftn(centred * gain, axes=axes).real + mean + noise).float()
+    matched: NDArray[np.float64] = np.fft.ifftn(np.fft.fftn(made - made.mean()) * gain).real + noise
+    return matched
 
 
 def in_blocks(latents: Tensor, seed: int) -> Tensor:
