@@ -3,7 +3,7 @@
 import json
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -122,9 +122,11 @@ def learn(
     )
     began, epochs = time.process_time(), 0
 
-    def count(loop: AlternatingBackProp, record: dict[str, float]) -> None:
+    def count(history: Mapping[str, list[float]]) -> bool:
+        # A callback would have the model in hands, and each iteration be compared with it.
         nonlocal epochs
         epochs += 1
+        return False
 
     with warnings.catch_warnings():
         # One example is learned by heart, and as long as it is the loss falls.
@@ -136,7 +138,7 @@ def learn(
             checkpoint=checkpoint,
             posterior_means=False,
             progress=False,
-            callbacks=[count],
+            stop=count,
         )
     costs = checkpoint.with_suffix(".json")
     if epochs:
