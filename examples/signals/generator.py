@@ -3,7 +3,7 @@
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -122,7 +122,7 @@ def learn(
     )
     began, epochs = time.process_time(), 0
 
-    def count(history: Mapping[str, list[float]]) -> bool:
+    def count(history: Mapping[str, Sequence[float]]) -> bool:
         # A callback would have the model in hands, and each iteration be compared with it.
         nonlocal epochs
         epochs += 1
