@@ -20,7 +20,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a Markdown table, a column for each exemplar.
 
     A cell is the distance over that of the exemplar's halves, and the share that is copied; the
-    least distance of each column is bold.
+    least distance of each column is bold. Its head says how many iterations were made.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """
     methods = list(rows[0]["methods"])
     lines = [
-        "| distance, copied | " + " | ".join(row["settings"]["name"] for row in rows) + " |",
+        "| distance, copied | " + " | ".join(map(_name, rows)) + " |",
         "|---" * (len(rows) + 1) + "|",
     ]
     least = [min(one["distance"] for one in _rivals(row).values()) for row in rows]
@@ -43,6 +43,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     seconds = [f"{row['methods']['generator']['seconds']:.0f}" for row in rows]
     lines.append("| CPU seconds of learning | " + " | ".join(seconds) + " |")
     return "\n".join(lines)
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    """Return the exemplar's name, and how long was learned."""
+    settings = row["settings"]
+    return f"{settings['name']}, {settings['iterations']}"
 
 
 def _rivals(row: Mapping[str, Any]) -> dict[str, Any]:
