@@ -145,8 +145,9 @@ def learn(
         # Of the iterations that were made here: a run that was stopped goes on.
         costs.write_text(json.dumps((time.process_time() - began) / epochs))
     seconds = json.loads(costs.read_text())
-    # What the prior has learned is of one cell, and holds in a map of any size.
-    large.prior.load_state_dict(small.prior.state_dict(), strict=recipe.learn_prior)
+    if recipe.learn_prior:
+        # What is learned is of one cell, and holds in a map of any size.
+        large.prior.load_state_dict(small.prior.state_dict())
     explained = small.reconstruct(fit.latents)[0].cpu()
     return Learned(
         large,

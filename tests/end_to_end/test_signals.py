@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from examples.signals.data import made_up_sound, made_up_texture, texture
-from examples.signals.generator import in_blocks, with_spectrum
+from examples.signals.generator import Recipe, in_blocks, learn, made_by, with_spectrum
 from examples.signals.sound_scores import SoundScores
 from examples.signals.texture_scores import TextureScores
+from explainaway.models import sound_deconvnet
 
 
 @pytest.mark.parametrize("scale", [0.5, 3.0])
@@ -57,6 +59,34 @@ def test_scores_tell_more_of_the_same_from_something_else() -> None:
     steady = torch.randn(1, 48000, generator=torch.Generator().manual_seed(0)) / 4
     assert heard(steady)["distance"] > 1.5
     assert np.isclose(heard.of_halves()["distance"], 1)
+
+
+@pytest.mark.parametrize("learn_prior", [False, True])
+def test_a_generator_makes_twice_the_length(tmp_path: Path, learn_prior: bool) -> None:
+    """Under both priors; a run that is at its end gives the same again, costs too."""
+    recipe = Recipe(
+        width=2,
+        latent_channels=2,
+        num_layers=2,
+        noise=0.3,
+        iterations=3,
+        steps=2,
+        rate=1e-3,
+        batch_norm=False,
+        learn_prior=learn_prior,
+    )
+    sound = made_up_sound(6000)
+
+    def network(recipe: Recipe) -> nn.Sequential:
+        return sound_deconvnet(recipe.latent_channels, num_layers=2, width=recipe.width)
+
+    first, again = (
+        learn(sound, network, 10, recipe, tmp_path / "run.pt", 0, "cpu") for _ in range(2)
+    )
+    assert torch.equal(first.explained, again.explained)
+    assert first.numbers == again.numbers
+    made = made_by(first, sound, seed=0)
+    assert {one.shape for one in made.values()} == {(1, 12000)}
 
 
 def test_a_missing_exemplar_is_named(tmp_path: Path) -> None:
