@@ -22,8 +22,9 @@ import torch
 from common.folders import DATA, ROOT
 from common.rows import Rows
 from signals.data import made_up_texture, texture
-from signals.generator import Recipe, learn, made_by
+from signals.generator import Recipe, learn
 from signals.report import strip, table
+from signals.synthesis import made_by
 from signals.texture_scores import TextureScores
 from torch import Tensor, nn
 

@@ -22,9 +22,10 @@ import torch
 from common.folders import DATA, ROOT
 from common.rows import Rows
 from signals.data import made_up_sound, sound
-from signals.generator import Recipe, learn, made_by
+from signals.generator import Recipe, learn
 from signals.report import spectrograms, table, write_sound
 from signals.sound_scores import SoundScores
+from signals.synthesis import made_by
 from torch import Tensor, nn
 
 from explainaway.models import sound_deconvnet

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 
 from examples.signals.data import made_up_sound, made_up_texture, texture
-from examples.signals.generator import Recipe, in_blocks, learn, made_by, with_spectrum
+from examples.signals.generator import Recipe, learn
 from examples.signals.sound_scores import SoundScores
+from examples.signals.synthesis import in_blocks, made_by, with_spectrum
 from examples.signals.texture_scores import TextureScores
 from explainaway.models import sound_deconvnet
 
