@@ -31,7 +31,8 @@ from torch import Tensor, nn
 from explainaway.models import texture_deconvnet
 from explainaway.resampling import phase_noise, quilted
 
-NAMES = ["gravel", "leaves", "water", "pebbles", "bark", "flowers"]
+NAMES = ["leaves", "gravel", "water", "pebbles", "bark", "flowers"]
+NAMES += ["cracked_earth", "weave", "brick", "fabric"]
 RECIPE = Recipe(
     width=16,
     latent_channels=4,
