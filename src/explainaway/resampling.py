@@ -10,7 +10,7 @@ def phase_noise(exemplar: Array, size: tuple[int, ...], seed: int) -> Array:
     """Return normal noise with the spectrum of an exemplar, and of its channels' correlations.
 
     The exemplar, less its mean, is convolved with white noise: asymptotic discrete spot noise. Its
-    edges are faded out where the size is another one, so that they leave no cross in the spectrum.
+    edges are faded out, so that they leave no cross in the spectrum.
 
     Parameters
     ----------

@@ -56,7 +56,6 @@ def test_patches_that_are_copied_are_found() -> None:
     exemplar = _discs(0)
     shifted = exemplar.roll((40, 70), (1, 2))[:, 40:, 70:]
     assert nearest_patches(shifted, exemplar, side=16, count=30).max() < 1e-5
-    # Of a constant image the nearest patches are the background's, not the discs'.
     unrelated = torch.randn(3, 64, 64, generator=torch.Generator().manual_seed(0))
     noise = torch.randn(3, 80, 80, generator=torch.Generator().manual_seed(1))
     nearest = nearest_patches(unrelated, noise, side=16, count=30)
