@@ -1,0 +1,1 @@
+"""Textures and sounds: data, the generator, scores, tables, pictures."""
