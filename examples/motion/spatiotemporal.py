@@ -40,7 +40,7 @@ def clips(video: Tensor, recipe: Recipe, seed: int, width: int = 16) -> Outcome:
     torch.manual_seed(seed)
     size = [side // 2**LAYERS for side in (len(past), *past.shape[2:])]
     network = AroundMean(first, video_deconvnet(CHANNELS, 3, LAYERS, width))
-    model = GeneratorModel(Normal((CHANNELS, *size)), network, Gaussian(0.2))
+    model = GeneratorModel(Normal((CHANNELS, *size), learn=True), network, Gaussian(0.2))
     began = time.process_time()
     fit = AlternatingBackProp(model, MALA(), inference_steps=5).fit(
         past.transpose(0, 1)[None], epochs=8 * recipe.epochs, seed=seed, progress=False

@@ -91,7 +91,8 @@ def test_prior_states_draw_a_prior_in_closed_form_towards_zero() -> None:
     """For long sequences the stationary start does not matter, and it is ridge regression."""
     latents = VAR(2, 400, transition=0.8).distribution().sample((1,))
     for prior_states in (2.0, 100.0, 800.0):
-        prior = VAR(2, 400, transition=0.0, learn="closed form", prior_states=prior_states)
+        prior = VAR(2, 7, transition=0.0, learn="closed form", prior_states=prior_states)
+        prior = prior.of_length(400)
         prior.expect_examples(1)
         for _ in range(30):
             prior.closed_form_step(latents)
