@@ -78,7 +78,7 @@ def main() -> None:
         )
         settings = {**asdict(setting), "faces": list(sizes)}
         if rows.find(settings) is None:
-            folder = options.output / setting.name
+            folder = options.output / f"{setting.name}-{recipe.epochs}-epochs"
             folder.mkdir(exist_ok=True)
             methods, means = row(faces, setting, folder)
             rows.add(settings, {"methods": methods})
