@@ -11,10 +11,9 @@ from .decoders import start_small
 from .scores import Reconstruction
 
 
-def encoder(latent_dim: int, side: int, width: int) -> nn.Sequential:
-    """Return a convolutional encoder, (n, 3, side, side) to mean and log deviation (n, 2d)."""
+def encoder(latent_dim: int, side: int, width: int, channels: int = 3) -> nn.Sequential:
+    """Return a convolutional encoder, (n, c, side, side) to mean and log deviation (n, 2d)."""
     layers: list[nn.Module] = []
-    channels = 3
     while side >= 8:
         layers += [nn.Conv2d(channels, width, 5, 2, 2), nn.ReLU()]
         channels, side, width = width, side // 2, 2 * width

@@ -1,0 +1,1 @@
+"""What the experiment on hidden pixels is made of."""
