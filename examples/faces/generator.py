@@ -19,7 +19,7 @@ from explainaway.inference import (
     SamplingWarning,
     sample_posterior,
 )
-from explainaway.models import Gaussian, GeneratorModel, Normal
+from explainaway.models import Gaussian, GeneratorModel, Masked, Normal
 from explainaway.models.observations import Laplace, Observation
 
 from .scores import Reconstruction
@@ -90,6 +90,8 @@ def model_of(network: nn.Module, latent_dim: int, recipe: Recipe, device: str) -
 def set_noise(model: GeneratorModel, noise: float) -> None:
     """Set the scale of a pixel's noise."""
     observation = model.observation
+    if isinstance(observation, Masked):
+        observation = observation.base
     assert isinstance(observation, Gaussian | Laplace)
     with torch.no_grad():
         observation.log_scale.fill_(math.log(noise))
@@ -137,6 +139,7 @@ def learn(
         latents=latents,
         checkpoint=checkpoint,
         posterior_means=False,
+        hold_out=None,
         progress=False,
         callbacks=[lambda loop, record: tell(record)],
     )
@@ -190,7 +193,7 @@ def reconstruct(
             progress=False,
         )
     moments = posterior.accumulated["signal"]
-    made = Reconstruction(moments.mean.cpu().clamp(-1, 1), moments.variance.cpu().sqrt())
+    made = Reconstruction(moments.mean.cpu(), moments.variance.cpu().sqrt())
     seconds = time.monotonic() - began
     torch.save((*made, seconds), path)
     return made, seconds

@@ -1,7 +1,9 @@
 """Faces with hidden pixels: what is learned from, what is predicted, what settings are chosen on."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from torch import Tensor
@@ -75,7 +77,7 @@ def masks(kind: str, count: int, side: int, seed: list[int]) -> Tensor:
 
 
 def problem(
-    images: Tensor, kind: str, sizes: tuple[int, int, int, int], order: Tensor, seed: int
+    images: Tensor, kind: str, sizes: Sequence[int], seed: int, standardised: bool = True
 ) -> Problem:
     """Hide pixels of images.
 
@@ -85,17 +87,18 @@ def problem(
         All there are.
     kind : str
         P and a share that is hidden, M and a square's side.
-    sizes : (int, int, int, int)
+    sizes : sequence of int
         Training faces; how many of them have further holes, and are scored; new faces.
-    order : Tensor, (n,)
-        Of the images.
     seed : int
-        Of the holes.
+        Of the choice of faces, and of the holes.
+    standardised : bool, default True
+        Whether each pixel has mean 0 and deviation 1; else the images are as they are.
     """
     train, validation, scored, new = sizes
     if validation + scored > train or train + new > len(images):
         raise ValueError(f"faces of sizes {sizes} are asked for, there are {len(images)}")
-    faces = images[order[: train + new]].contiguous()
+    order = np.random.default_rng(seed).permutation(len(images))[: train + new]
+    faces = images[torch.from_numpy(order)].contiguous()
     side = faces.shape[-1]
     given = masks(kind, len(faces), side, [seed, 1])
     seen = given.clone()
@@ -106,7 +109,9 @@ def problem(
     else:
         seen[last] &= masks(kind, validation, side, [seed, 2])
     observed = seen.expand(-1, 3, -1, -1).contiguous()
-    mean, deviation = _moments(faces[:train], observed[:train])
+    mean, deviation = torch.zeros(faces.shape[1:]), torch.ones(faces.shape[1:])
+    if standardised:
+        mean, deviation = _moments(faces[:train], observed[:train])
     y = torch.where(observed, (faces - mean) / deviation, torch.nan)
     distance = torch.stack([torch.from_numpy(distance_transform_edt(~m[0])) for m in seen.numpy()])
     return Problem(
@@ -131,7 +136,9 @@ def _moments(faces: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
         return sums + sums.flip(-1)
 
     def smooth(sums: Tensor, counts: Tensor, width: float) -> Tensor:
-        above, below = (gaussian_filter(x.double().numpy(), (0, width, width)) for x in (sums, counts))
+        above, below = (
+            gaussian_filter(x.double().numpy(), (0, width, width)) for x in (sums, counts)
+        )
         return torch.from_numpy(above / below).float()
 
     counts = both(observed.sum(0).float())
@@ -139,3 +146,10 @@ def _moments(faces: Tensor, observed: Tensor) -> tuple[Tensor, Tensor]:
     square = ((faces - mean).square() * observed).sum(0)
     mirrored = ((faces.flip(-1) - mean).square() * observed.flip(-1)).sum(0)
     return mean, smooth(square + mirrored, counts, 2.0).sqrt()
+
+
+def error(problem: Problem, mean: Tensor) -> float:
+    """Return the mean absolute error of standardised predictions on held-out pixels."""
+    part = problem.validation
+    miss = problem.image(mean).clamp(-1, 1) - problem.faces[part]
+    return float(miss[problem.hidden(part)].abs().mean()) / 2

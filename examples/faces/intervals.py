@@ -3,27 +3,27 @@
 import torch
 from torch import Tensor
 
-from faces.scores import Reconstruction, Scores, scores
+from .scores import Reconstruction, Scores, scores
 
-from .problem import Problem
+from .incomplete import Problem
 
 EDGES = (1.5, 2.5, 4.5, 7.5, 11.5)
 """Of the classes of distances, in pixels."""
 
 
-def validated(
-    problem: Problem, part: slice, mean: Tensor, deviation: Tensor, held_out: Reconstruction
-) -> Scores:
-    """Score standardised predictions of a part's hidden pixels.
+def predicted(
+    problem: Problem, part: slice, made: Reconstruction, held_out: Reconstruction
+) -> Reconstruction:
+    """Return a part's faces as they are predicted, with the deviations of pixels.
 
     Parameters
     ----------
     problem : Problem
         The faces.
     part : slice
-        Those that are scored.
-    mean, deviation : Tensor, (n, 3, side, side)
-        Standardised predictions, without the noise that is added here.
+        Those that are predicted.
+    made : Reconstruction
+        Standardised predictions of them, without the noise that is added here.
     held_out : Reconstruction
         The same of the validation faces: their errors on pixels that were held out give the noise,
         a variance for each class of distances.
@@ -38,14 +38,10 @@ def validated(
     # Classes with hardly a cell have the mean of all.
     variance = torch.where(count > 100, total / count.clamp(min=1), total.sum() / count.sum())
     noise = variance.clamp(min=1e-3).sqrt().float()[classes[part]]
-    made = Reconstruction(problem.image(mean).clamp(-1, 1), deviation * problem.deviation)
-    return scores(
-        problem.faces[part], made, noise * problem.deviation, cells=problem.hidden(part)
-    )
+    total = torch.hypot(made.deviation.expand_as(noise), noise)
+    return Reconstruction(problem.image(made.mean).clamp(-1, 1), total * problem.deviation)
 
 
-def error(problem: Problem, mean: Tensor) -> float:
-    """Return the mean absolute error of standardised predictions on held-out pixels."""
-    part = problem.validation
-    miss = problem.image(mean).clamp(-1, 1) - problem.faces[part]
-    return float(miss[problem.hidden(part)].abs().mean()) / 2
+def validated(problem: Problem, part: slice, made: Reconstruction) -> Scores:
+    """Score what :func:`predicted` returns on the part's hidden pixels."""
+    return scores(problem.faces[part], made, 0.0, cells=problem.hidden(part))

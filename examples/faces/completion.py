@@ -1,0 +1,208 @@
+"""The methods that fill hidden pixels of faces, each from settings to predictions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvnet
+
+from .data import mirrored
+from .decoders import WarpedLinear
+from .fills import Components, Krige, interpolated, iterative_pca, principal_loadings
+from .generator import Recipe, learn, reconstruct, set_noise
+from .incomplete import Problem, error
+from .masked_vae import MaskedVAE
+from .scores import Reconstruction
+from .vae import learn as learn_vae
+
+NOISES = (0.7, 1.0, 1.5)
+"""Of which the scale of the noise given which latents are found is chosen, in deviations."""
+
+RANKS = (10, 30)
+"""Of which that of the iterative PCA is chosen."""
+
+Predict = Callable[[slice], Reconstruction]
+"""From a part of the faces to what is predicted of their standardised pixels."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a row is made with.
+
+    Attributes
+    ----------
+    kind : str
+        Of the holes.
+    rank : int
+        Number of latents.
+    side : int
+        Of the images, in pixels.
+    width : int
+        Channels of the first layer of the VAE's encoder, and of the paper's decoder.
+    device : str
+        Where generator and VAE are.
+    seed : int
+        Of everything.
+    recipe : Recipe
+        How the generator learns; its noise is in deviations of a pixel.
+    """
+
+    kind: str
+    rank: int
+    side: int
+    width: int
+    device: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """What files of the row are called."""
+        paper = "-paper" if self.recipe.as_paper else ""
+        return f"{self.kind}{paper}-{self.side}-d{self.rank}-seed{self.seed}"
+
+
+class Start(NamedTuple):
+    """Where generator and VAE begin: all faces kriged, and components of those learned from."""
+
+    filled: Tensor
+    components: Components
+
+    def network(self, setting: Setting) -> nn.Module:
+        """Return the decoder: components that move, or the paper's deconvolutions."""
+        shape = self.filled.shape[1:]
+        if setting.recipe.as_paper:
+            return deconvnet(setting.rank, shape, setting.width)
+        return WarpedLinear(self.components.linear(), shape)
+
+
+def classical(problem: Problem, setting: Setting) -> tuple[dict[str, Predict], Start]:
+    """Return the methods without a network, and where networks start."""
+
+    def zero(part: slice) -> Tensor:
+        return torch.zeros_like(problem.faces[part])
+
+    krige = Krige(problem, zero, problem.train)
+    filled = krige(slice(0, len(problem.faces)))
+    loadings = principal_loadings(filled[problem.train], setting.rank, 4)
+    components = {rank: iterative_pca(problem, rank) for rank in RANKS}
+
+    def by_pca(rank: int) -> Callable[[slice], Tensor]:
+        found, noise = components[rank]
+        return lambda part: found.images(found.scores(problem.y[part], noise), filled.shape[1:])
+
+    errors = {rank: error(problem, by_pca(rank)(problem.validation)) for rank in components}
+    best = min(errors, key=errors.__getitem__)
+    methods = {
+        "mean face": zero,
+        "linear interpolation": lambda part: interpolated(problem, part),
+        f"iterative PCA, rank {best}": by_pca(best),
+        "kriging": lambda part: filled[part],
+    }
+    certain = {name: without_deviation(method) for name, method in methods.items()}
+    return certain, Start(filled, Components(loadings))
+
+
+def linear(problem: Problem, setting: Setting, start: Start) -> tuple[Predict, float]:
+    """Return components of the kriged faces with their residual kriged, and the noise chosen."""
+    found, shape = start.components, start.filled.shape[1:]
+
+    def around(noise: float) -> Krige:
+        def signal(part: slice) -> Tensor:
+            return found.images(found.scores(problem.y[part], noise), shape)
+
+        return Krige(problem, signal, problem.validation)
+
+    candidates = {noise: around(noise) for noise in NOISES}
+    best = min(NOISES, key=lambda noise: candidates[noise].error)
+    return without_deviation(candidates[best]), best
+
+
+def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
+    """Return predictions without a deviation of their own."""
+
+    def predict(part: slice) -> Reconstruction:
+        mean = method(part)
+        return Reconstruction(mean, torch.zeros_like(mean))
+
+    return predict
+
+
+def with_kriging(problem: Problem, moments: Predict) -> tuple[Predict, Krige]:
+    """Return predictions whose residual is kriged; their deviation is that of the signal."""
+    krige = Krige(problem, lambda part: moments(part).mean, problem.validation)
+    return lambda part: Reconstruction(krige(part), moments(part).deviation), krige
+
+
+class Learned(NamedTuple):
+    """A generator's posterior moments of the signal, the seconds it learned, further numbers."""
+
+    predict: Predict
+    seconds: float
+    numbers: dict[str, Any]
+    model: GeneratorModel
+
+
+def generator(problem: Problem, setting: Setting, start: Start, folder: Path) -> Learned:
+    """Learn from faces with holes; reconstruct by the posterior."""
+    recipe, seed = setting.recipe, setting.seed
+    torch.manual_seed(seed)
+    prior = Normal(setting.rank, learn=not recipe.as_paper)
+    observation = Masked(Gaussian(recipe.noise, torch.tanh if recipe.as_paper else None))
+    model = GeneratorModel(prior, start.network(setting), observation).to(setting.device)
+    y, found = problem.y[problem.train], start.components
+    fit = learn(
+        model,
+        y,
+        recipe,
+        folder / "fit.pt",
+        seed,
+        None if recipe.as_paper else found.scores(y, recipe.noise),
+        lambda record: print(
+            f"  loss {record['loss']:.1f} nats after {record['seconds']:.0f} s", flush=True
+        ),
+    )
+
+    def sampled(part: slice, noise: float) -> Reconstruction:
+        set_noise(model, noise)
+        begin = None if recipe.as_paper else found.scores(problem.y[part], noise)
+        path = folder / f"{part.start}-{noise}.pt"
+        return reconstruct(model, problem.y[part], recipe, path, seed, begin)[0]
+
+    noises = (recipe.noise,) if recipe.as_paper else NOISES
+    held_out = problem.validation
+    errors = {}
+    for noise in noises:
+        signal = sampled(held_out, noise)
+        errors[noise] = Krige(problem, partial(_mean, signal), held_out).error
+    best = min(noises, key=errors.__getitem__)
+    numbers = {
+        "gradients of each training face": recipe.epochs * (recipe.steps + 2),
+        "held-out MAE by noise": {str(noise): value for noise, value in errors.items()},
+        "mean square of z": float(fit.latents.square().mean()),
+    }
+    return Learned(lambda part: sampled(part, best), fit.history["seconds"][-1], numbers, model)
+
+
+def _mean(made: Reconstruction, _: slice) -> Tensor:
+    return made.mean
+
+
+def masked_vae(
+    problem: Problem, setting: Setting, start: Start, seconds: float, folder: Path
+) -> tuple[Predict, int]:
+    """Let a masked VAE of the same decoder, from the same start, learn for so many seconds."""
+    torch.manual_seed(setting.seed)
+    projection = start.components.projection()
+    vae = MaskedVAE(
+        start.network(setting), setting.rank, setting.side, setting.width, setting.recipe.noise,
+        projection,
+    ).to(setting.device)  # fmt: skip
+    data = torch.cat([start.filled, problem.observed[:, :1]], 1)
+    epochs = learn_vae(vae, mirrored(data[problem.train]), seconds, folder / "vae.pt", setting.seed)
+    return lambda part: vae.reconstruct(data[part]), epochs

@@ -1,1 +1,0 @@
-"""What the experiment on hidden pixels is made of."""
