@@ -13,15 +13,26 @@ from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvn
 
 from .data import mirrored
 from .decoders import WarpedLinear
-from .fills import Components, Krige, interpolated, iterative_pca, principal_loadings
+from .fills import (
+    Components,
+    Krige,
+    expectation_maximisation,
+    interpolated,
+    iterative_pca,
+    principal_loadings,
+)
 from .generator import Recipe, learn, reconstruct, set_noise
 from .incomplete import Problem, error
 from .masked_vae import MaskedVAE
 from .scores import Reconstruction
 from .vae import learn as learn_vae
 
-NOISES = (0.7, 1.0, 1.5)
-"""Of which the scale of the noise given which latents are found is chosen, in deviations."""
+NOISES = (2.0, 3.0)
+"""Of which the scale of the noise given which latents are found is chosen, in deviations.
+
+Large, as noise of neighbouring pixels is taken as independent, which it is not."""
+
+EM_ITERATIONS = 6
 
 RANKS = (10, 30)
 """Of which that of the iterative PCA is chosen."""
@@ -68,8 +79,19 @@ class Setting:
 
 
 class Start(NamedTuple):
-    """Where generator and VAE begin: all faces kriged, and components of those learned from."""
+    """What is known before a network learns.
 
+    Attributes
+    ----------
+    krige : Krige
+        From the mean face.
+    filled : Tensor, (n, 3, side, side)
+        All faces by it.
+    components : Components
+        Probabilistic PCA of the incomplete training faces, where networks start.
+    """
+
+    krige: Krige
     filled: Tensor
     components: Components
 
@@ -81,46 +103,49 @@ class Start(NamedTuple):
         return WarpedLinear(self.components.linear(), shape)
 
 
-def classical(problem: Problem, setting: Setting) -> tuple[dict[str, Predict], Start]:
-    """Return the methods without a network, and where networks start."""
+def begin(problem: Problem, setting: Setting, folder: Path) -> Start:
+    """Return the kriged faces, and components that begin there; they are kept in the folder."""
+    krige = Krige(problem, lambda part: torch.zeros_like(problem.faces[part]))
+    filled = kept(folder / "filled.pt", lambda: krige(slice(0, len(problem.faces))))
+    train = problem.train
 
-    def zero(part: slice) -> Tensor:
-        return torch.zeros_like(problem.faces[part])
+    def loadings() -> Tensor:
+        first = principal_loadings(filled[train], setting.rank, 4)
+        noise = setting.recipe.noise
+        return expectation_maximisation(problem.y[train], first, noise, EM_ITERATIONS).loadings
 
-    krige = Krige(problem, zero, problem.train)
-    filled = krige(slice(0, len(problem.faces)))
-    loadings = principal_loadings(filled[problem.train], setting.rank, 4)
-    components = {rank: iterative_pca(problem, rank) for rank in RANKS}
+    return Start(krige, filled, Components(kept(folder / "loadings.pt", loadings)))
 
-    def by_pca(rank: int) -> Callable[[slice], Tensor]:
-        found, noise = components[rank]
-        return lambda part: found.images(found.scores(problem.y[part], noise), filled.shape[1:])
 
-    errors = {rank: error(problem, by_pca(rank)(problem.validation)) for rank in components}
-    best = min(errors, key=errors.__getitem__)
+def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
+    """Return what is in a file, or make it."""
+    if not path.exists():
+        torch.save(make(), path)
+    made: Tensor = torch.load(path, weights_only=True)
+    return made
+
+
+def classical(problem: Problem, start: Start) -> dict[str, Predict]:
+    """Return the methods without a network."""
+    filled = start.filled
+
+    def signal(components: Components, noise: float) -> Callable[[slice], Tensor]:
+        return lambda part: components.images(
+            components.scores(problem.y[part], noise), filled.shape[1:]
+        )
+
+    by_pca = {rank: signal(*iterative_pca(problem, rank)) for rank in RANKS}
+    errors = {rank: error(problem, made(problem.validation)) for rank, made in by_pca.items()}
+    rank = min(errors, key=errors.__getitem__)
+    kriged = [Krige(problem, signal(start.components, noise), start.krige) for noise in NOISES]
     methods = {
-        "mean face": zero,
+        "mean face": lambda part: torch.zeros_like(problem.faces[part]),
         "linear interpolation": lambda part: interpolated(problem, part),
-        f"iterative PCA, rank {best}": by_pca(best),
+        f"iterative PCA, rank {rank}": by_pca[rank],
         "kriging": lambda part: filled[part],
+        "probabilistic PCA, kriged": min(kriged, key=lambda krige: krige.error),
     }
-    certain = {name: without_deviation(method) for name, method in methods.items()}
-    return certain, Start(filled, Components(loadings))
-
-
-def linear(problem: Problem, setting: Setting, start: Start) -> tuple[Predict, float]:
-    """Return components of the kriged faces with their residual kriged, and the noise chosen."""
-    found, shape = start.components, start.filled.shape[1:]
-
-    def around(noise: float) -> Krige:
-        def signal(part: slice) -> Tensor:
-            return found.images(found.scores(problem.y[part], noise), shape)
-
-        return Krige(problem, signal, problem.validation)
-
-    candidates = {noise: around(noise) for noise in NOISES}
-    best = min(NOISES, key=lambda noise: candidates[noise].error)
-    return without_deviation(candidates[best]), best
+    return {name: without_deviation(method) for name, method in methods.items()}
 
 
 def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
@@ -133,10 +158,10 @@ def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
     return predict
 
 
-def with_kriging(problem: Problem, moments: Predict) -> tuple[Predict, Krige]:
+def with_kriging(problem: Problem, moments: Predict, start: Start) -> Predict:
     """Return predictions whose residual is kriged; their deviation is that of the signal."""
-    krige = Krige(problem, lambda part: moments(part).mean, problem.validation)
-    return lambda part: Reconstruction(krige(part), moments(part).deviation), krige
+    krige = Krige(problem, lambda part: moments(part).mean, start.krige)
+    return lambda part: Reconstruction(krige(part), moments(part).deviation)
 
 
 class Learned(NamedTuple):
@@ -170,16 +195,15 @@ def generator(problem: Problem, setting: Setting, start: Start, folder: Path) ->
 
     def sampled(part: slice, noise: float) -> Reconstruction:
         set_noise(model, noise)
-        begin = None if recipe.as_paper else found.scores(problem.y[part], noise)
+        latents = None if recipe.as_paper else found.scores(problem.y[part], noise)
         path = folder / f"{part.start}-{noise}.pt"
-        return reconstruct(model, problem.y[part], recipe, path, seed, begin)[0]
+        return reconstruct(model, problem.y[part], recipe, path, seed, latents)[0]
 
     noises = (recipe.noise,) if recipe.as_paper else NOISES
-    held_out = problem.validation
     errors = {}
     for noise in noises:
-        signal = sampled(held_out, noise)
-        errors[noise] = Krige(problem, partial(_mean, signal), held_out).error
+        signal = sampled(problem.validation, noise)
+        errors[noise] = Krige(problem, partial(_mean, signal), start.krige).error
     best = min(noises, key=errors.__getitem__)
     numbers = {
         "gradients of each training face": recipe.epochs * (recipe.steps + 2),

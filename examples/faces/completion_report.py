@@ -69,7 +69,7 @@ def picture(
         How many are shown.
     """
     truth, hidden = problem.faces[part], problem.hidden(part)
-    last = next(reversed(made.values()))
+    last = list(made.values())[-1]
     errors = ((last.mean - truth).abs() * hidden).flatten(1).sum(1)
     shown = errors.argsort()[torch.linspace(0, len(errors) - 1, min(count, len(errors))).long()]
     seen = torch.where(hidden, torch.nan, truth)

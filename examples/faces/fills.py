@@ -1,4 +1,4 @@
-"""Ways to fill hidden pixels without learning a network: standardised images in, predictions out."""
+"""Ways to fill hidden pixels without a network, of standardised images."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,9 @@ from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 from torch import Tensor, nn
 
 from explainaway.kriging import kriged, stationary_noise
+from explainaway.models import ColoredGaussian
 
+from .data import mirrored
 from .incomplete import Problem, error
 
 REACH = 48
@@ -31,7 +33,10 @@ def interpolated(problem: Problem, part: slice) -> Tensor:
 
 
 class Krige:
-    """Signals completed by kriging of what they leave, with the covariance of that.
+    """Signals completed by kriging of what they leave.
+
+    The covariance is that of the observed residuals of validation faces, or the one of another
+    kriging, whichever predicts their held-out pixels better.
 
     Parameters
     ----------
@@ -39,25 +44,37 @@ class Krige:
         The faces.
     signal : callable
         From a part to the signal (n, 3, side, side) around which is kriged.
-    source : slice
-        Training faces whose residuals give the covariance.
+    other : Krige, optional
+        Whose covariance is tried too; without one the residuals of all training faces are used.
     """
 
-    def __init__(self, problem: Problem, signal: Callable[[slice], Tensor], source: slice) -> None:
+    def __init__(
+        self, problem: Problem, signal: Callable[[slice], Tensor], other: "Krige | None" = None
+    ) -> None:
         self.problem, self.signal = problem, signal
+        source = problem.train if other is None else problem.validation
         residual = problem.y[source].nan_to_num() - signal(source)
         reach = round(REACH * problem.faces.shape[-1] / 64)
-        self.noise = stationary_noise(residual, problem.observed[source], reach)
-        self.known = self._made(problem.validation)
-        self.error = error(problem, self.known)
+        candidates = [stationary_noise(residual, problem.observed[source], reach)]
+        if other is not None:
+            candidates.append(other.noise)
+        made = [self._made(noise, problem.validation) for noise in candidates]
+        errors = [error(problem, mean) for mean in made]
+        best = errors.index(min(errors))
+        self.noise, self.known, self.error = candidates[best], made[best], errors[best]
 
     def __call__(self, part: slice) -> Tensor:
         """Return the completed images of a part; those of the validation faces are kept."""
-        return self.known if part == self.problem.validation else self._made(part)
+        known = part == self.problem.validation
+        return self.known if known else self._made(self.noise, part)
 
-    def _made(self, part: slice) -> Tensor:
+    def _made(self, noise: ColoredGaussian, part: slice) -> Tensor:
         y, observed = self.problem.y[part].nan_to_num(), self.problem.observed[part]
-        return kriged(self.noise, self.signal(part), y, observed)
+        return kriged(noise, self.signal(part), y, observed)
+
+
+BATCH = 250
+"""Images whose latents' covariances are held at once."""
 
 
 class Components:
@@ -75,15 +92,18 @@ class Components:
         # (pixels, d²): the channels of a pixel are seen together
         self.outer = torch.einsum("cpi,cpj->pij", by_pixel, by_pixel).flatten(1)
 
-    def scores(self, y: Tensor, noise: float, batch_size: int = 100) -> Tensor:
+    def posterior(self, y: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+        """Return mean (n, d) and covariance (n, d, d) of latents under white noise of a scale."""
+        d = self.loadings.shape[1]
+        seen = (~y[:, 0].isnan()).flatten(1).float()
+        precision = (seen @ self.outer).unflatten(1, (d, d)) / noise**2 + torch.eye(d)
+        covariance = torch.cholesky_inverse(torch.linalg.cholesky(precision))
+        right = y.nan_to_num().flatten(1) @ self.loadings / noise**2
+        return (covariance @ right[..., None])[..., 0], covariance
+
+    def scores(self, y: Tensor, noise: float) -> Tensor:
         """Return the posterior mean (n, d) of latents under white noise of a scale."""
-        d, means = self.loadings.shape[1], []
-        for some in y.split(batch_size):
-            seen = (~some[:, 0].isnan()).flatten(1).float()
-            precision = (seen @ self.outer).unflatten(1, (d, d)) + noise**2 * torch.eye(d)
-            right = some.nan_to_num().flatten(1) @ self.loadings
-            means.append(torch.cholesky_solve(right[..., None], torch.linalg.cholesky(precision)))
-        return torch.cat(means)[..., 0]
+        return torch.cat([self.posterior(some, noise)[0] for some in y.split(BATCH)])
 
     def linear(self) -> nn.Linear:
         """Return the map from latents to flat images."""
@@ -103,7 +123,8 @@ class Components:
 
     def images(self, scores: Tensor, shape: torch.Size) -> Tensor:
         """Return signals (n, 3, side, side)."""
-        return (scores @ self.loadings.mT).reshape(-1, *shape)
+        made: Tensor = (scores @ self.loadings.mT).reshape(-1, *shape)
+        return made
 
 
 def principal_loadings(
@@ -113,7 +134,7 @@ def principal_loadings(
 
     Each is as long as the standard deviation along it, less that of the rest.
     """
-    flat = torch.cat([filled, filled.flip(-1)]).flatten(1)
+    flat = mirrored(filled).flatten(1)
     generator = torch.Generator().manual_seed(0)
     basis = torch.randn(flat.shape[1], rank, generator=generator) if start is None else start
     for _ in range(steps):
@@ -147,3 +168,32 @@ def iterative_pca(problem: Problem, rank: int, iterations: int = 20) -> tuple[Co
     basis = torch.nn.functional.normalize(loadings, dim=0)
     left = filled.flatten(1) - filled.flatten(1) @ basis @ basis.mT
     return components, float(left[~hidden.flatten(1)].square().mean().sqrt())
+
+
+def expectation_maximisation(
+    y: Tensor, loadings: Tensor, noise: float, iterations: int
+) -> Components:
+    """Return probabilistic PCA of images with NaN where hidden, at a fixed scale of the noise.
+
+    Learned from mirror images too. Each pixel's loadings are regressed on the latents of the images
+    in which it was observed, with a ridge of one image.
+
+    References
+    ----------
+    Tipping & Bishop, "Probabilistic principal component analysis" (1999), section 3.3.
+    """
+    y, d = mirrored(y), loadings.shape[1]
+    components = Components(loadings)
+    for _ in range(iterations):
+        second, cross, total = torch.zeros(1), torch.zeros(1), torch.eye(d)
+        for some in y.split(BATCH):
+            z, covariance = components.posterior(some, noise)
+            moments = covariance + z[:, :, None] * z[:, None, :]
+            total = total + moments.sum(0)
+            second = second + (~some[:, 0].isnan()).flatten(1).float().mT @ moments.flatten(1)
+            cross = cross + some.nan_to_num().flatten(1).mT @ z
+        right = cross.unflatten(0, (3, -1)).permute(1, 2, 0)  # (pixels, d, 3)
+        solved = torch.linalg.solve(second.unflatten(1, (d, d)) + torch.eye(d), right)
+        scale = torch.linalg.cholesky(total / (len(y) + 1))
+        components = Components(solved.permute(2, 0, 1).flatten(0, 1) @ scale)
+    return components

@@ -1,4 +1,4 @@
-"""Faces with hidden pixels: what is learned from, what is predicted, what settings are chosen on."""
+"""Faces with hidden pixels: which are learned from, and on which settings are chosen."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,11 +1,9 @@
 """What is not known of a hidden pixel, by its distance from the observed ones."""
 
 import torch
-from torch import Tensor
-
-from .scores import Reconstruction, Scores, scores
 
 from .incomplete import Problem
+from .scores import Reconstruction, Scores, scores
 
 EDGES = (1.5, 2.5, 4.5, 7.5, 11.5)
 """Of the classes of distances, in pixels."""

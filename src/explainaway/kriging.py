@@ -1,4 +1,4 @@
-"""Kriging: hidden cells from their neighbours, by a stationary covariance found with holes in it."""
+"""Kriging: hidden cells from their neighbours, by a stationary covariance learned with holes."""
 
 from collections.abc import Sequence
 
@@ -56,7 +56,8 @@ def tapered_autocovariance(residual: Tensor, observed: Tensor, reach: int) -> Te
         torch.minimum(lag, size - lag).to(residual) for lag, size in zip(lags, torus, strict=True)
     )
     t = (torch.hypot(rows[:, None], columns) / reach).clamp(max=1)
-    return covariance * (1 - 1.5 * t + 0.5 * t**3)
+    tapered: Tensor = covariance * (1 - 1.5 * t + 0.5 * t**3)
+    return tapered
 
 
 def _by_lag(cells: Tensor, torus: Sequence[int]) -> Tensor:

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from examples.common.rows import Rows
 from examples.faces.data import load_images, mirrored, split
 from examples.faces.decoders import WarpedLinear
 from examples.faces.principal import Principal
-from examples.common.rows import Rows
 from examples.faces.scores import Reconstruction, noise_of, scores
 from examples.faces.vae import VAE, learn
 
