@@ -1,13 +1,14 @@
 """Faces with hidden pixels, filled by a generator that was learned from them (Experiment 5).
 
 3x3 blocks hide 50, 70 or 90 % of the pixels of every face (P.5, P.7, P.9), or a square of 20x20
-or 30x30 pixels does (M20, M30). A generator is learned from the incomplete training faces: linear in
-its latents but for the places of the pixels, which move. Its posterior mean fills the hidden pixels
-of training faces (T1) and of new faces (T2), and what it leaves of the observed pixels is kriged:
-neighbours know what no latent does. Beside it: the mean face, linear interpolation, iterative PCA,
-kriging from the mean face, probabilistic PCA with its residual kriged, where learning starts, and a
-masked VAE of the same decoder, of the same start and time, kriged too. In a tenth of the training faces further holes hide
-pixels from all methods: on them settings are chosen, from them come all intervals.
+or 30x30 pixels does (M20, M30). A generator is learned from the incomplete training faces: linear
+in its latents, but for the places of the pixels, which move. Its posterior mean fills the hidden
+pixels of training faces (T1) and of new faces (T2), and what it leaves of the observed pixels is
+kriged: neighbours know what no latent does. Beside it: the mean face, linear interpolation,
+iterative PCA, kriging from the mean face, probabilistic PCA with its residual kriged, where
+learning starts, and a masked VAE of the same decoder, of the same start and time, kriged too. In a
+tenth of the training faces further holes hide pixels from all methods: on them settings are chosen,
+from them come all intervals.
 
     python examples/05_incomplete.py [--rows P.5 P.7 P.9 M20 M30] [--smoke] [--paper]
 
