@@ -32,7 +32,7 @@ NOISES = (2.0, 3.0)
 
 Large, as noise of neighbouring pixels is taken as independent, which it is not."""
 
-EM_ITERATIONS = 6
+EM_ITERATIONS = 4
 
 RANKS = (10, 30)
 """Of which that of the iterative PCA is chosen."""
