@@ -41,7 +41,7 @@ from faces.scores import Reconstruction
 
 RECIPE = Recipe(noise=2.0, epochs=10, steps=5, batch_size=50, chains=1, warmup=50, draws=30)
 PAPER = Recipe(0.3, 600, 10, 100, chains=1, warmup=299, draws=1, as_paper=True)
-SIZES, PAPER_SIZES = (1000, 60, 100, 200), (3700, 100, 300, 300)
+SIZES, PAPER_SIZES = (1000, 100, 100, 200), (3700, 100, 300, 300)
 
 
 def parsed() -> argparse.Namespace:

@@ -138,12 +138,16 @@ def classical(problem: Problem, start: Start) -> dict[str, Predict]:
     errors = {rank: error(problem, made(problem.validation)) for rank, made in by_pca.items()}
     rank = min(errors, key=errors.__getitem__)
     kriged = [Krige(problem, signal(start.components, noise), start.krige) for noise in NOISES]
+    best = min(kriged, key=lambda krige: krige.error)
+    print(
+        f"  held-out MAE: kriging {start.krige.error:.4f}, PCA, kriged {best.error:.4f}", flush=True
+    )
     methods = {
         "mean face": lambda part: torch.zeros_like(problem.faces[part]),
         "linear interpolation": lambda part: interpolated(problem, part),
         f"iterative PCA, rank {rank}": by_pca[rank],
         "kriging": lambda part: filled[part],
-        "probabilistic PCA, kriged": min(kriged, key=lambda krige: krige.error),
+        "probabilistic PCA, kriged": best,
     }
     return {name: without_deviation(method) for name, method in methods.items()}
 
@@ -204,6 +208,7 @@ def generator(problem: Problem, setting: Setting, start: Start, folder: Path) ->
     for noise in noises:
         signal = sampled(problem.validation, noise)
         errors[noise] = Krige(problem, partial(_mean, signal), start.krige).error
+        print(f"  held-out MAE of the generator, noise {noise}: {errors[noise]:.4f}", flush=True)
     best = min(noises, key=errors.__getitem__)
     numbers = {
         "gradients of each training face": recipe.epochs * (recipe.steps + 2),
