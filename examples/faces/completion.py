@@ -142,7 +142,7 @@ def classical(problem: Problem, start: Start) -> dict[str, Predict]:
     print(
         f"  held-out MAE: kriging {start.krige.error:.4f}, PCA, kriged {best.error:.4f}", flush=True
     )
-    methods = {
+    methods: dict[str, Callable[[slice], Tensor]] = {
         "mean face": lambda part: torch.zeros_like(problem.faces[part]),
         "linear interpolation": lambda part: interpolated(problem, part),
         f"iterative PCA, rank {rank}": by_pca[rank],

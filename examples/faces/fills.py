@@ -61,7 +61,8 @@ class Krige:
         made = [self._made(noise, problem.validation) for noise in candidates]
         errors = [error(problem, mean) for mean in made]
         best = errors.index(min(errors))
-        self.noise, self.known, self.error = candidates[best], made[best], errors[best]
+        self.noise: ColoredGaussian = candidates[best]
+        self.known, self.error = made[best], errors[best]
 
     def __call__(self, part: slice) -> Tensor:
         """Return the completed images of a part; those of the validation faces are kept."""
@@ -141,7 +142,8 @@ def principal_loadings(
         basis, _ = torch.linalg.qr(flat.mT @ (flat @ basis))
     values, vectors = torch.linalg.eigh((flat @ basis).mT @ (flat @ basis) / len(flat))
     rest = (flat.square().sum() / len(flat) - values.sum()) / (flat.shape[1] - rank)
-    return basis @ vectors * (values - rest).clamp(min=1e-6).sqrt()
+    loadings: Tensor = basis @ vectors * (values - rest).clamp(min=1e-6).sqrt()
+    return loadings
 
 
 def iterative_pca(problem: Problem, rank: int, iterations: int = 20) -> tuple[Components, float]:

@@ -65,7 +65,8 @@ def _by_lag(cells: Tensor, torus: Sequence[int]) -> Tensor:
     power = torch.zeros(torus[0], torus[1] // 2 + 1, dtype=cells.dtype)
     for some in cells.split(100):
         power += torch.fft.rfft2(some, s=tuple(torus)).abs().square().sum((0, 1))
-    return torch.fft.irfft2(power, s=tuple(torus))
+    sums: Tensor = torch.fft.irfft2(power, s=tuple(torus))
+    return sums
 
 
 def stationary_noise(
