@@ -1,9 +1,9 @@
 """The sampling runs that the scripts of ``examples/`` make, and whether they are warned of rightly.
 
-``05_incomplete.py`` and ``07_evaluation.py`` are too dear; ``own_pyro_model.py``, ``compare_kernels.py`` and
-``video_dynamics.py`` sample. Models and data are theirs, of seed 0, and so are kernels, warmup and
-numbers of draws; the seeds of the chains vary. What is dear (faces, holes) is repeated less often
-and by its best kernels.
+``05_incomplete.py`` and ``07_evaluation.py`` are too dear; ``own_pyro_model.py``,
+``compare_kernels.py`` and ``video_dynamics.py`` sample. Models and data are theirs, of seed 0, and
+so are kernels, warmup and numbers of draws; the seeds of the chains vary. What is dear (faces,
+holes) is repeated less often and by its best kernels.
 
 A warning is held against a run of other chains, five times as long in warmup and draws.
 """

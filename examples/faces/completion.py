@@ -27,7 +27,7 @@ from .masked_vae import MaskedVAE
 from .scores import Reconstruction
 from .vae import learn as learn_vae
 
-NOISES = (2.0, 3.0)
+NOISES = (2.0,)
 """Of which the scale of the noise given which latents are found is chosen, in deviations.
 
 Large, as noise of neighbouring pixels is taken as independent, which it is not."""
@@ -137,7 +137,9 @@ def classical(problem: Problem, start: Start) -> dict[str, Predict]:
     by_pca = {rank: signal(*iterative_pca(problem, rank)) for rank in RANKS}
     errors = {rank: error(problem, made(problem.validation)) for rank, made in by_pca.items()}
     rank = min(errors, key=errors.__getitem__)
-    kriged = [Krige(problem, signal(start.components, noise), start.krige) for noise in NOISES]
+    kriged = [
+        Krige(problem, signal(start.components, noise), start.krige.noise) for noise in NOISES
+    ]
     best = min(kriged, key=lambda krige: krige.error)
     print(
         f"  held-out MAE: kriging {start.krige.error:.4f}, PCA, kriged {best.error:.4f}", flush=True
@@ -163,8 +165,12 @@ def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
 
 
 def with_kriging(problem: Problem, moments: Predict, start: Start) -> Predict:
-    """Return predictions whose residual is kriged; their deviation is that of the signal."""
-    krige = Krige(problem, lambda part: moments(part).mean, start.krige)
+    """Return predictions whose residual is kriged; their deviation is that of the signal.
+
+    The covariance is that of kriging from the mean face, which predicted held-out pixels better
+    than that of the residual itself.
+    """
+    krige = Krige(problem, lambda part: moments(part).mean, start.krige.noise)
     return lambda part: Reconstruction(krige(part), moments(part).deviation)
 
 
@@ -207,7 +213,7 @@ def generator(problem: Problem, setting: Setting, start: Start, folder: Path) ->
     errors = {}
     for noise in noises:
         signal = sampled(problem.validation, noise)
-        errors[noise] = Krige(problem, partial(_mean, signal), start.krige).error
+        errors[noise] = Krige(problem, partial(_mean, signal), start.krige.noise).error
         print(f"  held-out MAE of the generator, noise {noise}: {errors[noise]:.4f}", flush=True)
     best = min(noises, key=errors.__getitem__)
     numbers = {

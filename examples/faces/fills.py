@@ -35,43 +35,39 @@ def interpolated(problem: Problem, part: slice) -> Tensor:
 class Krige:
     """Signals completed by kriging of what they leave.
 
-    The covariance is that of the observed residuals of validation faces, or the one of another
-    kriging, whichever predicts their held-out pixels better.
-
     Parameters
     ----------
     problem : Problem
         The faces.
     signal : callable
         From a part to the signal (n, 3, side, side) around which is kriged.
-    other : Krige, optional
-        Whose covariance is tried too; without one the residuals of all training faces are used.
+    noise : ColoredGaussian, optional
+        The covariance; by default that of the training faces' observed residuals.
     """
 
     def __init__(
-        self, problem: Problem, signal: Callable[[slice], Tensor], other: "Krige | None" = None
+        self,
+        problem: Problem,
+        signal: Callable[[slice], Tensor],
+        noise: ColoredGaussian | None = None,
     ) -> None:
         self.problem, self.signal = problem, signal
-        source = problem.train if other is None else problem.validation
-        residual = problem.y[source].nan_to_num() - signal(source)
-        reach = round(REACH * problem.faces.shape[-1] / 64)
-        candidates = [stationary_noise(residual, problem.observed[source], reach)]
-        if other is not None:
-            candidates.append(other.noise)
-        made = [self._made(noise, problem.validation) for noise in candidates]
-        errors = [error(problem, mean) for mean in made]
-        best = errors.index(min(errors))
-        self.noise: ColoredGaussian = candidates[best]
-        self.known, self.error = made[best], errors[best]
+        if noise is None:
+            residual = problem.y[problem.train].nan_to_num() - signal(problem.train)
+            reach = round(REACH * problem.faces.shape[-1] / 64)
+            noise = stationary_noise(residual, problem.observed[problem.train], reach)
+        self.noise = noise
+        self.known = self._made(problem.validation)
+        self.error = error(problem, self.known)
 
     def __call__(self, part: slice) -> Tensor:
         """Return the completed images of a part; those of the validation faces are kept."""
         known = part == self.problem.validation
-        return self.known if known else self._made(self.noise, part)
+        return self.known if known else self._made(part)
 
-    def _made(self, noise: ColoredGaussian, part: slice) -> Tensor:
+    def _made(self, part: slice) -> Tensor:
         y, observed = self.problem.y[part].nan_to_num(), self.problem.observed[part]
-        return kriged(noise, self.signal(part), y, observed)
+        return kriged(self.noise, self.signal(part), y, observed)
 
 
 BATCH = 250

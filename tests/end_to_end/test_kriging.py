@@ -101,7 +101,9 @@ def test_noise_is_a_stationary_observation_of_the_library() -> None:
 
 
 def test_reach_is_checked() -> None:
-    with pytest.raises(ValueError, match="reach must be between 1 and the smaller side, 16, got 17"):
+    with pytest.raises(
+        ValueError, match="reach must be between 1 and the smaller side, 16, got 17"
+    ):
         stationary_noise(_fields(2, 0), _holes(2, 0), 17)
 
 
