@@ -117,7 +117,7 @@ def test_blocks_hide_the_share_and_little_more() -> None:
     # Edges and corners are hidden as often as the rest: four standard errors of 20 masks.
     for part in (masks[:, 0], masks[:, :, -1]):
         assert 1 - part.mean() == pytest.approx(0.7, abs=4 * (0.7 * 0.3 / (20 * 64 / 3)) ** 0.5)
-    with pytest.raises(ValueError, match="share must lie between 0 and 1, got 1.5"):
+    with pytest.raises(ValueError, match=r"share must lie between 0 and 1, got 1\.5"):
         blocks_observed(1, 64, 1.5, seed=0)
 
 
