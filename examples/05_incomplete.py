@@ -39,7 +39,7 @@ from faces.incomplete import Problem, problem
 from faces.intervals import predicted, validated
 from faces.scores import Reconstruction
 
-RECIPE = Recipe(noise=2.0, epochs=6, steps=5, batch_size=50, chains=1, warmup=50, draws=30)
+RECIPE = Recipe(noise=2.0, epochs=12, steps=5, batch_size=50, chains=1, warmup=150, draws=150)
 PAPER = Recipe(0.3, 600, 10, 100, chains=1, warmup=299, draws=1, as_paper=True)
 SIZES, PAPER_SIZES = (1000, 100, 100, 200), (3700, 100, 300, 300)
 

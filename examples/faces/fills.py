@@ -173,7 +173,8 @@ def expectation_maximisation(
 ) -> Components:
     """Return probabilistic PCA of images with NaN where hidden, at a fixed scale of the noise.
 
-    Learned from mirror images too. Each pixel's loadings are regressed on the latents of the images
+    Learned from mirror images too. Loadings are orthogonal, so that posteriors are nearly so, and a
+    chain needs only a scale for each latent. Each pixel's loadings are regressed on the latents of the images
     in which it was observed, with a ridge of one image.
 
     References
@@ -193,5 +194,8 @@ def expectation_maximisation(
         right = cross.unflatten(0, (3, -1)).permute(1, 2, 0)  # (pixels, d, 3)
         solved = torch.linalg.solve(second.unflatten(1, (d, d)) + torch.eye(d), right)
         scale = torch.linalg.cholesky(total / (len(y) + 1))
-        components = Components(solved.permute(2, 0, 1).flatten(0, 1) @ scale)
+        left, lengths, _ = torch.linalg.svd(
+            solved.permute(2, 0, 1).flatten(0, 1) @ scale, full_matrices=False
+        )
+        components = Components(left * lengths)
     return components
