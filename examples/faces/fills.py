@@ -174,8 +174,8 @@ def expectation_maximisation(
     """Return probabilistic PCA of images with NaN where hidden, at a fixed scale of the noise.
 
     Learned from mirror images too. Loadings are orthogonal, so that posteriors are nearly so, and a
-    chain needs only a scale for each latent. Each pixel's loadings are regressed on the latents of the images
-    in which it was observed, with a ridge of one image.
+    chain needs only a scale for each latent. Each pixel's loadings are regressed on the latents of
+    the images in which it was observed, with a ridge of one image.
 
     References
     ----------
