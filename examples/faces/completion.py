@@ -212,8 +212,9 @@ def generator(problem: Problem, setting: Setting, start: Start, folder: Path) ->
             return made
         # The chain says how sure it is; its mean would have a fifth of a posterior variance of
         # Monte Carlo error, which the mode has not.
-        found = kept(path.with_suffix(".mode.pt"), lambda: mode(model, problem.y[part], latents))
-        return made._replace(mean=found)
+        return made._replace(
+            mean=kept(path.with_suffix(".mode.pt"), lambda: mode(model, problem.y[part], latents))
+        )
 
     noises = (recipe.noise,) if recipe.as_paper else NOISES
     errors = {}
