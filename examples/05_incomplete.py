@@ -39,7 +39,7 @@ from faces.incomplete import Problem, problem
 from faces.intervals import predicted, validated
 from faces.scores import Reconstruction
 
-RECIPE = Recipe(noise=2.0, epochs=12, steps=5, batch_size=50, chains=1, warmup=150, draws=150)
+RECIPE = Recipe(noise=2.0, epochs=6, steps=5, batch_size=50, chains=1, warmup=150, draws=150)
 PAPER = Recipe(0.3, 600, 10, 100, chains=1, warmup=299, draws=1, as_paper=True)
 SIZES, PAPER_SIZES = (1000, 100, 100, 200), (3700, 100, 300, 300)
 
@@ -106,7 +106,8 @@ def main() -> None:
     images = load_images(options.data, side, sizes[0] + sizes[3] if options.smoke else None)
     rows = Rows(options.output / "05_incomplete.json")
     for kind in options.rows:
-        setting = Setting(kind, options.rank, side, 16, options.device, options.seed, recipe)
+        width = 64 if options.paper else 16
+        setting = Setting(kind, options.rank, side, width, options.device, options.seed, recipe)
         settings = {**asdict(setting), "faces": list(sizes)}
         if rows.find(settings) is None:
             faces = problem(images, kind, sizes, options.seed, not recipe.as_paper)

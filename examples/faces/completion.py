@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from explainaway.inference import RelativeAdam
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvnet
 
 from .data import mirrored
@@ -33,6 +34,9 @@ NOISES = (2.0,)
 Large, as noise of neighbouring pixels is taken as independent, which it is not."""
 
 EM_ITERATIONS = 4
+
+RATE = 0.003
+"""Of learning, relative to the size of each tensor; small, as the start is good."""
 
 RANKS = (10, 30)
 """Of which that of the iterative PCA is chosen."""
@@ -190,7 +194,7 @@ def generator(problem: Problem, setting: Setting, start: Start, folder: Path) ->
     prior = Normal(setting.rank, learn=not recipe.as_paper)
     observation = Masked(Gaussian(recipe.noise, torch.tanh if recipe.as_paper else None))
     model = GeneratorModel(prior, start.network(setting), observation).to(setting.device)
-    y, found = problem.y[problem.train], start.components
+    y, found = mirrored(problem.y[problem.train]), start.components
     fit = learn(
         model,
         y,
@@ -201,6 +205,7 @@ def generator(problem: Problem, setting: Setting, start: Start, folder: Path) ->
         lambda record: print(
             f"  loss {record['loss']:.1f} nats after {record['seconds']:.0f} s", flush=True
         ),
+        RelativeAdam(model.parameters(), lr=RATE),
     )
 
     def sampled(part: slice, noise: float) -> Reconstruction:

@@ -106,6 +106,7 @@ def learn(
     seed: int,
     latents: Tensor | None = None,
     tell: Callable[[dict[str, float]], None] = lambda record: None,
+    optimizer: torch.optim.Optimizer | None = None,
 ) -> Fit:
     """Learn from images, from the checkpoint on if it exists.
 
@@ -125,12 +126,14 @@ def learn(
         Where the chains start.
     tell : callable
         Is told each epoch's record.
+    optimizer : torch.optim.Optimizer, optional
+        By default the loop's own; the paper's recipe has Adam in any case.
     """
     abp = AlternatingBackProp(
         model,
         Langevin(step_size=0.1) if recipe.as_paper else MALA(),
         inference_steps=recipe.steps,
-        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3) if recipe.as_paper else None,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3) if recipe.as_paper else optimizer,
         batch_size=recipe.batch_size,
     )
     return abp.fit(
