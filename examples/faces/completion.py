@@ -171,8 +171,8 @@ def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
 def with_kriging(problem: Problem, moments: Predict, start: Start) -> Predict:
     """Return predictions whose residual is kriged; their deviation is that of the signal.
 
-    The covariance is that of kriging from the mean face, which predicted held-out pixels better
-    than that of the residual itself.
+    The covariance is that of kriging from the mean face, which predicted held-out pixels of M30
+    better than that of the residual itself.
     """
     krige = Krige(problem, lambda part: moments(part).mean, start.krige.noise)
     return lambda part: Reconstruction(krige(part), moments(part).deviation)
