@@ -1,6 +1,6 @@
 """A decoder that knows that faces differ in place as well as in colour."""
 
-from typing import Any, Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,27 +11,18 @@ REACH = 0.1
 """Of the displacements when their network gives 1, in half sides of the image."""
 
 
-class LinearStart(Protocol):
-    """Where a decoder begins: images that are linear in latents of some spread, as PCA's."""
-
-    shape: torch.Size
-    spread: Any
-
-    def linear(self) -> nn.Linear:
-        """Return the map from latents (n, d) to flat images (n, pixels)."""
-        ...
-
-
 class WarpedLinear(nn.Module):
-    """Principal components whose pixels are moved: ``f(z)(u) = (W z + b)(u + v(u; z))``.
+    """A linear image whose pixels are moved: ``f(z)(u) = (W z + b)(u + v(u; z))``.
 
     v, the displacement of each pixel, is interpolated from a coarse grid that a small network of
-    the same latents gives. It starts near zero: learning begins at PCA.
+    the same latents gives. It starts near zero: learning begins at a linear model, such as PCA.
 
     Parameters
     ----------
-    principal : LinearStart
-        Where W and b start.
+    appearance : nn.Linear
+        W and b at the start, from d latents to flat images.
+    shape : sequence of int
+        Of an image, (channels, side, side).
     grid : int, default 8
         Cells along a side of the coarse grid.
     hidden : int, default 64
@@ -45,11 +36,12 @@ class WarpedLinear(nn.Module):
 
     frame: Tensor
 
-    def __init__(self, principal: LinearStart, grid: int = 8, hidden: int = 64) -> None:
+    def __init__(
+        self, appearance: nn.Linear, shape: Sequence[int], grid: int = 8, hidden: int = 64
+    ) -> None:
         super().__init__()
-        self.shape, rank = tuple(principal.shape), len(principal.spread)
-        self.appearance = principal.linear()
-        self.displacement = mlp(rank, (2, grid, grid), (hidden,), nn.GELU)
+        self.shape, self.appearance = tuple(shape), appearance
+        self.displacement = mlp(appearance.in_features, (2, grid, grid), (hidden,), nn.GELU)
         start_small(self.displacement)
         identity = torch.eye(2, 3)[None]
         frame = nn.functional.affine_grid(identity, [1, *self.shape], align_corners=False)

@@ -65,7 +65,7 @@ class Setting:
     def network(self, principal: Principal) -> nn.Module:
         """Return the decoder at its start."""
         if self.is_warm:
-            return WarpedLinear(principal)
+            return WarpedLinear(principal.linear(), principal.shape)
         shape = (3, self.side, self.side)
         return deconvnet(self.rank, shape, self.width, batch_norm=self.recipe.as_paper)
 
@@ -100,7 +100,10 @@ def generator(faces: Faces, setting: Setting, folder: Path) -> tuple[Result, flo
     def made(images: Tensor, noise: float, name: str) -> tuple[Reconstruction, float]:
         set_noise(model, noise)
         start = principal.scores(images) if setting.is_warm else None
-        return reconstruct(model, images, recipe, folder / f"{name}-{noise}.pt", seed, start)
+        made, seconds = reconstruct(
+            model, images, recipe, folder / f"{name}-{noise}.pt", seed, start
+        )
+        return made._replace(mean=made.mean.clamp(-1, 1)), seconds
 
     noises = (recipe.noise,) if recipe.as_paper else TEST_NOISES
     held_out = {noise: made(faces.held_out, noise, "held-out") for noise in noises}

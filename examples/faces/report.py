@@ -67,18 +67,20 @@ def picture(path: Path, truth: Tensor, made: Mapping[str, Tensor], count: int = 
     shown = order[torch.linspace(0, len(order) - 1, min(count, len(order))).long()]
     panels = {"faces, from the best reconstructed to the worst": truth[shown]}
     panels |= {name: mean[shown] for name, mean in made.items()}
-    drawn = {name: _in_colour(images) for name, images in panels.items()}
+    drawn = {name: in_colour(images) for name, images in panels.items()}
     limits = {}
     for name, mean in made.items():
         label = f"{name}: absolute error, white is a quarter of the range"
-        drawn[label] = _grey((mean - truth).abs().mean(1)[shown] / 2)
+        drawn[label] = in_grey((mean - truth).abs().mean(1)[shown] / 2)
         limits[label] = (0.0, 0.25)
     return save_panels(path, drawn, limits=limits)
 
 
-def _in_colour(images: Tensor) -> Any:
+def in_colour(images: Tensor) -> Any:
+    """Return images (n, 3, side, side) in [-1, 1] beside each other, in colour."""
     return tile((images.permute(0, 2, 3, 1).numpy() + 1) / 2, len(images), pad=2)
 
 
-def _grey(images: Tensor) -> Any:
+def in_grey(images: Tensor) -> Any:
+    """Return images (n, side, side) beside each other."""
     return tile(images.numpy(), len(images), pad=2)

@@ -26,7 +26,7 @@ class Reconstruction(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """Errors over all pixels, relative to the range of their values.
+    """Errors over pixels, relative to the range of their values.
 
     Attributes
     ----------
@@ -65,6 +65,7 @@ def scores(
     noise: Tensor | float,
     levels: Sequence[float] = LEVELS,
     value_range: float = 2.0,
+    cells: Tensor | None = None,
 ) -> Scores:
     """Score predictions ``N(mean, deviation² + noise²)`` of each pixel.
 
@@ -80,6 +81,8 @@ def scores(
         Of the intervals.
     value_range : float, default 2
         Largest possible minus smallest possible value.
+    cells : bool Tensor, (n, ...), optional
+        Those that are scored, some of each image; by default all.
 
     References
     ----------
@@ -88,15 +91,16 @@ def scores(
     """
     residual = truth - made.mean
     total = (made.deviation.square() + torch.as_tensor(noise).square()).sqrt().expand_as(residual)
-    t = residual / total
+    scored = torch.ones_like(truth, dtype=torch.bool) if cells is None else cells
+    t = (residual / total)[scored]
     density = STANDARD.log_prob(t).exp()
-    crps = total * (t * (2 * STANDARD.cdf(t) - 1) + 2 * density - torch.pi**-0.5)
-    absolute = residual.abs().flatten(1).mean(1) / value_range
+    crps = total[scored] * (t * (2 * STANDARD.cdf(t) - 1) + 2 * density - torch.pi**-0.5)
+    each = (residual.abs() * scored).flatten(1).sum(1) / scored.flatten(1).sum(1) / value_range
     half = [float(STANDARD.icdf(torch.tensor((1 + level) / 2))) for level in levels]
     return Scores(
-        float(absolute.mean()),
-        float(absolute.std()) / len(absolute) ** 0.5,
-        float(residual.square().mean().sqrt()) / value_range,
+        float(residual[scored].abs().mean()) / value_range,
+        float(each.std()) / len(each) ** 0.5,
+        float(residual[scored].square().mean().sqrt()) / value_range,
         float(crps.mean()) / value_range,
         {
             f"{level:.0%}": float((t.abs() <= width).double().mean())

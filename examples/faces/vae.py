@@ -1,8 +1,9 @@
 """A variational auto-encoder of the same decoder, given the same time."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +12,9 @@ from .decoders import start_small
 from .scores import Reconstruction
 
 
-def encoder(latent_dim: int, side: int, width: int) -> nn.Sequential:
-    """Return a convolutional encoder, (n, 3, side, side) to mean and log deviation (n, 2d)."""
+def encoder(latent_dim: int, side: int, width: int, channels: int = 3) -> nn.Sequential:
+    """Return a convolutional encoder, (n, c, side, side) to mean and log deviation (n, 2d)."""
     layers: list[nn.Module] = []
-    channels = 3
     while side >= 8:
         layers += [nn.Conv2d(channels, width, 5, 2, 2), nn.ReLU()]
         channels, side, width = width, side // 2, 2 * width
@@ -90,7 +90,7 @@ class VAE(nn.Module):
 
 
 def learn(
-    vae: VAE,
+    vae: nn.Module,
     images: Tensor,
     seconds: float,
     checkpoint: Path,
@@ -99,10 +99,12 @@ def learn(
     batch_size: int = 50,
     save_every: float = 60.0,
 ) -> int:
-    """Learn for so many seconds, from the checkpoint on if it exists; return the epochs.
+    """Let a VAE, which has a ``loss``, learn for so many seconds; return the epochs.
 
-    The rate falls linearly to zero over the last 40 % of the time.
+    It goes on from the checkpoint if that exists. The rate falls linearly to zero over the
+    last 40 % of the time.
     """
+    loss = cast(Callable[[Tensor], Tensor], vae.loss)
     optimizer = torch.optim.Adam(vae.parameters(), lr=lr)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -122,7 +124,7 @@ def learn(
         order = torch.randperm(len(images), generator=generator)
         for index in order.split(batch_size):
             optimizer.zero_grad()
-            vae.loss(images[index].to(device)).backward()
+            loss(images[index].to(device)).backward()
             optimizer.step()
         spent, epochs = spent + time.monotonic() - began, epochs + 1
         if spent >= seconds or spent - saved > save_every:

@@ -81,7 +81,7 @@ def _network(start: Start, recipe: Recipe) -> nn.Module:
     dim = len(start.spread)
     if recipe.as_paper:
         return deconvnet(dim, tuple(start.shape), width=64, batch_norm=True)
-    moved: nn.Module = WarpedLinear(start)
+    moved: nn.Module = WarpedLinear(start.linear(), start.shape)
     return moved
 
 

@@ -57,7 +57,7 @@ class Setting:
         """Return the decoder at its start."""
         torch.manual_seed(self.seed)
         if self.decoder == "warped":
-            moved: nn.Module = WarpedLinear(principal)
+            moved: nn.Module = WarpedLinear(principal.linear(), principal.shape)
             return moved
         return deconvnet(self.rank, (3, self.side, self.side), self.width, batch_norm=False)
 

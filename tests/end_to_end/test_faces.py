@@ -59,7 +59,7 @@ def test_decoder_and_encoder_start_at_pca() -> None:
     torch.testing.assert_close(principal.projection()(faces.flatten(1)), z, rtol=1e-3, atol=1e-3)
     linear = principal.linear()(z).reshape(faces.shape)
     torch.testing.assert_close(linear.clamp(-1, 1), expected, rtol=1e-3, atol=1e-3)
-    start = WarpedLinear(principal)(z)
+    start = WarpedLinear(principal.linear(), principal.shape)(z)
     # The displacements start at a hundredth of their usual size, not at zero.
     assert (start - linear).abs().mean() < 0.02 * (faces - faces.mean(0)).abs().mean()
 
@@ -94,7 +94,8 @@ def test_a_vae_that_was_stopped_goes_on(tmp_path: Path) -> None:
     def fresh() -> VAE:
         torch.manual_seed(0)
         principal = Principal(faces, 4)
-        return VAE(WarpedLinear(principal), 4, 16, 4, 0.25, principal.projection())
+        decoder = WarpedLinear(principal.linear(), principal.shape)
+        return VAE(decoder, 4, 16, 4, 0.25, principal.projection())
 
     vae, path = fresh(), tmp_path / "vae.pt"
     epochs = learn(vae, faces, 0.3, path, seed=0)

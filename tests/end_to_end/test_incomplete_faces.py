@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from examples.faces.data import load_images
+from examples.faces.fills import (
+    Components,
+    Krige,
+    expectation_maximisation,
+    interpolated,
+    iterative_pca,
+    principal_loadings,
+)
+from examples.faces.incomplete import Problem, error, problem
+from examples.faces.intervals import predicted, validated
+from examples.faces.masked_vae import MaskedVAE
+from examples.faces.scores import Reconstruction, scores
+
+SIZES = (40, 20, 10, 10)
+
+
+@pytest.fixture(scope="module")
+def faces() -> Problem:
+    return problem(load_images(Path(), 16, made_up=60), "P.5", SIZES, seed=0)
+
+
+def test_nobody_sees_what_predictions_are_scored_on(faces: Problem) -> None:
+    for part in (faces.known, faces.new, faces.validation):
+        assert not (faces.hidden(part) & faces.observed[part]).any()
+        assert faces.hidden(part).any()
+        assert faces.y[part][faces.hidden(part)].isnan().all()
+    # Settings are never chosen on what a training face hides from everybody.
+    held_out = faces.hidden(faces.validation)
+    assert (faces.given[faces.validation].expand_as(held_out) | ~held_out).all()
+
+
+def test_standardised_faces_are_the_faces_where_they_are_observed(faces: Problem) -> None:
+    back = faces.image(faces.y)
+    seen = faces.observed
+    torch.testing.assert_close(back[seen], faces.faces[seen], rtol=0, atol=1e-5)
+    observed = faces.y[faces.train][seen[faces.train]]
+    assert float(observed.mean()) == pytest.approx(0, abs=0.1)
+    assert float(observed.std()) == pytest.approx(1, abs=0.1)
+
+
+def test_sizes_are_checked() -> None:
+    with pytest.raises(ValueError, match="there are 60"):
+        problem(load_images(Path(), 16, made_up=60), "M30", (50, 10, 10, 20), seed=0)
+
+
+def test_errors_are_of_the_cells_that_are_named() -> None:
+    truth = torch.zeros(2, 1, 2, 2)
+    mean = torch.tensor([1.0, 0.0, 0.0, 0.5]).reshape(1, 1, 2, 2).expand(2, -1, -1, -1)
+    cells = (mean != 0).expand(2, 1, 2, 2)
+    found = scores(truth, Reconstruction(mean, torch.ones(())), 0.0, cells=cells)
+    assert found.mae == pytest.approx(0.75 / 2)
+    assert found.rmse == pytest.approx((1.25 / 2) ** 0.5 / 2)
+    assert found.coverage == {"50%": pytest.approx(0.5), "80%": 1.0, "95%": 1.0}
+
+
+def test_linear_images_are_interpolated_exactly(faces: Problem) -> None:
+    ramp = torch.linspace(-1, 1, 16)
+    plane = (ramp[:, None] + 2 * ramp).expand(10, 3, 16, 16)
+    y = torch.where(faces.observed[faces.known], plane, torch.nan)
+    filled = interpolated(faces._replace(y=y), slice(0, 10))
+    inside = slice(5, 11)
+    torch.testing.assert_close(
+        filled[..., inside, inside], plane[..., inside, inside], rtol=0, atol=1e-5
+    )
+
+
+def test_expectation_maximisation_finds_the_components_of_incomplete_images() -> None:
+    """Of exactly linear images, symmetric under mirroring, the span is found up to the noise."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.randn(3, 3 * 8 * 8, generator=generator)
+    z, more = (torch.randn(200, 3, generator=generator) for _ in range(2))
+    images = (z @ basis).reshape(-1, 3, 8, 8) + (more @ basis).reshape(-1, 3, 8, 8).flip(-1)
+    noisy = images + 0.1 * torch.randn(images.shape, generator=generator)
+    seen = torch.rand(200, 1, 8, 8, generator=generator) < 0.6
+    y = torch.where(seen, noisy, torch.nan)
+    start = principal_loadings(y.nan_to_num(), 6, 4)
+    found = expectation_maximisation(y, start, 0.1, 15)
+    filled = found.images(found.scores(y, 0.1), images.shape[1:])
+    hidden = (~seen).expand_as(images)
+    before = Components(start).images(Components(start).scores(y, 0.1), images.shape[1:])
+    # 6 latents from some 115 noisy cells: about .1 · sqrt(6 / 115) = .023 of an image whose
+    # standard deviation is 2.4; loadings of some 240 images add as much.
+    assert float((filled - images)[hidden].square().mean().sqrt()) < 0.06
+    assert float((before - images)[hidden].square().mean().sqrt()) > 0.2
+
+
+def test_posterior_of_components_is_the_normal_one() -> None:
+    generator = torch.Generator().manual_seed(1)
+    loadings = torch.randn(3 * 4, 2, generator=generator)
+    y = torch.randn(5, 3, 2, 2, generator=generator)
+    y[:, :, 0, 1] = torch.nan
+    mean, covariance = Components(loadings).posterior(y, 0.7)
+    seen = ~y[0].flatten().isnan()
+    total = loadings[seen] @ loadings[seen].mT + 0.49 * torch.eye(9)
+    gain = loadings[seen].mT @ total.inverse()
+    torch.testing.assert_close(mean, y.flatten(1)[:, seen] @ gain.mT, rtol=1e-3, atol=1e-4)
+    expected = torch.eye(2) - gain @ loadings[seen]
+    torch.testing.assert_close(covariance[0], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_methods_beat_the_mean_face_and_intervals_cover(faces: Problem) -> None:
+    def zero(part: slice) -> torch.Tensor:
+        return torch.zeros_like(faces.faces[part])
+
+    krige, (components, noise) = Krige(faces, zero), iterative_pca(faces, 30)
+    by_pca = components.images(components.scores(faces.y[faces.new], noise), faces.y.shape[1:])
+    flat = torch.zeros_like(faces.faces[faces.new])
+    held_out = Reconstruction(krige(faces.validation), torch.zeros(()))
+    found = {}
+    for name, mean in (("kriging", krige(faces.new)), ("pca", by_pca), ("mean", flat)):
+        made = predicted(faces, faces.new, Reconstruction(mean, torch.zeros(())), held_out)
+        found[name] = validated(faces, faces.new, made)
+    assert found["kriging"].mae < 0.3 * found["mean"].mae
+    assert found["pca"].mae < 0.9 * found["mean"].mae
+    assert krige.error == pytest.approx(error(faces, krige(faces.validation)))
+    assert found["kriging"].coverage["80%"] == pytest.approx(0.8, abs=0.12)
+
+
+def test_the_masked_bound_rises_with_draws_and_knows_observed_pixels_alone(
+    faces: Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    components = Components(principal_loadings(faces.y.nan_to_num(), 4, 4))
+    vae = MaskedVAE(components.linear(), 4, 16, 4, 1.0, components.projection())
+    vae.decoder = torch.nn.Sequential(vae.decoder, torch.nn.Unflatten(1, (3, 16, 16)))
+    data = torch.cat([faces.y.nan_to_num(), faces.observed[:, :1]], 1)
+    bounds = []
+    with torch.no_grad():
+        for vae.num_draws in (1, 10, 100):
+            torch.manual_seed(0)
+            bounds.append(float(torch.stack([vae.loss(data) for _ in range(10)]).mean()))
+        assert bounds[0] > bounds[1] > bounds[2]
+        # The encoder aside, what is filled in does not matter.
+        posterior = vae.posterior(data)
+        monkeypatch.setattr(vae, "posterior", lambda _: posterior)
+        other = data.clone()
+        other[:, :3][~faces.observed] = 9.0
+        losses = []
+        for each in (data, other):
+            torch.manual_seed(1)
+            losses.append(float(vae.loss(each)))
+    assert losses[0] == losses[1]
