@@ -23,7 +23,7 @@ from common.folders import DATA, ROOT
 from common.rows import Rows
 from faces.data import load_images, split
 from faces.generator import PAPER, Recipe, reconstruct
-from faces.scores import noise_of, scores
+from faces.scores import clipped, noise_of, scores
 from objects.features import by_pixels, by_random_network
 from objects.grid import between, two_latents
 from objects.methods import Setting, generators
@@ -79,7 +79,8 @@ def row(
         path = folder / f"{name}.pt"
         apart, _ = reconstruct(each.model, few, setting.recipe, folder / f"few-{name}.pt", 0)
         back, seconds = reconstruct(each.model, faces.test, setting.recipe, path, 0)
-        found = scores(faces.test, back, noise_of(few, apart))
+        back = clipped(back)
+        found = scores(faces.test, back, noise_of(few, clipped(apart)))
         results[name] |= {**found._asdict(), **each.numbers, "seconds of testing": seconds}
         pictures[f"reconstructed: {name}"] = back.mean[:12]
     latents = made["generator"].latents

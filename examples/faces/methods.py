@@ -13,7 +13,7 @@ from .data import Faces, mirrored
 from .decoders import WarpedLinear
 from .generator import Recipe, learn, model_of, reconstruct, set_noise
 from .principal import Principal
-from .scores import Reconstruction, Scores, noise_of, scores
+from .scores import Reconstruction, Scores, clipped, noise_of, scores
 from .vae import VAE
 from .vae import learn as learn_vae
 
@@ -103,7 +103,7 @@ def generator(faces: Faces, setting: Setting, folder: Path) -> tuple[Result, flo
         made, seconds = reconstruct(
             model, images, recipe, folder / f"{name}-{noise}.pt", seed, start
         )
-        return made._replace(mean=made.mean.clamp(-1, 1)), seconds
+        return clipped(made), seconds
 
     noises = (recipe.noise,) if recipe.as_paper else TEST_NOISES
     held_out = {noise: made(faces.held_out, noise, "held-out") for noise in noises}

@@ -25,6 +25,11 @@ class Reconstruction(NamedTuple):
     deviation: Tensor
 
 
+def clipped(made: Reconstruction) -> Reconstruction:
+    """Return a reconstruction whose mean is a possible image."""
+    return made._replace(mean=made.mean.clamp(-1, 1))
+
+
 class Scores(NamedTuple):
     """Errors over pixels, relative to the range of their values.
 
