@@ -173,7 +173,7 @@ def test_limits_give_the_mean_spread_and_correlation_of_what_was_not_seen() -> N
     """A third of 400 cells lies below the limit; errors of a few hundredths are those of sampling.
 
     A network that bends below the limit would carry cells away from it without end: the spread
-    came out at 1.4 to 1.6 times the true one.
+    came out at 1.65.
     """
     truth, limit = _planted(400)
     below = truth["lead"] <= limit
