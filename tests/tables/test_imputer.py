@@ -203,6 +203,16 @@ def test_new_rows_empty_rows_empty_columns_and_constants() -> None:
     assert list(kept) == list(table)
 
 
+def test_a_number_beside_the_few_that_fit_has_seen_is_told_and_stays() -> None:
+    noise = np.random.default_rng(0)
+    y = np.stack([noise.integers(0, 4, 60).astype(float), noise.normal(size=60)], 1)
+    imputer = _quick(epochs=5).fit(y)
+    with pytest.warns(UserWarning, match=r"column 'x0' .* has 1 cells with others, such as 7"):
+        filled = imputer.transform(np.array([[7.0, np.nan], [1.0, 0.5]]))
+    assert filled[0, 0] == 7
+    assert np.isfinite(filled).all()
+
+
 def test_a_table_of_constants_needs_no_model() -> None:
     filled = _quick().fit_transform(np.array([[1.0, 2.0], [np.nan, 2.0], [1.0, np.nan]]))
     np.testing.assert_array_equal(filled, [[1, 2], [1, 2], [1, 2]])

@@ -363,7 +363,7 @@ class GeneratorImputer(
         chosen = cells[order[: max(1, round(HIDDEN_SHARE * len(cells)))]]
         hidden = np.zeros_like(missing)
         hidden[tuple(chosen.T)] = True
-        rows = table.rows(np.where(hidden, np.nan, numbers), missing | hidden, limits)
+        rows = table.rows(numbers, missing, limits, hidden)
         return self.fitted_.score(rows, complete, hidden, self.num_draws, self.seed_)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
