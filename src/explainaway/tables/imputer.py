@@ -65,7 +65,8 @@ class GeneratorImputer(
     ordered categories                          ``Ordinal(k)``
     numbers, at most ``most_levels`` different  ``Categorical(k)``
     other numbers, dates, durations             normal scores with Gaussian noise; a value that
-                                                stands in a tenth of the cells or more, by itself
+                                                stands in a tenth of the cells (ten at least), by
+                                                itself
     one value                                   a constant
     ==========================================  ==================================================
 
