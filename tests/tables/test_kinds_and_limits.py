@@ -112,6 +112,13 @@ def test_columns_of_one_kind_have_a_scale_each() -> None:
     np.testing.assert_allclose(scales.detach(), [0.45, 0.45, 0.45, 0.83], rtol=0.15)
 
 
+def test_settings_that_are_not_numbers_of_their_kind_are_refused(table: pd.DataFrame) -> None:
+    with pytest.raises((TypeError, ValueError), match="num_fits"):
+        GeneratorImputer(num_fits=0).fit(table)
+    with pytest.raises(ValueError, match="decay must be 0 or a positive number, got -1"):
+        GeneratorImputer(decay=-1).fit(table)
+
+
 def test_unknown_kinds_and_limits_are_refused(table: pd.DataFrame) -> None:
     with pytest.raises(
         ValueError, match=r"kinds name 'b', but the columns are \['a', 'n', 'stage'\]"

@@ -28,7 +28,7 @@ class Part(NamedTuple):
     bias : tuple of float
         Where the network's outputs for it start.
     shared_by : tuple, optional
-        Parts with the same one become one group, with ``observation_of_group`` of their number.
+        Parts with the same one become one group of columns.
     """
 
     observation: Observation
@@ -233,9 +233,8 @@ class Measured(ColumnModel):
     def parts(self) -> tuple[Part, ...]:
         """The standardised measurement, the family's scale learned and its limits converted."""
         base = copy.deepcopy(_base_of(self.observation))
-        start = torch.tensor([FIRST_SCALE]).log()
-        del base.log_scale
-        base.log_scale = nn.Parameter(start)
+        del base.log_scale  # a buffer, where it was not to be learned
+        base.log_scale = nn.Parameter(torch.tensor([FIRST_SCALE]).log())
         if isinstance(self.observation, Censored):
             # Its limits are those of single cells.
             return (Part(Censored(base), (0.0,)),)

@@ -12,6 +12,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..inference.arguments import check_positive
 from ..models import GeneratorModel
 from .calibration import calibrate
 from .fitted import FittedTable
@@ -86,9 +87,9 @@ class GeneratorImputer(
         Decay of the weights of the non-linear part, times columns over rows.
     num_fits : int, default 1
         Fits from as many bootstrap samples of the rows, among which draws are divided, so that
-        they vary as the parameters do (proper multiple imputation). 1: a single fit of all rows;
-        its intervals are a little too narrow in small tables. Costs so many times the time of
-        ``fit``.
+        they vary as the parameters do (proper multiple imputation); each widens its noise to what
+        it misses in the rows that its sample left out. 1: a single fit of all rows, whose
+        intervals are too narrow in small tables. Costs so many times the time of ``fit``.
     num_draws : int, default 200
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
@@ -185,6 +186,10 @@ class GeneratorImputer(
         TypeError
             If a column holds what is neither number, truth value, date, string nor category.
         """
+        for name in ("epochs", "num_fits", "num_draws", "most_levels"):
+            check_positive(name, getattr(self, name))
+        if not 0 <= self.decay < np.inf:
+            raise ValueError(f"decay must be 0 or a positive number, got {self.decay!r}")
         frame = self._frame(X, reset=True)
         table = Table.of(frame, self._checked_kinds(frame), limits, self.most_levels)
         rows = table.rows(*table.read(frame), limits)
@@ -266,6 +271,7 @@ class GeneratorImputer(
         list of DataFrame or array
             Drawn numbers lie within the range of the observed ones, and are whole where those are.
         """
+        check_positive("num_draws", num_draws)
         frame, rows = self._rows(X, limits)
         draws = self.fitted_.completions(rows, num_draws, self.seed_ if seed is None else seed)
         return [self._as_given(X, self._filled(frame, rows, numbers)) for numbers in draws]

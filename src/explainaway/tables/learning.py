@@ -13,8 +13,10 @@ from .draws import NOT_IN_THESE_ROWS
 from .table_model import LinearPlusMLP
 
 INFERENCE_STEPS = 6
+
 RATE = 1e-2
-DECAY = 40.0
+"""Of AdamW. As it falls to zero, a logarithm moves by half of it an epoch in the mean: within the
+epochs the scales of the noise cannot collapse."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,8 @@ class Learning:
         more nearly linear.
     """
 
-    epochs: int = 300
-    decay: float = DECAY
+    epochs: int
+    decay: float
 
     def learn(
         self,

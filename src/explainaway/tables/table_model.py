@@ -52,12 +52,27 @@ class LinearPlusMLP(nn.Module):
 
 
 class Layout:
-    """Which of the model's columns stand for a table's column.
+    """Which of the model's columns stand for which of a table's, and what they are.
+
+    Columns of one kind lie side by side as one group, which is evaluated at once.
 
     Parameters
     ----------
-    models : list of ColumnModel
-        One for each column of the table.
+    names : sequence
+        Of the table's columns.
+    models : sequence of ColumnModel
+        One for each of them.
+
+    Attributes
+    ----------
+    width : int
+        Number of the model's columns.
+    places : list of list of int
+        Those of each column of the table.
+    observation : Columns or None
+        Of a row; None where every column is constant.
+    bias, bends : Tensor, (outputs,)
+        Where the network's outputs start, and which of them have a non-linear part.
     """
 
     def __init__(self, names: Sequence[Any], models: Sequence[ColumnModel]) -> None:
