@@ -203,6 +203,16 @@ def test_new_rows_empty_rows_empty_columns_and_constants() -> None:
     assert list(kept) == list(table)
 
 
+def test_a_number_beside_the_few_that_fit_has_seen_is_told_and_stays() -> None:
+    noise = np.random.default_rng(0)
+    y = np.stack([noise.integers(0, 4, 60).astype(float), noise.normal(size=60)], 1)
+    imputer = _quick(epochs=5).fit(y)
+    with pytest.warns(UserWarning, match=r"column 'x0' .* has 1 cells with others, such as 7"):
+        filled = imputer.transform(np.array([[7.0, np.nan], [1.0, 0.5]]))
+    assert filled[0, 0] == 7
+    assert np.isfinite(filled).all()
+
+
 def test_a_table_of_constants_needs_no_model() -> None:
     filled = _quick().fit_transform(np.array([[1.0, 2.0], [np.nan, 2.0], [1.0, np.nan]]))
     np.testing.assert_array_equal(filled, [[1, 2], [1, 2], [1, 2]])
@@ -222,9 +232,9 @@ def test_arrays_come_back_as_arrays_of_their_dtype() -> None:
 
 
 def test_the_same_seed_gives_the_same_bits_and_leaves_random_states_alone() -> None:
-    _, holes = _mixed()
+    holes = _mixed(30)[1][["length", "colour", "rain"]]
     states = np.random.get_state()[1].tolist(), torch.get_rng_state()
-    first, second = _quick().fit(holes), _quick().fit(holes)
+    first, second = _quick(epochs=5).fit(holes), _quick(epochs=5).fit(holes)
     pd.testing.assert_frame_equal(first.transform(holes), second.transform(holes))
     pd.testing.assert_frame_equal(first.sample(holes, 1)[0], second.sample(holes, 1)[0])
     assert states[0] == np.random.get_state()[1].tolist()
@@ -234,8 +244,8 @@ def test_the_same_seed_gives_the_same_bits_and_leaves_random_states_alone() -> N
 
 
 def test_what_was_pickled_fills_with_the_same_bits() -> None:
-    _, holes = _mixed()
-    imputer = _quick().fit(holes)
+    holes = _mixed(30)[1][["length", "colour", "rain"]]
+    imputer = _quick(epochs=5).fit(holes)
     again = pickle.loads(pickle.dumps(imputer))
     pd.testing.assert_frame_equal(imputer.transform(holes), again.transform(holes))
 
@@ -245,9 +255,9 @@ def test_it_stands_in_pipelines_and_grids() -> None:
     y = noise.normal(size=(60, 4)) + noise.normal(size=(60, 1))
     y[noise.random(y.shape) < 0.2] = np.nan
     target = noise.normal(size=60)
-    fitted = make_pipeline(_quick(), StandardScaler(), LinearRegression()).fit(y, target)
+    fitted = make_pipeline(_quick(epochs=5), StandardScaler(), LinearRegression()).fit(y, target)
     assert fitted.predict(y).shape == (60,)
-    grid = GridSearchCV(_quick(), {"latent_dim": [1, 3]}, cv=2).fit(y)
+    grid = GridSearchCV(_quick(epochs=5), {"latent_dim": [1, 3]}, cv=2).fit(y)
     assert np.isfinite(grid.cv_results_["mean_test_score"]).all()
 
 

@@ -65,7 +65,8 @@ class GeneratorImputer(
     ordered categories                          ``Ordinal(k)``
     numbers, at most ``most_levels`` different  ``Categorical(k)``
     other numbers, dates, durations             normal scores with Gaussian noise; a value that
-                                                stands in a tenth of the cells or more, by itself
+                                                stands in a tenth of the cells (ten at least), by
+                                                itself
     one value                                   a constant
     ==========================================  ==================================================
 
@@ -363,7 +364,7 @@ class GeneratorImputer(
         chosen = cells[order[: max(1, round(HIDDEN_SHARE * len(cells)))]]
         hidden = np.zeros_like(missing)
         hidden[tuple(chosen.T)] = True
-        rows = table.rows(np.where(hidden, np.nan, numbers), missing | hidden, limits)
+        rows = table.rows(numbers, missing, limits, hidden)
         return self.fitted_.score(rows, complete, hidden, self.num_draws, self.seed_)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:

@@ -1,5 +1,6 @@
 """A table as it was in fit: how its columns are kept and modelled; rows in the model's terms."""
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -114,8 +115,16 @@ class Table:
             missing[:, column] = frame[storage.name].isna()
         return numbers, missing.astype(bool)
 
-    def rows(self, numbers: Numbers, missing: NDArray[np.bool_], limits: Any = None) -> Rows:
-        """Return rows in the model's terms."""
+    def rows(
+        self,
+        numbers: Numbers,
+        missing: NDArray[np.bool_],
+        limits: Any = None,
+        hidden: NDArray[np.bool_] | None = None,
+    ) -> Rows:
+        """Return rows in the model's terms, with some observed cells hidden from it."""
+        if hidden is None:
+            hidden = np.zeros_like(missing)
         bounds = checked_limits(limits, self.names)
         shape = len(numbers), self.layout.width
         below, above = np.full_like(numbers, np.nan), np.full_like(numbers, np.nan)
@@ -133,12 +142,16 @@ class Table:
                     f"modelled as {model.summary}"
                 )
             exact = np.isnan(below[:, column]) & np.isnan(above[:, column])
-            y[:, places] = model.encode(np.where(exact, cells, np.nan))
+            given_cells = np.where(exact & ~hidden[:, column], cells, np.nan)
+            y[:, places] = model.encode(given_cells)
+            if places:
+                _warn_of_unseen(storage, given_cells, y[:, places])
         limited = ~np.isnan(below) | ~np.isnan(above)
         context = None
         if any(model.is_limited for model in self.models):
             context = {"lower": _tensor(low), "upper": _tensor(high)}
-        return Rows(numbers, missing | limited, below, above, _tensor(y), context)
+        numbers = np.where(hidden, np.nan, numbers)
+        return Rows(numbers, missing | limited | hidden, below, above, _tensor(y), context)
 
     def labels_of(self, column: int) -> pd.Index:
         """Return a column's levels as its cells hold them."""
@@ -180,6 +193,17 @@ def _model(
         raise ValueError(f"limits[{storage.name!r}] are of numbers, but the column holds labels")
     scores = limited_scores(numbers, *censored_by(storage, limits[storage.name], numbers))
     return Scored(scores, is_limited=True)
+
+
+def _warn_of_unseen(storage: Storage, cells: Numbers, encoded: Numbers) -> None:
+    unseen = ~np.isnan(cells) & np.isnan(encoded).all(1)
+    if unseen.any():
+        warnings.warn(
+            f"column {storage.name!r} is modelled by the few values that fit has seen, and has "
+            f"{int(unseen.sum())} cells with others, such as {cells[unseen][0]:g}: they stay as "
+            "they are and say nothing about other cells",
+            stacklevel=4,
+        )
 
 
 def _tensor(values: Numbers) -> Tensor:
