@@ -138,8 +138,10 @@ def hyperimpute(name: str) -> Run:
     def run(frame: pd.DataFrame, settings: Settings) -> Imputed:
         from hyperimpute.plugins.imputers import Imputers
 
+        scaler = StandardScaler()
         imputer = Imputers().get(name, random_state=settings.seed)
-        made = imputer.fit_transform(pd.DataFrame(encoded(frame))).to_numpy()
+        known = pd.DataFrame(scaler.fit_transform(encoded(frame)))
+        made = scaler.inverse_transform(imputer.fit_transform(known).to_numpy())
         point = decoded(frame, made)
         return Imputed([point], point, shares_of(frame, made))
 
