@@ -80,7 +80,7 @@ def picture(
     drawn["the faces"] = in_colour(truth[shown])
     scale = "white is a quarter of the range"
     maps = {f"{name}: absolute error, {scale}": (made[name].mean - truth).abs() for name in made}
-    maps[f"{name}: two standard deviations of the prediction, {scale}"] = 2 * last.deviation
+    maps[f"{name}: standard deviation of the prediction, {scale}"] = last.deviation
     limits = {}
     for label, values in maps.items():
         drawn[label] = in_grey(_where(hidden, values)[shown])
