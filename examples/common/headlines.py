@@ -1,0 +1,187 @@
+"""One table of all experiments: ours beside the strongest other method of each.
+
+    python -m examples.common.headlines
+
+reads the rows in ``examples/results`` and writes the table into README.md and examples/README.md.
+Ours is one method of each experiment, the same in all of its rows; the other is whichever is best
+over all rows.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from .folders import ROOT
+
+RESULTS = ROOT / "examples" / "results"
+PAGES = ("README.md", "examples/README.md")
+BEGIN, END = "<!-- headlines -->", "<!-- end of headlines -->"
+
+Row = dict[str, Any]
+Value = Callable[[Any], float]
+
+
+class Line(NamedTuple):
+    """A line of the table: smaller numbers are better."""
+
+    experiment: str
+    measured: str
+    ours: float
+    other: str
+    others: float
+
+
+def table() -> str:
+    """Return the table in Markdown."""
+    lines = [
+        "| experiment | measured (smaller is better) | ours | best other | | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for line in _lines():
+        numbers = [_told(line.ours), line.other, _told(line.others)]
+        lines.append(
+            f"| {line.experiment} | {line.measured} | {' | '.join(numbers)} | "
+            f"{line.ours / line.others:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _told(number: float) -> str:
+    return f"{number:.3g}" if number >= 1 else f"{number:.4f}"
+
+
+def _lines() -> Iterator[Line]:
+    distance = "distance of statistics, 1 is more of the same"
+    for number, name, things in ((1, "01_textures", "textures"), (2, "02_sounds", "sounds")):
+        rows = _first_of_each(_rows(name), "name")
+        ours = "blocks of latents, filter, noise"
+        without = ("halves of the exemplar", "generator", "generator, filter, noise")
+        yield _line(
+            f"{number}. {len(rows)} {things}",
+            distance,
+            rows,
+            ours,
+            without,
+            lambda found: found["distance"],
+            _geometric,
+        )
+    faces = _rows("03_objects")[:1]
+    latents = faces[0]["settings"]["rank"]
+    for measured, value in (
+        ("new faces, MMD² x 1000 of random features", lambda f: 1000 * f["random network"]["mmd"]),
+        ("held-out faces, MAE", lambda f: f["mae"]),
+    ):
+        yield _line(
+            f"3. faces, {latents} latents", measured, faces, "generator", ("training faces",), value
+        )
+    without = ("two-stage", "joint", "joint + kriging")
+    for task, key, measured in (
+        ("forecast", "rmse 1", "one frame ahead, RMSE"),
+        ("forecast", "rmse 1 to 10", "1 to 10 frames ahead, RMSE"),
+        ("half of the pixels", "rmse", "half of the pixels hidden, RMSE"),
+        ("every second frame", "rmse", "every second frame missing, RMSE"),
+    ):
+        rows = [row for row in _rows("04_dynamics") if row["settings"]["task"] == task]
+        yield _line(
+            f"4. {len(rows)} motions",
+            measured,
+            rows,
+            "two-stage + kriging",
+            without,
+            itemgetter(key),
+        )
+    for row in sorted(_rows("05_incomplete"), key=lambda row: row["settings"]["kind"]):
+        yield _line(
+            f"5. faces, {row['settings']['kind']}",
+            "hidden pixels of new faces, MAE",
+            [row],
+            "generator, kriged",
+            ("generator",),
+            lambda found: found["new"]["mae"],
+        )
+    for row in sorted(_rows("07_evaluation"), key=lambda row: row["settings"]["rank"]):
+        yield _line(
+            f"7. faces, {row['settings']['rank']} latents",
+            "held-out faces, MAE",
+            [row],
+            "generator",
+            (),
+            lambda found: found["mae"],
+        )
+    for gaps in ("random", "dependent", "real"):
+        rows = _by_table(gaps)
+        yield _line(
+            f"{len(rows)} tables, gaps: {gaps}",
+            "hidden numbers, CRPS",
+            rows,
+            "generator",
+            ("generator, five fits",),
+            lambda found: found["crps"],
+            _geometric,
+        )
+
+
+def _line(
+    experiment: str,
+    measured: str,
+    rows: Sequence[Row],
+    ours: str,
+    without: Sequence[str],
+    value: Value,
+    mean: Callable[[Sequence[float]], float] = fmean,
+) -> Line:
+    names = [n for n in rows[0]["methods"] if all(n in row["methods"] for row in rows)]
+    means = {
+        name: mean([value(row["methods"][name]) for row in rows])
+        for name in names
+        if name == ours or name not in without
+    }
+    found = means.pop(ours)
+    best = min(means, key=lambda name: means[name])
+    return Line(experiment, measured, found, best, means[best])
+
+
+def _geometric(values: Sequence[float]) -> float:
+    return math.exp(fmean(math.log(value) for value in values))
+
+
+def _rows(name: str) -> list[Row]:
+    rows: list[Row] = json.loads((RESULTS / f"{name}.json").read_text())
+    return rows
+
+
+def _first_of_each(rows: Sequence[Row], name: str) -> list[Row]:
+    """Return the first row of each thing: those that follow tried other settings."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        found.setdefault(row["settings"][name], row)
+    return list(found.values())
+
+
+def _by_table(gaps: str) -> list[Row]:
+    """Return a row with all methods for each table that the generator filled."""
+    found: dict[str, dict[str, Any]] = {}
+    for row in _rows("tables"):
+        settings = row["settings"]
+        if settings["gaps"] == gaps and "crps" in row.get("scores", {}):
+            found.setdefault(settings["table"], {})[settings["method"]] = row["scores"]
+    return [{"methods": methods} for methods in found.values() if "generator" in methods]
+
+
+def main() -> None:
+    """Write the table into the pages that have it."""
+    for name in PAGES:
+        page = ROOT / name
+        within = re.compile(f"(?<={re.escape(BEGIN)}\n\n).*?(?=\n\n{re.escape(END)})", re.DOTALL)
+        text, count = within.subn(lambda _: table(), page.read_text())
+        if count != 1:
+            raise SystemExit(f"{name} must have {BEGIN} and {END} once, around a table")
+        page.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The table of results is what the committed rows say, and the gallery's links lead somewhere."""
+
+import re
+
+import pytest
+
+from examples.common.folders import ROOT
+from examples.common.headlines import BEGIN, END, PAGES, table
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_table_is_made_of_the_rows(name: str) -> None:
+    """Else: `python -m examples.common.headlines`."""
+    assert f"{BEGIN}\n\n{table()}\n\n{END}" in (ROOT / name).read_text()
+
+
+@pytest.mark.parametrize("name", [*PAGES, "docs/experiments.md"])
+def test_links_lead_somewhere(name: str) -> None:
+    page = ROOT / name
+    links = re.findall(r"\]\(([^)]+)\)", page.read_text())
+    assert len(links) > 10
+    for link in links:
+        target, _, anchor = link.partition("#")
+        if target.startswith("http"):
+            continue
+        path = page if not target else page.parent / target
+        assert path.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", path.read_text(), re.MULTILINE)
+            anchors = [re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings]
+            assert anchor in anchors, link
+
+
+def test_every_example_is_in_the_gallery() -> None:
+    gallery = (ROOT / "examples" / "README.md").read_text()
+    for script in (ROOT / "examples").glob("*.py"):
+        assert f"python examples/{script.name}" in gallery
