@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +33,8 @@ class Storage:
         Whether the order of labels means something.
     origin, unit : int
         Of dates and durations, in nanoseconds: a cell is ``origin + number * unit``.
+    dtype : dtype
+        Of the column in fit; new rows that hold nothing in it are filled in this one.
     """
 
     name: Hashable
@@ -41,6 +43,7 @@ class Storage:
     ordered: bool = False
     origin: int = 0
     unit: int = 1
+    dtype: Any = None
 
     @property
     def is_number(self) -> bool:
@@ -54,6 +57,8 @@ class Storage:
 
     def read(self, series: pd.Series) -> Numbers:
         """Return the cells as numbers, NaN where missing or a label that fit has not seen."""
+        if series.isna().all():
+            return np.full(len(series), np.nan)
         if self.sort == "labels":
             codes = pd.Index(self.labels, dtype=object).get_indexer(series.astype(object))
             unseen = (codes < 0) & series.notna().to_numpy()
@@ -75,16 +80,33 @@ class Storage:
         """Return a copy in which some cells hold numbers, the others what they held, to the bit."""
         if not cells.any():
             return series.copy()
-        values = series.array.copy()
-        values[cells] = self.cells_of(numbers, series.dtype)
-        return pd.Series(values, index=series.index, name=series.name, dtype=series.dtype)
+        if series.isna().all():
+            made = pd.Series(self.cells_of(numbers, self.dtype), series.index, name=series.name)
+            return made.astype(self.dtype)
+        made = self._with_room(series)
+        values = made.array.copy()
+        values[cells] = self.cells_of(numbers, made.dtype)
+        return pd.Series(values, index=series.index, name=series.name, dtype=made.dtype)
+
+    def _with_room(self, series: pd.Series) -> pd.Series:
+        """Return a column of new rows in a dtype that holds the labels of fit."""
+        if self.sort != "labels":
+            return series
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            known = set(series.cat.categories)
+            return series.cat.add_categories([one for one in self.labels if one not in known])
+        is_float = pd.api.types.is_float_dtype(series.dtype)
+        if is_float and not all(isinstance(one, bool | int | float) for one in self.labels):
+            return series.astype(object)
+        return series
 
     def cells_of(self, numbers: Numbers, dtype: Any) -> Any:
         """Return numbers as a column of this dtype holds them."""
         if self.sort == "labels":
             labels = np.empty(len(self.labels), dtype=object)
             labels[:] = self.labels
-            return labels[numbers.astype(np.int64)]
+            found = labels[numbers.astype(np.int64)]
+            return found.astype(np.float64) if pd.api.types.is_float_dtype(dtype) else found
         if self.sort in ("dates", "durations"):
             ticks = self.origin + np.rint(numbers).astype(np.int64) * self.unit
             return _as_times(ticks, dtype)
@@ -105,6 +127,10 @@ def storage_of(name: Hashable, series: pd.Series) -> Storage:
     ValueError
         If its cells are strings, all of them different, or not finite.
     """
+    return replace(_storage_of(name, series), dtype=series.dtype)
+
+
+def _storage_of(name: Hashable, series: pd.Series) -> Storage:
     dtype, types = series.dtype, pd.api.types
     seen = series.dropna()
     if len(seen) == 0:
