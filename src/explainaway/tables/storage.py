@@ -13,7 +13,10 @@ Numbers = NDArray[np.float64]
 Sort = Literal["numbers", "whole numbers", "dates", "durations", "labels", "empty"]
 
 FEWEST_DIFFERENT = 3
-"""Strings that are all different are refused from so many on: two may be yes and no."""
+"""Labels that are all different are refused from so many on: two may be yes and no."""
+
+MANY_LABELS = 20
+"""With more, and a new one in more than every second cell, a column looks like an identifier."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +128,7 @@ def storage_of(name: Hashable, series: pd.Series) -> Storage:
     TypeError
         If its cells are neither numbers, truth values, dates, durations, strings nor categories.
     ValueError
-        If its cells are strings, all of them different, or not finite.
+        If its cells are labels, all of them different, or not finite.
     """
     return replace(_storage_of(name, series), dtype=series.dtype)
 
@@ -138,6 +141,7 @@ def _storage_of(name: Hashable, series: pd.Series) -> Storage:
     if isinstance(dtype, pd.CategoricalDtype):
         present = set(seen)
         labels = tuple(label for label in dtype.categories if label in present)
+        _check_repeated(name, labels, len(seen))
         return Storage(name, "labels", labels, bool(dtype.ordered))
     if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype):
         return _storage_of_times(name, seen)
@@ -151,16 +155,40 @@ def _storage_of(name: Hashable, series: pd.Series) -> Storage:
         return Storage(name, "whole numbers" if (numbers == np.rint(numbers)).all() else "numbers")
     if held == "string":
         labels = tuple(sorted(set(seen)))
-        if len(labels) == len(seen) >= FEWEST_DIFFERENT:
-            raise ValueError(
-                f"column {name!r} holds {len(seen)} strings, all of them different, such as "
-                f"{labels[0]!r}: an identifier says nothing about other rows. Drop it, or make it "
-                "the index"
-            )
+        _check_repeated(name, labels, len(seen))
         return Storage(name, "labels", labels)
     raise TypeError(
-        f"column {name!r} must hold numbers, truth values, dates, strings or categories, got dtype "
-        f"{dtype} with cells such as {seen.iloc[0]!r}"
+        f"column {name!r} must hold numbers, truth values, dates, strings or categories, got "
+        f"{_mixture(seen) or f'dtype {dtype} with cells such as {seen.iloc[0]!r}'}"
+    )
+
+
+def _check_repeated(name: Hashable, labels: tuple[Any, ...], num_observed: int) -> None:
+    """Refuse labels that are all different, and warn of those that nearly are."""
+    if len(labels) == num_observed >= FEWEST_DIFFERENT:
+        raise ValueError(
+            f"column {name!r} holds {num_observed} labels, all of them different, such as "
+            f"{labels[0]!r}: an identifier says nothing about other rows. Drop the column, or make "
+            "it the index; if it holds dates, parse them first (pandas.to_datetime)"
+        )
+    if len(labels) > max(MANY_LABELS, num_observed / 2):
+        warnings.warn(
+            f"column {name!r} holds {len(labels)} different labels in {num_observed} cells, such "
+            f"as {labels[0]!r}, and each is learned as a category of its own: drop the column if "
+            "it is an identifier; if it holds dates, parse them first (pandas.to_datetime)",
+            stacklevel=6,
+        )
+
+
+def _mixture(seen: pd.Series) -> str | None:
+    """Return an example of each where cells are partly numbers and partly strings."""
+    strings = [cell for cell in seen if isinstance(cell, str)]
+    numbers = [cell for cell in seen if isinstance(cell, int | float | np.number)]
+    if not strings or not numbers:
+        return None
+    return (
+        f"numbers and strings mixed, such as {numbers[0]!r} and {strings[0]!r}; make them numbers "
+        "by pandas.to_numeric(..., errors='coerce'), which takes other strings for missing"
     )
 
 
@@ -185,9 +213,9 @@ def _as_float(series: pd.Series, name: Hashable) -> Numbers:
     try:
         numbers[~missing] = series[~missing].to_numpy().astype(np.float64)
     except (TypeError, ValueError) as error:
+        found = _mixture(series[~missing]) or f"cells such as {series[~missing].iloc[0]!r}"
         raise ValueError(
-            f"column {name!r} held numbers in fit, and now cells such as "
-            f"{series[~missing].iloc[0]!r} ({error})"
+            f"column {name!r} held numbers in fit, and now {found} ({error})"
         ) from error
     if np.isinf(numbers).any():
         row = int(np.flatnonzero(np.isinf(numbers))[0])
