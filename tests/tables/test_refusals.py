@@ -166,7 +166,9 @@ def test_a_series_of_limits_is_aligned_by_the_index(frame: pd.DataFrame) -> None
 
 
 @pytest.mark.parametrize("kinds", [None, {"bill": Censored(Gaussian())}])
-def test_forgotten_limits_are_told(frame: pd.DataFrame, kinds: Any) -> None:
+def test_forgotten_limits_are_told(
+    frame: pd.DataFrame, kinds: dict[str, Gaussian | Censored] | None
+) -> None:
     limit = float(frame["bill"].quantile(0.3))
     rows = frame.assign(bill=frame["bill"].clip(limit))
     fitted = _quick(kinds=kinds).fit(rows, limits={"bill": (limit, None)})
