@@ -39,6 +39,19 @@ def test_a_polars_frame_comes_back_filled_with_the_dtypes_and_cells_that_it_had(
             assert filled[name].filter(seen).equals(frame[name].filter(seen))
 
 
+@pytest.mark.parametrize("dtype", [pl.Null, pl.Float64])
+def test_a_column_without_any_cell_is_filled_as_what_it_was_in_fit(dtype: type) -> None:
+    frame = _frame()
+    imputer = GeneratorImputer(epochs=1, num_draws=8, random_state=0).fit(frame)
+    for name in ("length", "alive", "colour", "grade", "day"):
+        nothing = pl.Series(name, [None, None], dtype=dtype)
+        filled = imputer.transform(frame[:2].with_columns(nothing))
+        assert filled[name].null_count() == 0
+        seen = frame[name].drop_nulls().to_list()
+        made = filled[name].cast(pl.Date) if name == "day" else filled[name]
+        assert all(min(seen) <= cell <= max(seen) for cell in made)
+
+
 def test_cells_that_are_not_numbers_are_missing_too() -> None:
     frame = pl.DataFrame({"a": [1.0, float("nan"), None]})
     assert to_pandas(frame)["a"].isna().tolist() == [False, True, True]

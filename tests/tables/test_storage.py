@@ -60,9 +60,7 @@ def test_cells_that_are_not_written_keep_their_bits(name: str) -> None:
 
 
 def test_strings_that_are_all_different_are_refused_by_name() -> None:
-    with pytest.raises(
-        ValueError, match=r"column 'patient' holds 3 strings, all of them different"
-    ):
+    with pytest.raises(ValueError, match=r"column 'patient' holds 3 labels, all of them different"):
         storage_of("patient", pd.Series(["p1", "p2", None, "p3"]))
 
 

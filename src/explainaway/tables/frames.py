@@ -1,5 +1,6 @@
 """Tables as data frames: in, out, and described."""
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +11,33 @@ from .storage import Numbers
 from .table import Table
 
 
-def as_frame(X: Any) -> pd.DataFrame:  # noqa: N803
-    """Return a frame or an array (n, columns) as a frame whose columns have different names."""
-    if isinstance(X, pd.DataFrame):
-        if not X.columns.is_unique:
-            twice = X.columns[X.columns.duplicated()][0]
-            raise ValueError(f"X must have columns with different names, got {twice!r} twice")
-        return X
-    frame = pd.DataFrame(X, columns=[f"x{number}" for number in range(X.shape[1])])
+def as_frame(X: Any, names: Sequence[Hashable] | None = None) -> pd.DataFrame:  # noqa: N803
+    """Return an array (n, columns) as a frame with these names, else x0, x1, ..."""
+    frame = pd.DataFrame(X, columns=names or [f"x{number}" for number in range(X.shape[1])])
     return frame.infer_objects() if X.dtype == object else frame
+
+
+def check_columns(X: pd.DataFrame) -> None:  # noqa: N803
+    """Raise ValueError unless a frame has rows, and columns with different plain names."""
+    if 0 in X.shape:
+        raise ValueError(f"X must have at least one row and one column, got shape {X.shape}")
+    if X.columns.nlevels > 1:
+        raise ValueError(
+            f"X must have columns with plain names, got a MultiIndex of {X.columns.nlevels} levels "
+            f"such as {X.columns[0]!r}; join them, as by X.columns.map('_'.join)"
+        )
+    if not X.columns.is_unique:
+        twice = X.columns[X.columns.duplicated()][0]
+        raise ValueError(f"X must have columns with different names, got {twice!r} twice")
+
+
+def check_same_columns(X: pd.DataFrame, names: Sequence[Hashable]) -> None:  # noqa: N803
+    """Raise ValueError unless a frame has the columns of fit in their order."""
+    if list(X) != list(names):
+        raise ValueError(
+            f"X must have the columns of fit in their order, {list(names)}, got {list(X)}; an "
+            "array of as many columns is taken by position"
+        )
 
 
 def written(

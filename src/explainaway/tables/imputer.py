@@ -12,12 +12,13 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..inference.arguments import check_positive
+from ..inference.arguments import check_positive, plain_number
 from ..models import GeneratorModel
 from .calibration import calibrate
 from .fitted import FittedTable
-from .frames import as_frame, described, written
+from .frames import as_frame, check_columns, check_same_columns, described, written
 from .learning import Learning
+from .limits import checked_limits
 from .polars_frames import filled_as, is_polars, to_pandas
 from .storage import Numbers
 from .table import Rows, Table
@@ -137,7 +138,7 @@ class GeneratorImputer(
 
     def __init__(
         self,
-        kinds: Mapping[Hashable, Any] | None = None,
+        kinds: Mapping[Any, Any] | None = None,
         *,
         latent_dim: int | None = None,
         hidden: Sequence[int] = (64, 64),
@@ -173,7 +174,7 @@ class GeneratorImputer(
             From a column to its lower and its upper limit: ``{"lead": (0.5, None)}``. Each is
             None, a number, or one for each row. A cell at or beyond its limit is known only to
             lie there, and so is a missing cell whose row has a limit of its own. Such cells are
-            filled beyond their limits.
+            filled beyond their limits. A Series is aligned by the table's index.
 
         Returns
         -------
@@ -182,18 +183,28 @@ class GeneratorImputer(
         Raises
         ------
         ValueError
-            If a column holds strings that are all different, an infinite number, or does not fit
-            its kind or its limits; the message names the column.
+            If a column holds labels that are all different, an infinite number, or does not fit
+            its kind or its limits (the message names the column); if there is no row or no
+            column, names of columns are not plain and different, or a setting is out of range.
         TypeError
             If a column holds what is neither number, truth value, date, string nor category.
         """
         for name in ("epochs", "num_fits", "num_draws", "most_levels"):
             check_positive(name, getattr(self, name))
+        if self.latent_dim is not None:
+            check_positive("latent_dim", self.latent_dim)
+        if np.ndim(self.hidden) != 1:
+            raise TypeError(
+                f"hidden must be a sequence of widths such as (64, 64), got {self.hidden!r}"
+            )
+        for place, width in enumerate(self.hidden):
+            check_positive(f"hidden[{place}]", width)
         if not 0 <= self.decay < np.inf:
             raise ValueError(f"decay must be 0 or a positive number, got {self.decay!r}")
         frame = self._frame(X, reset=True)
-        table = Table.of(frame, self._checked_kinds(frame), limits, self.most_levels)
-        rows = table.rows(*table.read(frame), limits)
+        bounds = checked_limits(limits, list(frame), frame.index)
+        table = Table.of(frame, self._checked_kinds(frame), bounds, self.most_levels)
+        rows = table.rows(*table.read(frame), bounds)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
         models = []
         if table.layout.observation is not None:
@@ -295,8 +306,9 @@ class GeneratorImputer(
             ``lower`` and ``upper``, frames of the columns of numbers and dates; an observed cell
             is in both.
         """
-        if not 0 < level < 1:
-            raise ValueError(f"level must lie between 0 and 1, got {level!r}")
+        level = plain_number(level)
+        if not isinstance(level, float) or not 0 < level < 1:
+            raise ValueError(f"level must be a number between 0 and 1, got {level!r}")
         frame, rows = self._rows(X, limits)
         shares = [(1 - level) / 2, (1 + level) / 2]
         ends = self.fitted_.quantiles(rows, shares, self.num_draws, self.seed_)
@@ -353,10 +365,10 @@ class GeneratorImputer(
         float
             In nats per cell.
         """
-        frame = self._frame(X)
-        table = self.fitted_.table
+        frame, table = self._frame(X), self.fitted_.table
+        bounds = checked_limits(limits, list(frame), frame.index)
         numbers, missing = table.read(frame)
-        complete = table.rows(numbers, missing, limits)
+        complete = table.rows(numbers, missing, bounds)
         cells = np.argwhere(complete.known(table.layout) & ~complete.open)
         if len(cells) == 0:
             raise ValueError("X must have observed cells of columns that are not constant")
@@ -364,7 +376,7 @@ class GeneratorImputer(
         chosen = cells[order[: max(1, round(HIDDEN_SHARE * len(cells)))]]
         hidden = np.zeros_like(missing)
         hidden[tuple(chosen.T)] = True
-        rows = table.rows(numbers, missing, limits, hidden)
+        rows = table.rows(numbers, missing, bounds, hidden)
         return self.fitted_.score(rows, complete, hidden, self.num_draws, self.seed_)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -396,11 +408,19 @@ class GeneratorImputer(
         if not reset:
             check_is_fitted(self)
         if isinstance(X, pd.DataFrame) or is_polars(X):
+            frame = to_pandas(X) if is_polars(X) else X
+            if reset:
+                check_columns(frame)
+            elif not self._names_are_compared(frame):
+                check_same_columns(frame, list(self.columns_.index))
             validate_data(self, X, reset=reset, skip_check_array=True)
-            return to_pandas(X) if is_polars(X) else as_frame(X)
-        return as_frame(
-            validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
-        )
+            return frame
+        cells = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        return as_frame(cells, None if reset else list(self.columns_.index))
+
+    def _names_are_compared(self, frame: pd.DataFrame) -> bool:
+        """Return whether scikit-learn compares names of columns: where all are strings."""
+        return _has_named_columns(self) and all(isinstance(name, str) for name in frame)
 
     def _checked_kinds(self, frame: pd.DataFrame) -> Mapping[Hashable, Any]:
         kinds = {} if self.kinds is None else self.kinds
@@ -416,7 +436,8 @@ class GeneratorImputer(
 
     def _rows(self, X: Any, limits: Any) -> tuple[pd.DataFrame, Rows]:  # noqa: N803
         frame, table = self._frame(X), self.fitted_.table
-        return frame, table.rows(*table.read(frame), limits)
+        bounds = checked_limits(limits, list(frame), frame.index)
+        return frame, table.rows(*table.read(frame), bounds)
 
     @property
     def _kept(self) -> NDArray[np.bool_]:

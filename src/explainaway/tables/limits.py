@@ -13,13 +13,14 @@ Limits = Mapping[Hashable, tuple[Any, Any]]
 """From a column to its lower and its upper limits: None, a number, or one for each row."""
 
 
-def checked_limits(limits: Any, names: Sequence[Hashable]) -> Limits:
-    """Return limits by column.
+def checked_limits(limits: Any, names: Sequence[Hashable], index: pd.Index) -> Limits:
+    """Return limits by column, those given as a Series in the order of the table's rows.
 
     Raises
     ------
     TypeError, ValueError
-        If they are not a mapping from columns to pairs.
+        If they are not a mapping from columns to pairs, or a Series does not have the index of the
+        table.
     """
     if limits is None:
         return {}
@@ -36,7 +37,27 @@ def checked_limits(limits: Any, names: Sequence[Hashable]) -> Limits:
                 f"limits[{name!r}] must be a pair, the lower and the upper limit (None for none), "
                 f"got {pair!r}"
             )
-    return limits
+    return {
+        name: (
+            _in_order(f"limits[{name!r}], the lower one,", pair[0], index),
+            _in_order(f"limits[{name!r}], the upper one,", pair[1], index),
+        )
+        for name, pair in limits.items()
+    }
+
+
+def _in_order(name: str, limit: Any, index: pd.Index) -> Any:
+    if not isinstance(limit, pd.Series):
+        return limit
+    if limit.index.equals(index):
+        return limit.to_numpy()
+    if limit.index.is_unique and index.isin(limit.index).all():
+        return limit.reindex(index).to_numpy()
+    raise ValueError(
+        f"{name} must be a Series with the index of the table, which begins {list(index[:3])}, got "
+        f"one of {len(limit)} whose index begins {list(limit.index[:3])}; an array or a list is "
+        "taken row by row"
+    )
 
 
 def censored_by(
@@ -77,7 +98,17 @@ def _limit(name: str, storage: Storage, limit: Any, num_rows: int) -> Numbers:
             f"{name} must be None, a number, or one for each of the {num_rows} rows, got "
             f"{len(limit)}"
         )
-    return storage.read(pd.Series(list(limit)))
+    cells = pd.Series(list(limit))
+    try:
+        return storage.read(cells)
+    except (TypeError, ValueError) as error:
+        observed = cells[cells.notna()]
+        infinite = [cell for cell in observed if isinstance(cell, float) and np.isinf(cell)]
+        strings = [cell for cell in observed if isinstance(cell, str)]
+        wrong = (infinite or strings or list(observed))[0]
+        raise ValueError(
+            f"{name} must hold finite {storage.sort}, or None for no limit, got {wrong!r}"
+        ) from error
 
 
 def with_kind(model: ColumnModel, pair: tuple[Any, Any] | None) -> tuple[Any, Any]:

@@ -59,14 +59,24 @@ def filled_as(X: Any, filled: pd.DataFrame) -> Any:  # noqa: N803
     columns = []
     for name in filled.columns:
         given, made = before[name], filled[name]
+        dtype = None if _is_retyped(given, made, X.schema[name]) else X.schema[name]
         # Booleans of pandas may be missing themselves.
         differs = (given != made).fillna(True).to_numpy(dtype=bool) | given.isna().to_numpy()
         cells = [
-            _as_cell(new, X.schema[name]) if changed else old
+            _as_cell(new, dtype) if changed else old
             for old, new, changed in zip(X[name].to_list(), made, differs, strict=True)
         ]
-        columns.append(pl.Series(name, cells, dtype=X.schema[name]))
+        columns.append(pl.Series(name, cells, dtype=dtype))
     return pl.DataFrame(columns)
+
+
+def _is_retyped(given: pd.Series, made: pd.Series, dtype: Any) -> bool:
+    """Return whether a column that held nothing was filled with what its dtype cannot hold."""
+    import polars as pl
+
+    types = pd.api.types
+    is_number = types.is_numeric_dtype(made.dtype) and not types.is_bool_dtype(made.dtype)
+    return bool(given.isna().all()) and (dtype == pl.Null or dtype.is_numeric() != is_number)
 
 
 def _as_cell(cell: Any, dtype: Any) -> Any:
@@ -79,6 +89,6 @@ def _as_cell(cell: Any, dtype: Any) -> Any:
         return moment.date() if dtype == pl.Date else moment
     if isinstance(cell, pd.Timedelta):
         return cell.to_pytimedelta()
-    if dtype.is_numeric():
+    if dtype is not None and dtype.is_numeric():
         return int(cell) if dtype.is_integer() else float(cell)
     return bool(cell) if dtype == pl.Boolean else cell

@@ -68,8 +68,8 @@ def pool(
     dof = dof if complete_dof is None else complete_dof
     if not dof > 0:
         raise ValueError(f"complete_dof: {dof}, expected a positive number")
-    if not 0 < level < 1:
-        raise ValueError(f"level: {level}, expected a number between 0 and 1")
+    if not isinstance(level, int | float) or not 0 < level < 1:
+        raise ValueError(f"level: {level!r}, expected a number between 0 and 1")
     count = len(estimates)
     estimate = estimates.mean(0)
     within = (errors**2).mean(0)
@@ -131,7 +131,8 @@ def _read(results: Any, standard_errors: Any) -> tuple[Any, Any, Any, float]:
         names = indices[0] if indices and indices[0] else None
     elif isinstance(results, pd.DataFrame):
         names = results.columns
-    estimates, errors = (np.asarray(part, dtype=float) for part in (results, standard_errors))
+    estimates = _as_array("results", results)
+    errors = _as_array("standard_errors", standard_errors)
     if estimates.shape != errors.shape:
         raise ValueError(
             f"standard_errors: of shape {errors.shape}, expected that of the estimates, "
@@ -149,3 +150,16 @@ def _read(results: Any, standard_errors: Any) -> tuple[Any, Any, Any, float]:
     if estimates.ndim == 1:
         estimates, errors = estimates[:, None], errors[:, None]
     return estimates, errors, names, dof
+
+
+def _as_array(name: str, numbers: Any) -> Any:
+    try:
+        return np.asarray(numbers, dtype=float)
+    except (TypeError, ValueError) as error:
+        rows = numbers if isinstance(numbers, list | tuple) else []
+        lengths = [len(row) for row in rows if isinstance(row, list | tuple | np.ndarray)]
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"{name}: rows of {lengths} numbers, expected as many in each"
+            ) from error
+        raise TypeError(f"{name}: {numbers!r}, expected numbers, (m, k) or (m,)") from error

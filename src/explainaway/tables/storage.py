@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +13,10 @@ Numbers = NDArray[np.float64]
 Sort = Literal["numbers", "whole numbers", "dates", "durations", "labels", "empty"]
 
 FEWEST_DIFFERENT = 3
-"""Strings that are all different are refused from so many on: two may be yes and no."""
+"""Labels that are all different are refused from so many on: two may be yes and no."""
+
+MANY_LABELS = 20
+"""With more, and a new one in more than every second cell, a column looks like an identifier."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Storage:
         Whether the order of labels means something.
     origin, unit : int
         Of dates and durations, in nanoseconds: a cell is ``origin + number * unit``.
+    dtype : dtype
+        Of the column in fit; new rows that hold nothing in it are filled in this one.
     """
 
     name: Hashable
@@ -41,6 +46,7 @@ class Storage:
     ordered: bool = False
     origin: int = 0
     unit: int = 1
+    dtype: Any = None
 
     @property
     def is_number(self) -> bool:
@@ -54,6 +60,8 @@ class Storage:
 
     def read(self, series: pd.Series) -> Numbers:
         """Return the cells as numbers, NaN where missing or a label that fit has not seen."""
+        if series.isna().all():
+            return np.full(len(series), np.nan)
         if self.sort == "labels":
             codes = pd.Index(self.labels, dtype=object).get_indexer(series.astype(object))
             unseen = (codes < 0) & series.notna().to_numpy()
@@ -75,16 +83,33 @@ class Storage:
         """Return a copy in which some cells hold numbers, the others what they held, to the bit."""
         if not cells.any():
             return series.copy()
-        values = series.array.copy()
-        values[cells] = self.cells_of(numbers, series.dtype)
-        return pd.Series(values, index=series.index, name=series.name, dtype=series.dtype)
+        if series.isna().all():
+            made = pd.Series(self.cells_of(numbers, self.dtype), series.index, name=series.name)
+            return made.astype(self.dtype)
+        made = self._with_room(series)
+        values = made.array.copy()
+        values[cells] = self.cells_of(numbers, made.dtype)
+        return pd.Series(values, index=series.index, name=series.name, dtype=made.dtype)
+
+    def _with_room(self, series: pd.Series) -> pd.Series:
+        """Return a column of new rows in a dtype that holds the labels of fit."""
+        if self.sort != "labels":
+            return series
+        if isinstance(series.dtype, pd.CategoricalDtype):
+            known = set(series.cat.categories)
+            return series.cat.add_categories([one for one in self.labels if one not in known])
+        is_float = pd.api.types.is_float_dtype(series.dtype)
+        if is_float and not all(isinstance(one, bool | int | float) for one in self.labels):
+            return series.astype(object)
+        return series
 
     def cells_of(self, numbers: Numbers, dtype: Any) -> Any:
         """Return numbers as a column of this dtype holds them."""
         if self.sort == "labels":
             labels = np.empty(len(self.labels), dtype=object)
             labels[:] = self.labels
-            return labels[numbers.astype(np.int64)]
+            found = labels[numbers.astype(np.int64)]
+            return found.astype(np.float64) if pd.api.types.is_float_dtype(dtype) else found
         if self.sort in ("dates", "durations"):
             ticks = self.origin + np.rint(numbers).astype(np.int64) * self.unit
             return _as_times(ticks, dtype)
@@ -103,8 +128,12 @@ def storage_of(name: Hashable, series: pd.Series) -> Storage:
     TypeError
         If its cells are neither numbers, truth values, dates, durations, strings nor categories.
     ValueError
-        If its cells are strings, all of them different, or not finite.
+        If its cells are labels, all of them different, or not finite.
     """
+    return replace(_storage_of(name, series), dtype=series.dtype)
+
+
+def _storage_of(name: Hashable, series: pd.Series) -> Storage:
     dtype, types = series.dtype, pd.api.types
     seen = series.dropna()
     if len(seen) == 0:
@@ -112,6 +141,7 @@ def storage_of(name: Hashable, series: pd.Series) -> Storage:
     if isinstance(dtype, pd.CategoricalDtype):
         present = set(seen)
         labels = tuple(label for label in dtype.categories if label in present)
+        _check_repeated(name, labels, len(seen))
         return Storage(name, "labels", labels, bool(dtype.ordered))
     if types.is_datetime64_any_dtype(dtype) or types.is_timedelta64_dtype(dtype):
         return _storage_of_times(name, seen)
@@ -125,16 +155,40 @@ def storage_of(name: Hashable, series: pd.Series) -> Storage:
         return Storage(name, "whole numbers" if (numbers == np.rint(numbers)).all() else "numbers")
     if held == "string":
         labels = tuple(sorted(set(seen)))
-        if len(labels) == len(seen) >= FEWEST_DIFFERENT:
-            raise ValueError(
-                f"column {name!r} holds {len(seen)} strings, all of them different, such as "
-                f"{labels[0]!r}: an identifier says nothing about other rows. Drop it, or make it "
-                "the index"
-            )
+        _check_repeated(name, labels, len(seen))
         return Storage(name, "labels", labels)
     raise TypeError(
-        f"column {name!r} must hold numbers, truth values, dates, strings or categories, got dtype "
-        f"{dtype} with cells such as {seen.iloc[0]!r}"
+        f"column {name!r} must hold numbers, truth values, dates, strings or categories, got "
+        f"{_mixture(seen) or f'dtype {dtype} with cells such as {seen.iloc[0]!r}'}"
+    )
+
+
+def _check_repeated(name: Hashable, labels: tuple[Any, ...], num_observed: int) -> None:
+    """Refuse labels that are all different, and warn of those that nearly are."""
+    if len(labels) == num_observed >= FEWEST_DIFFERENT:
+        raise ValueError(
+            f"column {name!r} holds {num_observed} labels, all of them different, such as "
+            f"{labels[0]!r}: an identifier says nothing about other rows. Drop the column, or make "
+            "it the index; if it holds dates, parse them first (pandas.to_datetime)"
+        )
+    if len(labels) > max(MANY_LABELS, num_observed / 2):
+        warnings.warn(
+            f"column {name!r} holds {len(labels)} different labels in {num_observed} cells, such "
+            f"as {labels[0]!r}, and each is learned as a category of its own: drop the column if "
+            "it is an identifier; if it holds dates, parse them first (pandas.to_datetime)",
+            stacklevel=6,
+        )
+
+
+def _mixture(seen: pd.Series) -> str | None:
+    """Return an example of each where cells are partly numbers and partly strings."""
+    strings = [cell for cell in seen if isinstance(cell, str)]
+    numbers = [cell for cell in seen if isinstance(cell, int | float | np.number)]
+    if not strings or not numbers:
+        return None
+    return (
+        f"numbers and strings mixed, such as {numbers[0]!r} and {strings[0]!r}; make them numbers "
+        "by pandas.to_numeric(..., errors='coerce'), which takes other strings for missing"
     )
 
 
@@ -159,9 +213,9 @@ def _as_float(series: pd.Series, name: Hashable) -> Numbers:
     try:
         numbers[~missing] = series[~missing].to_numpy().astype(np.float64)
     except (TypeError, ValueError) as error:
+        found = _mixture(series[~missing]) or f"cells such as {series[~missing].iloc[0]!r}"
         raise ValueError(
-            f"column {name!r} held numbers in fit, and now cells such as "
-            f"{series[~missing].iloc[0]!r} ({error})"
+            f"column {name!r} held numbers in fit, and now {found} ({error})"
         ) from error
     if np.isinf(numbers).any():
         row = int(np.flatnonzero(np.isinf(numbers))[0])

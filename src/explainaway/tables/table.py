@@ -14,7 +14,7 @@ from torch import Tensor
 from .choice import chosen, given
 from .column_models import ColumnModel, Scored
 from .limited_scores import limited_scores
-from .limits import Limits, censored_by, checked_limits, with_kind
+from .limits import Limits, censored_by, with_kind
 from .storage import Numbers, Storage, storage_of
 from .table_model import Layout
 
@@ -88,17 +88,16 @@ class Table:
 
     @staticmethod
     def of(
-        frame: pd.DataFrame, kinds: Mapping[Hashable, Any], limits: Any, most_levels: int
+        frame: pd.DataFrame, kinds: Mapping[Hashable, Any], limits: Limits, most_levels: int
     ) -> "Table":
         """Return the table of a frame, kinds inferred but for those given."""
-        bounds = checked_limits(limits, list(frame))
         storages, models = [], []
         for name in frame:
             storage = storage_of(name, frame[name])
             if storage.sort == "empty":
                 continue
             numbers = storage.read(frame[name])
-            models.append(_model(storage, numbers, kinds, bounds, most_levels))
+            models.append(_model(storage, numbers, kinds, limits, most_levels))
             storages.append(storage)
         return Table(storages, models, Layout([s.name for s in storages], models))
 
@@ -119,13 +118,13 @@ class Table:
         self,
         numbers: Numbers,
         missing: NDArray[np.bool_],
-        limits: Any = None,
+        limits: Limits | None = None,
         hidden: NDArray[np.bool_] | None = None,
     ) -> Rows:
         """Return rows in the model's terms, with some observed cells hidden from it."""
         if hidden is None:
             hidden = np.zeros_like(missing)
-        bounds = checked_limits(limits, self.names)
+        bounds = limits or {}
         shape = len(numbers), self.layout.width
         below, above = np.full_like(numbers, np.nan), np.full_like(numbers, np.nan)
         y, low, high = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
@@ -133,6 +132,8 @@ class Table:
             places, cells = self.layout.places[column], numbers[:, column]
             if model.is_limited:
                 pair = with_kind(model, bounds.get(storage.name))
+                if storage.name not in bounds and pair == (None, None):
+                    _warn_of_no_limits(storage)
                 below[:, column], above[:, column] = censored_by(storage, pair, cells)
                 high[:, places[-1]] = model.encode_limit(below[:, column])
                 low[:, places[-1]] = model.encode_limit(above[:, column])
@@ -191,8 +192,21 @@ def _model(
         return chosen(storage, numbers, most_levels)
     if not storage.is_number:
         raise ValueError(f"limits[{storage.name!r}] are of numbers, but the column holds labels")
-    scores = limited_scores(numbers, *censored_by(storage, limits[storage.name], numbers))
+    bounds = censored_by(storage, limits[storage.name], numbers)
+    try:
+        scores = limited_scores(numbers, *bounds)
+    except ValueError as error:
+        raise ValueError(f"limits[{storage.name!r}]: {error}") from error
     return Scored(scores, is_limited=True)
+
+
+def _warn_of_no_limits(storage: Storage) -> None:
+    warnings.warn(
+        f"column {storage.name!r} had limits in fit, and has none for these rows: cells at or "
+        f"beyond a limit stay as they are. Give limits={{{storage.name!r}: (lower, upper)}}, or "
+        "(None, None) where no cell is censored",
+        stacklevel=5,
+    )
 
 
 def _warn_of_unseen(storage: Storage, cells: Numbers, encoded: Numbers) -> None:
