@@ -184,9 +184,9 @@ def _of_kernels(smoke: bool) -> Iterator[Kind]:
 
 
 def _draw(case: posteriors.Case, name: str, gradients: int, seed: int, times: int) -> Posterior:
-    kernel, warmup = posteriors.KERNELS[name]
-    steps = max(round(warmup * min(gradients / 2000, 1)), 40)
-    return measures.draw(case, kernel, times * steps, times * gradients, seed)
+    kernel, _ = posteriors.KERNELS[name]
+    steps = times * measures.warmup_steps(name, gradients)
+    return measures.draw(case, kernel, steps, times * gradients, seed)
 
 
 def _of_videos(smoke: bool) -> Iterator[Kind]:

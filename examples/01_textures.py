@@ -19,14 +19,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from common.folders import DATA, ROOT
+from common.options import experiment_parser
 from common.rows import Rows
 from signals.data import made_up_texture, texture
 from signals.generator import Recipe, learn
 from signals.report import strip, table
 from signals.synthesis import made_by
 from signals.texture_scores import TextureScores
-from torch import Tensor, nn
+from torch import Tensor
 
 from explainaway.models import texture_deconvnet
 from explainaway.resampling import phase_noise, quilted
@@ -59,28 +59,13 @@ PAPER = Recipe(
 
 def parsed() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser: argparse.ArgumentParser = experiment_parser(__doc__, "01_textures")
     add = parser.add_argument
     add("--rows", nargs="+", default=NAMES, help="names of textures")
-    add("--smoke", action="store_true", help="seconds, on a made-up image")
-    add("--paper", action="store_true", help="the paper's settings")
     add("--iterations", type=int, help="other than the recipe's")
     add("--block", type=int, default=48, help="side of a quilt's block")
     add("--device", default="cpu")
-    add("--seed", type=int, default=0)
-    add("--data", type=Path, default=DATA)
-    add("--output", type=Path, default=ROOT / "demo" / "01_textures")
     return parser.parse_args()
-
-
-def network(recipe: Recipe) -> nn.Module:
-    """Return the generator's network."""
-    return texture_deconvnet(
-        latent_channels=recipe.latent_channels,
-        num_layers=recipe.num_layers,
-        width=recipe.width,
-        batch_norm=recipe.batch_norm,
-    )
 
 
 def baselines(exemplar: Tensor, block: int, seed: int) -> dict[str, Tensor]:
@@ -111,7 +96,7 @@ def main() -> None:
         settings = {"name": name, "seed": options.seed, "block": options.block, **asdict(recipe)}
         if rows.find(settings) is None:
             kept = options.output / f"{name}-seed{options.seed}{'-paper' * options.paper}.pt"
-            ours = learn(exemplar, network, 2, recipe, kept, options.seed, options.device)
+            ours = learn(exemplar, texture_deconvnet, 2, recipe, kept, options.seed, options.device)
             made = made_by(ours, exemplar, options.seed)
             made |= baselines(exemplar, options.block, options.seed)
             made = {method: image.clamp(-1, 1) for method, image in made.items()}

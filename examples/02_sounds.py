@@ -19,14 +19,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from common.folders import DATA, ROOT
+from common.options import experiment_parser
 from common.rows import Rows
 from signals.data import made_up_sound, sound
 from signals.generator import Recipe, learn
 from signals.report import spectrograms, table, write_sound
 from signals.sound_scores import SoundScores
 from signals.synthesis import made_by
-from torch import Tensor, nn
+from torch import Tensor
 
 from explainaway.models import sound_deconvnet
 from explainaway.resampling import overlapped_grains, phase_noise
@@ -58,28 +58,13 @@ PAPER = Recipe(
 
 def parsed() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser: argparse.ArgumentParser = experiment_parser(__doc__, "02_sounds")
     add = parser.add_argument
     add("--rows", nargs="+", default=NAMES, help="names of sounds")
-    add("--smoke", action="store_true", help="seconds, on a made-up sound")
-    add("--paper", action="store_true", help="the paper's settings")
     add("--iterations", type=int, help="other than the recipe's")
     add("--grains", type=int, nargs=2, default=[256, 4096], help="lengths of grains, in samples")
     add("--device", default="cpu")
-    add("--seed", type=int, default=0)
-    add("--data", type=Path, default=DATA)
-    add("--output", type=Path, default=ROOT / "demo" / "02_sounds")
     return parser.parse_args()
-
-
-def network(recipe: Recipe) -> nn.Module:
-    """Return the generator's network."""
-    return sound_deconvnet(
-        latent_channels=recipe.latent_channels,
-        num_layers=recipe.num_layers,
-        width=recipe.width,
-        batch_norm=recipe.batch_norm,
-    )
 
 
 def baselines(exemplar: Tensor, grains: list[int], seed: int) -> dict[str, Tensor]:
@@ -106,7 +91,7 @@ def main() -> None:
         settings = {"name": name, "seed": options.seed, "grains": options.grains, **asdict(recipe)}
         if rows.find(settings) is None:
             kept = options.output / f"{name}-seed{options.seed}{'-paper' * options.paper}.pt"
-            ours = learn(exemplar, network, 10, recipe, kept, options.seed, options.device)
+            ours = learn(exemplar, sound_deconvnet, 10, recipe, kept, options.seed, options.device)
             made = made_by(ours, exemplar, options.seed) | baselines(
                 exemplar, options.grains, options.seed
             )

@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from common.folders import DATA, ROOT
+from common.options import experiment_parser
 from common.rows import Rows
 from faces.data import load_images, split
 from faces.generator import PAPER, Recipe, reconstruct
@@ -38,19 +38,14 @@ PAIRS = 5
 
 def parsed() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser: argparse.ArgumentParser = experiment_parser(__doc__, "03_objects")
     add = parser.add_argument
     add("--rows", nargs="+", default=["grid", "faces"], choices=["grid", "faces"])
-    add("--smoke", action="store_true", help="seconds, on made-up images")
-    add("--paper", action="store_true", help="the paper's network, kernel and epochs")
     add("--decoder", choices=("warped", "deconvnet"), default="warped")
     add("--width", type=int, default=16, help="channels of the largest hidden map")
     add("--side", type=int, default=32, help="of the images, in pixels")
     add("--latents", type=int, default=100)
     add("--epochs", type=int, help="other than the recipe's")
-    add("--seed", type=int, default=0)
-    add("--data", type=Path, default=DATA)
-    add("--output", type=Path, default=ROOT / "demo" / "03_objects")
     return parser.parse_args()
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from common.folders import DATA, ROOT
+from common.options import experiment_parser
 from common.rows import Rows
 from motion.data import MOTIONS, TASKS, load_motion, num_known, seen_cells
 from motion.forecasting import forecast, targets
@@ -40,17 +40,12 @@ SHOWN = ("LDS (Doretto)", "LDS, shrunk + kriging", "kriging", "two-stage", "join
 
 def parsed() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser: argparse.ArgumentParser = experiment_parser(__doc__, "04_dynamics")
     add = parser.add_argument
     add("--rows", nargs="+", default=list(MOTIONS), help="motions")
     add("--tasks", nargs="+", default=list(TASKS), choices=(*TASKS, "clips"))
-    add("--smoke", action="store_true", help="seconds, on a made-up wave")
-    add("--paper", action="store_true", help="the paper's network, kernel and epochs")
     add("--side", type=int, default=32, help="of the frames, in pixels")
     add("--epochs", type=int, help="other than the recipe's")
-    add("--seed", type=int, default=0)
-    add("--data", type=Path, default=DATA)
-    add("--output", type=Path, default=ROOT / "demo" / "04_dynamics")
     return parser.parse_args()
 
 

@@ -21,7 +21,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from common.folders import DATA, ROOT
+from common.options import experiment_parser
 from common.rows import Rows
 from faces.completion import (
     Predict,
@@ -46,17 +46,12 @@ SIZES, PAPER_SIZES = (1000, 100, 100, 200), (3700, 100, 300, 300)
 
 def parsed() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser: argparse.ArgumentParser = experiment_parser(__doc__, "05_incomplete")
     add = parser.add_argument
     add("--rows", nargs="+", default=["M30", "P.7", "P.9", "M20", "P.5"], help="kinds of holes")
-    add("--smoke", action="store_true", help="seconds, on made-up images")
-    add("--paper", action="store_true", help="the paper's settings")
     add("--rank", type=int, default=100, help="number of latents")
     add("--epochs", type=int, help="other than the recipe's")
     add("--device", default="cpu")
-    add("--seed", type=int, default=0)
-    add("--data", type=Path, default=DATA)
-    add("--output", type=Path, default=ROOT / "demo" / "05_incomplete")
     return parser.parse_args()
 
 

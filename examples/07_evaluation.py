@@ -20,7 +20,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from common.folders import DATA, ROOT
+from common.options import experiment_parser
 from common.rows import Rows
 from faces.data import Faces, load_images, split
 from faces.generator import PAPER, RECIPE
@@ -30,19 +30,14 @@ from faces.report import picture, table
 
 def parsed() -> argparse.Namespace:
     """Return the options."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser: argparse.ArgumentParser = experiment_parser(__doc__, "07_evaluation")
     add = parser.add_argument
     add("--rows", type=int, nargs="+", default=[20, 60, 100, 200], help="numbers of latents")
-    add("--smoke", action="store_true", help="seconds, on made-up images")
-    add("--paper", action="store_true", help="the paper's settings")
     add("--decoder", choices=("warped", "deconvnet"), default="warped")
     add("--width", type=int, default=32, help="channels of the largest hidden map")
     add("--side", type=int, default=64, help="of the images, in pixels")
     add("--epochs", type=int, help="other than the recipe's")
     add("--device", default="cpu")
-    add("--seed", type=int, default=0)
-    add("--data", type=Path, default=DATA)
-    add("--output", type=Path, default=ROOT / "demo" / "07_evaluation")
     return parser.parse_args()
 
 

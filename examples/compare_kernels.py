@@ -31,7 +31,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from common.folders import DATA
-from kernels.measures import CHAINS, Row, draw, measured, moments
+from kernels.measures import CHAINS, Row, draw, measured, moments, warmup_steps
 from kernels.posteriors import KERNELS, Case, digits_case, face_cases, holes_case, linear_case
 from kernels.report import HEAD, line, picture, table
 
@@ -48,10 +48,8 @@ def compare(case: Case, gradients: int, seed: int) -> list[Row]:
     energy = float(reference.sample_stats["lp"].mean())
     rows = []
     for name in case.kernels:
-        kernel, warmup = KERNELS[name]
-        posterior = draw(
-            case, kernel, max(round(warmup * min(gradients / 2000, 1)), 40), gradients, seed
-        )
+        kernel, _ = KERNELS[name]
+        posterior = draw(case, kernel, warmup_steps(name, gradients), gradients, seed)
         rows.append(measured(case, name, posterior, mean, sd, energy))
         print(line(rows[-1]), flush=True)
     print(f"{case.name}: {time.monotonic() - began:.0f} s")

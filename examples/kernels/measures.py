@@ -10,7 +10,7 @@ from torch import Tensor
 from explainaway.inference import Posterior, SamplingWarning, sample_posterior
 from explainaway.inference.diagnostics.convergence import rhat_and_ess
 
-from .posteriors import Case
+from .posteriors import KERNELS, Case
 
 CHAINS = 4
 
@@ -52,6 +52,11 @@ def draw(case: Case, kernel: Any, warmup: int, gradients: int, seed: int) -> Pos
         )
         more = round(pilot * gradients / posterior.num_gradients) - pilot
         return posterior.extend(max(more, 20), progress=False)
+
+
+def warmup_steps(kernel: str, gradients: int) -> int:
+    """Return the warmup of a kernel, by its name, before so many gradients: fewer before few."""
+    return max(round(KERNELS[kernel][1] * min(gradients / 2000, 1)), 40)
 
 
 def moments(case: Case, posterior: Posterior) -> tuple[Tensor, Tensor, Tensor]:

@@ -31,7 +31,7 @@ KERNELS: dict[str, tuple[Any, int]] = {
     "Riemannian MALA": (RiemannianMALA(), 200),
     "tempering, 6 replicas": (ParallelTempering(6, num_leapfrog=6), 300),
 }
-"""Each with its steps of warmup."""
+"""Each with its steps of warmup, where it then has 2,000 gradients or more."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Learned(NamedTuple):
 
 def learn(
     exemplar: Tensor,
-    network: Callable[[Recipe], nn.Module],
+    build: Callable[..., nn.Module],
     upsampling: int,
     recipe: Recipe,
     checkpoint: Path,
@@ -88,8 +88,8 @@ def learn(
     ----------
     exemplar : Tensor, (channels, ...)
         In [-1, 1], of sizes that ``upsampling ** num_layers`` divides.
-    network : callable
-        From a recipe to the network.
+    build : callable
+        Makes the network: ``texture_deconvnet`` or ``sound_deconvnet``.
     upsampling : int
         Of each of its layers.
     recipe : Recipe
@@ -102,7 +102,12 @@ def learn(
         Where it runs.
     """
     torch.manual_seed(seed)
-    body = network(recipe)
+    body = build(
+        latent_channels=recipe.latent_channels,
+        num_layers=recipe.num_layers,
+        width=recipe.width,
+        batch_norm=recipe.batch_norm,
+    )
     sizes = [size // upsampling**recipe.num_layers for size in exemplar.shape[1:]]
 
     def model(sizes: list[int]) -> GeneratorModel:

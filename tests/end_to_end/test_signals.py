@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from examples.signals.data import made_up_sound, made_up_texture, texture
 from examples.signals.generator import Recipe, learn
@@ -77,12 +76,8 @@ def test_a_generator_makes_twice_the_length(tmp_path: Path, learn_prior: bool) -
         learn_prior=learn_prior,
     )
     sound = made_up_sound(6000)
-
-    def network(recipe: Recipe) -> nn.Sequential:
-        return sound_deconvnet(recipe.latent_channels, num_layers=2, width=recipe.width)
-
     first, again = (
-        learn(sound, network, 10, recipe, tmp_path / "run.pt", 0, "cpu") for _ in range(2)
+        learn(sound, sound_deconvnet, 10, recipe, tmp_path / "run.pt", 0, "cpu") for _ in range(2)
     )
     assert torch.equal(first.explained, again.explained)
     assert first.numbers == again.numbers
