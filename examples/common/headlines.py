@@ -8,11 +8,10 @@ over all rows.
 """
 
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from statistics import fmean
+from statistics import fmean, geometric_mean
 from typing import Any, NamedTuple
 
 from .folders import ROOT
@@ -67,7 +66,7 @@ def _lines() -> Iterator[Line]:
             ours,
             without,
             lambda found: found["distance"],
-            _geometric,
+            geometric_mean,
         )
     faces = _rows("03_objects")[:1]
     latents = faces[0]["settings"]["rank"]
@@ -121,7 +120,7 @@ def _lines() -> Iterator[Line]:
             "generator",
             ("generator, five fits",),
             lambda found: found["crps"],
-            _geometric,
+            geometric_mean,
         )
 
 
@@ -143,10 +142,6 @@ def _line(
     found = means.pop(ours)
     best = min(means, key=lambda name: means[name])
     return Line(experiment, measured, found, best, means[best])
-
-
-def _geometric(values: Sequence[float]) -> float:
-    return math.exp(fmean(math.log(value) for value in values))
 
 
 def _rows(name: str) -> list[Row]:

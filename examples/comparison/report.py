@@ -1,6 +1,7 @@
 """What was measured, as Markdown."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import geometric_mean
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ def _over_best(frame: pd.DataFrame, method: str) -> pd.Series:
 
 
 def _geometric(ratios: pd.Series) -> float | None:
-    return float(np.exp(np.log(ratios).mean())) if len(ratios) else None
+    return geometric_mean(ratios) if len(ratios) else None
 
 
 def _median(frame: pd.DataFrame, score: str) -> float | None:
