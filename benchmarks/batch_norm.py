@@ -15,17 +15,15 @@ The data lie in ``--data`` (by default ../shared/data beside the checkout): ``fa
 import argparse
 import json
 import warnings
-import wave
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.image
-import numpy as np
 import torch
 from pyro.infer.autoguide.initialization import init_to_value
 from torch import Tensor, nn
 
+from explainaway.data import load_images, load_sound, load_video
 from explainaway.inference import MALA, AlternatingBackProp, SamplingWarning, sample_posterior
 from explainaway.models import (
     Gaussian,
@@ -74,35 +72,27 @@ class Problem(NamedTuple):
     batch_size: int = 50
 
 
-def _scaled(values: np.ndarray[Any, Any]) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32)) / 127.5 - 1
-
-
 def faces(folder: Path) -> Tensor:
     """Return 200 faces, (200, 3, 16, 16)."""
-    images = _scaled(np.load(folder / "faces64.npz")["images"][:200]).permute(0, 3, 1, 2)
-    return nn.functional.avg_pool2d(images, 4)
+    return load_images(folder / "faces64.npz", 16, count=200)
 
 
 def texture(folder: Path) -> Tensor:
     """Return a part of a texture, (1, 3, 48, 48)."""
-    image = matplotlib.image.imread(folder / "textures" / "pebbles.png")[:96, :96, :3]
-    whole = torch.from_numpy(2 * np.asarray(image, np.float32) - 1).permute(2, 0, 1)[None]
-    return nn.functional.avg_pool2d(whole, 2)
+    image = load_images(folder / "textures" / "pebbles.png")[..., :96, :96]
+    return nn.functional.avg_pool2d(image, 2)
 
 
 def sound(folder: Path) -> Tensor:
     """Return a part of a sound, (1, 1, 2000)."""
-    with wave.open(str(folder / "sounds" / "crickets.wav")) as file:
-        samples = np.frombuffer(file.readframes(2000), np.int16)
-    values = torch.from_numpy(samples.astype(np.float32))[None, None]
+    values = load_sound(folder / "sounds" / "crickets.wav", 11025)[None, :, :2000]
     return values / values.abs().max()
 
 
 def video(folder: Path) -> Tensor:
     """Return a part of a clip, (1, 3, 8, 16, 16)."""
-    frames = _scaled(np.load(folder / "motion" / "flag.npz")["frames"][:8]).permute(3, 0, 1, 2)
-    return nn.functional.avg_pool3d(frames, (1, 4, 4))[None]
+    frames = load_video(folder / "motion" / "flag.npz", 16, count=8)
+    return frames.transpose(0, 1)[None]
 
 
 PROBLEMS = {

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from torch import Tensor
 
+from explainaway.data import load_images
 from explainaway.inference import (
     HMC,
     MALA,
@@ -42,21 +42,13 @@ NOISE = 0.3
 PAPER_SWEEPS = 600
 
 
-def load(folder: Path, count: int, side: int, smoke: bool) -> Tensor:
+def load(source: Path, count: int, side: int, smoke: bool) -> Tensor:
     """Return faces (count, 3, side, side) in [-1, 1], made smaller by averaging."""
-    path = folder / "faces64.npz"
-    if path.is_file():
-        images = torch.from_numpy(np.load(path)["images"][:count]).permute(0, 3, 1, 2)
-        images = images.float() / 127.5 - 1
-    elif smoke:
+    shared = source / "faces64.npz"
+    if smoke and not shared.is_file():
         generator = torch.Generator().manual_seed(0)
-        images = 2 * torch.rand(count, 3, 64, 64, generator=generator) - 1
-    else:
-        raise SystemExit(
-            f"{path} is not there: put aligned faces as faces64.npz, key images, (n, 64, 64, 3) "
-            "bytes, into that folder or name another by --data; --smoke runs without them"
-        )
-    return torch.nn.functional.adaptive_avg_pool2d(images, side)
+        return 2 * torch.rand(count, 3, side, side, generator=generator) - 1
+    return load_images(shared, side, count=count)
 
 
 def half_hidden(faces: Tensor) -> Tensor:

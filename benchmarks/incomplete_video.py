@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from explainaway.data import load_video
 from explainaway.inference import HMC, MALA, AlternatingBackProp
 from explainaway.models import VAR, Gaussian, GeneratorModel, Masked, Normal, OverTime, deconvnet
 from explainaway.models.dynamics import yule_walker
@@ -21,20 +22,16 @@ AHEAD = 8
 """Last frames that are left out."""
 
 
-def load_video(folder: Path, texture: str, smoke: bool) -> Tensor:
+def load(folder: Path, texture: str, smoke: bool) -> Tensor:
     """Return a video (T, 3, 32, 32) in [-1, 1]."""
     path = folder / "motion" / f"{texture}.npz"
-    if path.is_file():
-        frames = torch.from_numpy(np.load(path)["frames"].astype(np.float32) / 127.5 - 1)
-        video: Tensor = torch.nn.functional.avg_pool2d(frames.permute(0, 3, 1, 2), 2)
-        return video[:56] if smoke else video
-    if smoke:
+    if smoke and not path.is_file():
         grid = torch.arange(SIDE) / SIDE * 2 * torch.pi
         wave = torch.sin(
             grid[None, None] + 2 * grid[None, :, None] + torch.arange(56)[:, None, None] / 3
         )
         return 0.8 * wave[:, None].expand(-1, 3, -1, -1)
-    raise FileNotFoundError(path)
+    return load_video(path, SIDE, count=56 if smoke else None)
 
 
 def observed_cells(video: Tensor, seed: int) -> Tensor:

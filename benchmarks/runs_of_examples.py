@@ -202,7 +202,7 @@ def _of_videos(smoke: bool) -> Iterator[Kind]:
     if not (smoke or (folder / "motion" / "flag.npz").is_file()):
         print("no video is there: incomplete_video.py is left out")
         return
-    past = incomplete_video.load_video(folder, "flag", smoke)[: -incomplete_video.AHEAD]
+    past = incomplete_video.load(folder, "flag", smoke)[: -incomplete_video.AHEAD]
     y = torch.where(incomplete_video.observed_cells(past, 0), past, torch.nan)
     missing = y.isnan().flatten(1).all(1)
     learned = {

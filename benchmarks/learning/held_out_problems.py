@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explainaway.data import digits
+from explainaway.data import MissingDataError, digits, load_images
 from explainaway.models import (
     VAR,
     ColoredGaussian,
@@ -114,14 +114,13 @@ def faces_hole(folder: Path = SHARED) -> HeldOut:
 
 
 def _faces(path: Path, count: int) -> Tensor:
-    if not path.is_file():
+    try:
+        return load_images(path, 32, count=count)
+    except MissingDataError:
         raise NotAvailableError(
             f"{path}, an array images (n, 64, 64, 3) of bytes with at least {count} aligned faces "
             "(CelebA): put it there, or name its folder by --data"
-        )
-    with np.load(path) as file:
-        images = torch.from_numpy(file["images"][:count]).float() / 127.5 - 1
-    return nn.functional.avg_pool2d(images.permute(0, 3, 1, 2), 2)
+        ) from None
 
 
 def var_mlp() -> HeldOut:

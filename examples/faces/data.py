@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SIDE = 64
+from explainaway import data
 
 
 class Faces(NamedTuple):
@@ -28,33 +28,25 @@ class Faces(NamedTuple):
     test: Tensor
 
 
-def load_images(folder: Path, side: int, made_up: int | None = None) -> Tensor:
+def load_images(source: Path, side: int, made_up: int | None = None) -> Tensor:
     """Return all images, (n, 3, side, side) in [-1, 1].
 
     Parameters
     ----------
-    folder : Path
-        Holds ``faces64.npz`` with ``images``, (n, 64, 64, 3) bytes.
+    source : Path
+        A folder with ``faces64.npz`` or with pictures, or a file of images
+        (`explainaway.data.load_images`).
     side : int
-        A divisor of 64; smaller images are means over blocks.
+        Smaller images are means over blocks.
     made_up : int, optional
         Return so many smooth random images instead.
     """
-    if SIDE % side:
-        raise ValueError(f"side must divide {SIDE}, got {side}")
     if made_up is not None:
         generator = torch.Generator().manual_seed(0)
         coarse = 2 * torch.rand(made_up, 3, 4, 4, generator=generator) - 1
         return torch.nn.functional.interpolate(coarse, size=side, mode="bicubic").clamp(-1, 1)
-    path = folder / "faces64.npz"
-    if not path.is_file():
-        raise SystemExit(
-            f"{path} is not there: put aligned faces as faces64.npz, key images, (n, 64, 64, 3) "
-            "bytes, into that folder or name another by --data; --smoke runs without them"
-        )
-    pixels = np.load(path)["images"].transpose(0, 3, 1, 2)
-    images = torch.from_numpy(pixels.astype(np.float32)) / 127.5 - 1
-    return torch.nn.functional.avg_pool2d(images, SIDE // side)
+    images = data.load_images(source, side, file="faces64.npz")
+    return images.expand(-1, 3, -1, -1).contiguous()
 
 
 def split(images: Tensor, train: int, held_out: int, test: int, seed: int) -> Faces:

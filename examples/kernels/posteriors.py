@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from explainaway.data import digits
+from explainaway.data import digits, load_images
 from explainaway.inference import (
     HMC,
     MALA,
@@ -100,8 +100,7 @@ def face_cases(folder: Path, examples: int, seed: int, epochs: int) -> list[Case
     if not path.is_file():
         print(f"{path} is not there: the face posterior is left out")
         return []
-    images = torch.from_numpy(np.load(path)["images"][: 600 + examples])
-    faces = nn.functional.avg_pool2d(images.permute(0, 3, 1, 2).float(), 2) / 127.5 - 1
+    faces = load_images(path, 32, count=600 + examples)
     generator = torch.Generator().manual_seed(seed)
     seen = torch.rand(len(faces), 1, 32, 32, generator=generator) > 0.7
     y = torch.where(seen, faces, torch.nan)

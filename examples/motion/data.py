@@ -7,42 +7,33 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Array = NDArray[np.float64]
+from explainaway.data import load_video
 
-SIDE = 64
+Array = NDArray[np.float64]
 MOTIONS = ("flag", "fire", "fountain", "boiling_water", "flame", "waterfall")
 TASKS = ("forecast", "half of the pixels", "every second frame")
 
 
-def load_motion(folder: Path, name: str, side: int, made_up: bool = False) -> Tensor:
+def load_motion(source: Path, name: str, side: int, made_up: bool = False) -> Tensor:
     """Return a video (T, 3, side, side) in [-1, 1].
 
     Parameters
     ----------
-    folder : Path
-        Holds ``motion/<name>.npz`` with ``frames``, (T, 64, 64, 3) bytes.
+    source : Path
+        A folder with ``motion/<name>.npz``, or a video (`explainaway.data.load_video`).
     name : str
         Of the motion.
     side : int
-        A divisor of 64; smaller frames are means over blocks.
+        Smaller frames are means over blocks.
     made_up : bool, default False
         Return a noisy travelling wave of 64 frames instead.
     """
-    if SIDE % side:
-        raise ValueError(f"side must divide {SIDE}, got {side}")
     if made_up:
         grid = torch.arange(side) / side * 2 * torch.pi
         phase = grid[None] + 2 * grid[:, None] + torch.arange(64)[:, None, None] / 3
         noise = torch.randn(64, 3, side, side, generator=torch.Generator().manual_seed(0))
         return 0.8 * torch.sin(phase)[:, None] + 0.05 * noise
-    path = folder / "motion" / f"{name}.npz"
-    if not path.is_file():
-        raise SystemExit(
-            f"{path} is not there: put a video as {name}.npz, key frames, (T, 64, 64, 3) bytes, "
-            "into that folder or name another by --data; --smoke runs without it"
-        )
-    pixels = torch.from_numpy(np.load(path)["frames"].astype(np.float32) / 127.5 - 1)
-    return torch.nn.functional.avg_pool2d(pixels.permute(0, 3, 1, 2), SIDE // side)
+    return load_video(source, side, file=f"motion/{name}.npz")
 
 
 def num_known(length: int) -> int:

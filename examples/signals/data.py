@@ -3,62 +3,41 @@
 import math
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
-from scipy.io import wavfile
 from torch import Tensor
+
+from explainaway.data import load_images, load_sound
 
 RATE = 11025
 """Samples of a sound in a second."""
 
 
-def texture(data: Path, name: str) -> Tensor:
+def texture(source: Path, name: str) -> Tensor:
     """Return an image (3, 224, 224) in [-1, 1].
 
     Parameters
     ----------
-    data : Path
-        Folder with ``textures/NAME.png``.
+    source : Path
+        A folder with ``textures/NAME.png``, or a picture (`explainaway.data.load_images`).
     name : str
         Of the texture, without the ending.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is not there.
     """
-    path = _found(data / "textures" / f"{name}.png")
-    with Image.open(path) as image:
-        pixels = np.asarray(image.convert("RGB").resize((224, 224)), dtype=np.float32)
-    return torch.tensor(pixels / 127.5 - 1).permute(2, 0, 1).contiguous()
+    image = load_images(source, 224, file=f"textures/{name}.png")[0]
+    return image.expand(3, -1, -1).contiguous()
 
 
-def sound(data: Path, name: str) -> Tensor:
+def sound(source: Path, name: str) -> Tensor:
     """Return a sound (1, 60000) whose root mean square is 1/3, so that few samples leave [-1, 1].
 
     Parameters
     ----------
-    data : Path
-        Folder with ``sounds/NAME.wav``, 16 bit at 11,025 Hz.
+    source : Path
+        A folder with ``sounds/NAME.wav``, or a WAV file (`explainaway.data.load_sound`).
     name : str
         Of the sound, without the ending.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is not there.
-    ValueError
-        If it has another rate or is too short.
     """
-    path = _found(data / "sounds" / f"{name}.wav")
-    rate, samples = wavfile.read(path)
-    if rate != RATE or len(samples) < 60000:
-        raise ValueError(
-            f"{path} must have 60,000 samples at {RATE} Hz or more, got {len(samples)} at {rate} Hz"
-        )
-    made = torch.tensor(samples[:60000].astype(np.float32))
-    return (made / made.std() / 3)[None]
+    made = load_sound(source, RATE, count=60000, file=f"sounds/{name}.wav")[:1]
+    return made / made.std() / 3
 
 
 def made_up_texture(side: int = 128) -> Tensor:
@@ -77,11 +56,3 @@ def made_up_sound(length: int = 20000) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     swell = 1 + (torch.arange(length) * (4 * math.pi / RATE)).sin()
     return (torch.randn(length, generator=generator) * swell)[None] / 4
-
-
-def _found(path: Path) -> Path:
-    if not path.exists():
-        raise FileNotFoundError(
-            f"there is no {path}: --data is the folder that holds {path.parent.name}/"
-        )
-    return path

@@ -11,6 +11,7 @@ from examples.faces.decoders import WarpedLinear
 from examples.faces.principal import Principal
 from examples.faces.scores import Reconstruction, noise_of, scores
 from examples.faces.vae import VAE, learn
+from explainaway.data import MissingDataError
 
 
 def test_parts_are_disjoint_and_the_same_for_a_seed() -> None:
@@ -24,7 +25,7 @@ def test_parts_are_disjoint_and_the_same_for_a_seed() -> None:
 
 
 def test_missing_data_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"faces64\.npz"):
+    with pytest.raises(MissingDataError, match=r"faces64\.npz"):
         load_images(tmp_path, 64)
 
 

@@ -17,6 +17,7 @@ from examples.motion.linear import (
 from examples.motion.scores import of_forecasts, of_synthesis
 from examples.objects.features import by_pixels, by_random_network
 from examples.objects.grid import between
+from explainaway.data import MissingDataError
 from explainaway.models import Gaussian, GeneratorModel, Normal, mlp
 
 
@@ -35,7 +36,7 @@ def test_parts_that_are_seen() -> None:
 
 
 def test_missing_videos_are_named(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"flag\.npz"):
+    with pytest.raises(MissingDataError, match=r"flag\.npz"):
         load_motion(tmp_path, "flag", 32)
 
 

@@ -11,6 +11,7 @@ from examples.signals.generator import Recipe, learn
 from examples.signals.sound_scores import SoundScores
 from examples.signals.synthesis import in_blocks, made_by, with_spectrum
 from examples.signals.texture_scores import TextureScores
+from explainaway.data import MissingDataError
 from explainaway.models import sound_deconvnet
 
 
@@ -86,5 +87,5 @@ def test_a_generator_makes_twice_the_length(tmp_path: Path, learn_prior: bool) -
 
 
 def test_a_missing_exemplar_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="--data is the folder that holds textures/"):
+    with pytest.raises(MissingDataError, match=r"holds no pictures.*textures/gravel\.png"):
         texture(tmp_path, "gravel")
