@@ -109,14 +109,10 @@ def learn(
         batch_norm=recipe.batch_norm,
     )
     sizes = [size // upsampling**recipe.num_layers for size in exemplar.shape[1:]]
-
-    def model(sizes: list[int]) -> GeneratorModel:
-        prior = Normal((recipe.latent_channels, *sizes), learn=recipe.learn_prior)
-        return GeneratorModel(prior, body, Gaussian(recipe.noise, torch.tanh)).to(device)
-
-    small, large = model(sizes), model([2 * size for size in sizes])
+    prior = Normal((recipe.latent_channels, *sizes), learn=recipe.learn_prior)
+    model = GeneratorModel(prior, body, Gaussian(recipe.noise, torch.tanh)).to(device)
     abp = AlternatingBackProp(
-        small,
+        model,
         Langevin(step_size=0.1),
         inference_steps=recipe.steps,
         optimizer=torch.optim.Adam(body.parameters(), lr=recipe.rate),
@@ -146,12 +142,10 @@ def learn(
         # Of the iterations that were made here: a run that was stopped goes on.
         costs.write_text(json.dumps((time.process_time() - began) / epochs))
     seconds = json.loads(costs.read_text())
-    if recipe.learn_prior:
-        # What is learned is of one cell, and holds in a map of any size.
-        large.prior.load_state_dict(small.prior.state_dict())
-    explained = small.reconstruct(fit.latents)[0].cpu()
+    larger = prior.on_map(*[2 * size for size in sizes])
+    explained = model.reconstruct(fit.latents)[0].cpu()
     return Learned(
-        large,
+        GeneratorModel(larger, body, model.observation),
         fit.latents[0].cpu(),
         explained,
         {

@@ -1,12 +1,14 @@
 """The prior of the paper, independent standard normal latents; or a normal one that is learned."""
 
+import copy
 from collections.abc import Sequence
+from typing import Self
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from ..arguments import is_integer, per_component
+from ..arguments import check_count, is_integer, per_component
 from ..distributions.channel_normal import ChannelNormal
 from ..distributions.gaussian_cells import GaussianCells
 from ..pieces import Entry
@@ -86,6 +88,58 @@ class Normal(Prior):
         if learn:
             self.register_buffer("mean", self.loc.flatten().clone())
             self.register_buffer("scale_tril", self.scale.flatten().diag())
+
+    def on_map(self, *sizes: int) -> Self:
+        """Return the same prior, a copy, for latent maps of another size.
+
+        With it a convolutional network that learned one size makes another: where the prior is
+        learned, what it has learned is of a cell.
+
+        Parameters
+        ----------
+        *sizes : int
+            Cells of the map in each of its dimensions: 14, 14 for a latent (c, 14, 14).
+
+        Returns
+        -------
+        Normal
+
+        Raises
+        ------
+        ValueError
+            If latents are no maps of so many dimensions, a size is not a positive integer, or mean
+            or scale are not the same in all cells.
+
+        References
+        ----------
+        Han, Lu, Zhu & Wu, "Alternating Back-Propagation for Generator Network" (AAAI 2017),
+        Experiment 1.
+
+        Examples
+        --------
+        >>> Normal((4, 7, 7), learn=True).on_map(14, 14).distribution().event_shape
+        torch.Size([4, 14, 14])
+        """
+        for size in sizes:
+            check_count("sizes", size)
+        if not self._cells or len(sizes) != len(self._cells):
+            raise ValueError(
+                f"sizes must be those of a map of {len(self._cells)} dimensions, as the cells "
+                f"{self._cells} of this prior have, got {sizes}"
+            )
+        other = copy.deepcopy(self)
+        other._cells = sizes
+        if self._moments is None:
+            for name in ("loc", "scale"):
+                values = getattr(self, name)
+                cell = values.flatten(1)[:, :1]
+                if not values.flatten(1).eq(cell).all():
+                    raise ValueError(
+                        f"{name} must be the same in all cells to hold in a map of {sizes}"
+                    )
+                cell = cell.reshape(-1, *[1] * len(sizes))
+                setattr(other, name, cell.expand(-1, *sizes).clone())
+        return other
 
     def distribution(self) -> dist.TorchDistribution:
         """Return the distribution of one example's latent, of event shape (d,) or the map's."""

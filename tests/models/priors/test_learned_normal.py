@@ -117,3 +117,37 @@ def test_what_is_asked_of_it_is_checked() -> None:
         Normal(3, learn="closed form")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"loc must be a number or have shape \(2, 1, 1\)"):
         Normal((2, 3, 3), loc=torch.zeros(2, 3, 3), learn=True)
+
+
+@pytest.mark.parametrize("learn", [True, False])
+def test_a_prior_on_a_larger_map_has_the_same_cells(learn: bool) -> None:
+    torch.manual_seed(0)
+    loc, scale = torch.tensor([1.0, -2.0])[:, None, None], torch.tensor([0.5, 2.0])[:, None, None]
+    prior = Normal((2, 3, 3), loc, scale, learn=learn)
+    if learn:
+        factor = torch.tensor([[1.0, 0.0], [0.8, 0.3]])
+        prior.expect_examples(200)
+        cells = torch.randn(200, 9, 2) @ factor.T
+        prior.closed_form_step(cells.mT.reshape(200, 2, 3, 3))
+    before = {name: value.clone() for name, value in prior.state_dict().items()}
+    larger = prior.on_map(4, 6)
+    assert larger.distribution().event_shape == (2, 4, 6)
+    one = prior.distribution().log_prob(torch.ones(2, 3, 3))
+    other = larger.distribution().log_prob(torch.ones(2, 4, 6))
+    # Cells are independent and alike: so many densities of one.
+    torch.testing.assert_close(other / 24, one / 9)
+    if learn:
+        larger.closed_form_step(torch.zeros(5, 2, 4, 6))
+    for name, value in prior.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_prior_that_differs_between_cells_has_no_larger_map() -> None:
+    with pytest.raises(ValueError, match="loc must be the same in all cells"):
+        Normal((1, 2, 2), torch.arange(4.0).reshape(1, 2, 2)).on_map(4, 4)
+    with pytest.raises(ValueError, match=r"a map of 2 dimensions.*got \(4,\)"):
+        Normal((1, 2, 2)).on_map(4)
+    with pytest.raises(ValueError, match=r"a map of 0 dimensions"):
+        Normal(3).on_map(4)
+    with pytest.raises(ValueError, match="sizes must be a positive integer, got 0"):
+        Normal((1, 2)).on_map(0)
