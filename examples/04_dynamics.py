@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from common.options import experiment_parser
 from common.rows import Rows
+from common.seeds import over_seeds
 from motion.data import MOTIONS, TASKS, load_motion, num_known, seen_cells
 from motion.forecasting import forecast, targets
 from motion.generator import Recipe
@@ -106,7 +107,7 @@ def main() -> None:
                 stem = f"04_dynamics-{motion}-{task.replace(' ', '-')}.png"
                 filmstrips(options.output / stem, strips)
                 print(tables(rows.rows[-1:]), flush=True)
-    (options.output / "04_dynamics.md").write_text(tables(rows.rows) + "\n")
+    (options.output / "04_dynamics.md").write_text(tables(over_seeds(rows.rows)) + "\n")
 
 
 if __name__ == "__main__":

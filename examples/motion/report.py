@@ -13,7 +13,10 @@ from .data import MOTIONS, TASKS
 
 
 def tables(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table for each task: a line for each method, a column for each motion."""
+    """Return a Markdown table for each task: a line for each method, a column for each motion.
+
+    A row may be a mean over ``seeds``.
+    """
     parts = []
     for task in TASKS:
         found = {row["settings"]["motion"]: row for row in rows if row["settings"]["task"] == task}
@@ -22,7 +25,8 @@ def tables(rows: Sequence[Mapping[str, Any]]) -> str:
             continue
         numbers = next(iter(found[motions[0]]["methods"].values()))
         for number in (name for name in numbers if not name.startswith("mae")):
-            parts.append(f"**{task}, {number}**\n")
+            seeds = ", ".join(f"{motion} {found[motion].get('seeds', 1)}" for motion in motions)
+            parts.append(f"**{task}, {number}** (seeds: {seeds})\n")
             parts.append("| | " + " | ".join(motions) + " |")
             parts.append("|---" * (len(motions) + 1) + "|")
             best = {

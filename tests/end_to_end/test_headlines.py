@@ -6,6 +6,7 @@ import pytest
 
 from examples.common.folders import ROOT
 from examples.common.headlines import BEGIN, END, PAGES, table
+from examples.common.seeds import over_seeds
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -35,3 +36,15 @@ def test_every_example_is_in_the_gallery() -> None:
     gallery = (ROOT / "examples" / "README.md").read_text()
     for script in (ROOT / "examples").glob("*.py"):
         assert f"python examples/{script.name}" in gallery
+
+
+def test_rows_of_a_setting_are_averaged_over_seeds() -> None:
+    rows = [
+        {"settings": {"d": 2, "seed": 0}, "methods": {"a": {"mae": 1.0}, "b": {"mae": 5.0}}},
+        {"settings": {"d": 3, "seed": 0}, "methods": {"a": {"mae": 7.0}}},
+        {"settings": {"d": 2, "seed": 1}, "methods": {"a": {"mae": 3.0, "crps": 9.0}}},
+    ]
+    assert over_seeds(rows) == [
+        {"settings": {"d": 2, "seed": 0}, "seeds": 2, "methods": {"a": {"mae": 2.0}}},
+        {"settings": {"d": 3, "seed": 0}, "seeds": 1, "methods": {"a": {"mae": 7.0}}},
+    ]
