@@ -21,6 +21,7 @@ from typing import Any
 
 from common.options import experiment_parser
 from common.rows import Rows
+from common.seeds import over_seeds
 from faces.data import load_images, split
 from faces.generator import PAPER, Recipe, reconstruct
 from faces.scores import clipped, noise_of, scores
@@ -111,8 +112,9 @@ def main() -> None:
             results, pictures = row(images, sizes, setting, folder)
             rows.add(settings, results)
             picture(options.output / f"03_objects-{setting.decoder}.png", pictures)
-        print(table(rows.rows), flush=True)
-        (options.output / "03_objects.md").write_text(table(rows.rows) + "\n")
+        made = table(over_seeds(rows.rows))
+        print(made, flush=True)
+        (options.output / "03_objects.md").write_text(made + "\n")
 
 
 if __name__ == "__main__":

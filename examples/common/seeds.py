@@ -29,6 +29,8 @@ def _mean(values: Sequence[Any]) -> Any:
     if isinstance(first, Mapping):
         shared = [name for name in first if all(name in value for value in values)]
         return {name: _mean([value[name] for value in values]) for name in shared}
-    if isinstance(first, float) and len(values) > 1:
-        return fmean(values)
-    return first
+    return fmean(values) if _differ(values) else first
+
+
+def _differ(values: Sequence[Any]) -> bool:
+    return isinstance(values[0], int | float) and any(value != values[0] for value in values)

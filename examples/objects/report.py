@@ -12,12 +12,13 @@ from explainaway.plots import save_panels, tile
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a Markdown table, a line for each method.
 
-    The measures of new faces are by random features, and by principal components in parentheses.
+    The measures of new faces are by random features, and by principal components in parentheses. A
+    row may be a mean over ``seeds``.
     """
     lines = [
         "| decoder | | MMD² x 1000 | precision | recall | density | coverage | MAE held out | "
-        "RMSE | epochs |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "RMSE | epochs | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         for name, method in row["methods"].items():
@@ -28,7 +29,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 cells.append(f"{by_random[key]:.2f} ({by_pixels[key]:.2f})")
             for key in ("mae", "rmse"):
                 cells.append(f"{method[key]:.4f}" if key in method else "")
-            cells.append(f"{method['epochs']}" if "epochs" in method else "")
+            cells.append(f"{method['epochs']:.0f}" if "epochs" in method else "")
+            cells.append(f"{row.get('seeds', 1)}")
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
