@@ -43,7 +43,7 @@ class Chosen(NamedTuple):
 def stationary(problem: Problem) -> Chosen:
     """Return the covariance of the same lag everywhere, its reach chosen."""
     train = problem.train
-    made = {}
+    made: dict[tuple[float, ...], Tensor] = {}
     for reach in STATIONARY_REACHES:
         noise = stationary_noise(
             problem.y[train].nan_to_num(), problem.observed[train], _cells(problem, reach)

@@ -125,7 +125,7 @@ class GaussianField:
         cells and it predicts.
         """
         white = torch.randn(y.flatten(2).shape, generator=generator).to(y)
-        drawn = (white @ self.factor.mT).reshape(y.shape)
+        drawn: Tensor = (white @ self.factor.mT).reshape(y.shape)
         known = torch.where(observed, y, 0.0)
         return torch.where(observed, y, drawn + self.complete(known - drawn, observed))
 
