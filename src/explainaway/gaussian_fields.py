@@ -125,9 +125,10 @@ class GaussianField:
         cells and it predicts.
         """
         white = torch.randn(y.flatten(2).shape, generator=generator).to(y)
-        drawn: Tensor = (white @ self.factor.mT).reshape(y.shape)
+        drawn = (white @ self.factor.mT).reshape(y.shape)
         known = torch.where(observed, y, 0.0)
-        return torch.where(observed, y, drawn + self.complete(known - drawn, observed))
+        made: Tensor = torch.where(observed, y, drawn + self.complete(known - drawn, observed))
+        return made
 
     def _cells(self, observed: Tensor) -> Tensor:
         seen = observed.flatten(1)
