@@ -107,7 +107,8 @@ class GaussianField:
                     _factor(self.covariance, cells), across, upper=False
                 )
                 each[rest] = self.covariance.diagonal()[rest] - explained.square().sum(0)
-        return variance.clamp(min=0).unflatten(1, observed.shape[2:])[:, None]
+        images: Tensor = variance.clamp(min=0).unflatten(1, observed.shape[2:])[:, None]
+        return images
 
     def draw_given(self, y: Tensor, observed: Tensor, generator: torch.Generator) -> Tensor:
         """Return images whose hidden cells are drawn given the observed ones, exactly.
@@ -127,8 +128,7 @@ class GaussianField:
         white = torch.randn(y.flatten(2).shape, generator=generator).to(y)
         drawn = (white @ self.factor.mT).reshape(y.shape)
         known = torch.where(observed, y, 0.0)
-        made: Tensor = torch.where(observed, y, drawn + self.complete(known - drawn, observed))
-        return made
+        return torch.where(observed, y, drawn + self.complete(known - drawn, observed))
 
     def _cells(self, observed: Tensor) -> Tensor:
         seen = observed.flatten(1)
