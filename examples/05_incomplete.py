@@ -2,13 +2,13 @@
 
 3x3 blocks hide 50, 70 or 90 % of the pixels of every face (P.5, P.7, P.9), or a square of 20x20
 or 30x30 pixels does (M20, M30). A linear generator, whose latents change over the image, with noise
-that is correlated between neighbours, is learned from the incomplete training faces: the hidden
-pixels are drawn given the observed ones, and the draws give the next weights. Its posterior mean
-fills the hidden pixels of training faces (T1) and of new faces (T2). Beside it: the mean face,
-linear interpolation, iterative PCA, kriging by a stationary covariance and by that of the kriged
-faces at each place, probabilistic PCA with its residual kriged, and a masked VAE that begins there.
-In a tenth of the training faces further holes hide pixels from all methods: on them the settings of
-all are chosen, from them come all intervals.
+that is correlated between neighbours, is learned from the incomplete training faces: in turn their
+hidden pixels are completed, and the completed faces give the weights. Its posterior mean fills the
+hidden pixels of training faces (T1) and of new faces (T2). Beside it: the mean face, linear
+interpolation, iterative PCA, kriging by a stationary covariance and by that of the kriged faces at
+each place, probabilistic PCA with its residual kriged, and a masked VAE that begins there. In a
+tenth of the training faces further holes hide pixels from all methods: on them the settings of all
+are chosen, from them come all intervals.
 
     python examples/05_incomplete.py [--rows P.5 P.7 P.9 M20 M30] [--smoke] [--paper]
 
@@ -17,6 +17,7 @@ A row that is stopped goes on; one that is in the table is not made again.
 
 import argparse
 import tempfile
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def predictions(
     if setting.paper:
         made = papers_generator(faces, setting, folder)
         return {**methods, **made[0]}, {**numbers, **made[1]}
-    ours = generators(faces, setting, start, folder)
+    ours = generators(faces, start, folder)
     methods, numbers = {**methods, **ours[0]}, {**numbers, **ours[1]}
     if with_vae:
         seconds = numbers["generator"]["seconds of learning"]
@@ -76,6 +77,7 @@ def predictions(
 
 def row(faces: Problem, setting: Setting, folder: Path, with_vae: bool) -> dict[str, Any]:
     """Return the scores of all methods, T1 and T2, and draw a picture of some."""
+    began = time.process_time()
     methods, numbers = predictions(faces, setting, folder, with_vae)
     result: dict[str, Any] = {}
     shown: dict[str, Reconstruction] = {}
@@ -89,7 +91,7 @@ def row(faces: Problem, setting: Setting, folder: Path, with_vae: bool) -> dict[
                 shown[name] = made
         print(f"  {name}: {result[name]['new']['mae']:.4f}", flush=True)
     picture(folder.parent / f"05_incomplete-{setting.name}.png", faces, faces.new, shown)
-    return result
+    return {"methods": result, "processor minutes": (time.process_time() - began) / 60}
 
 
 def main() -> None:
@@ -112,7 +114,7 @@ def main() -> None:
             faces = problem(images, kind, sizes, options.seed, standardised=not paper)
             folder = options.output / setting.name
             folder.mkdir(exist_ok=True)
-            rows.add(settings, {"methods": row(faces, setting, folder, not options.no_vae)})
+            rows.add(settings, row(faces, setting, folder, not options.no_vae))
         print(table(rows.rows), flush=True)
         (options.output / "05_incomplete.md").write_text(table(rows.rows) + "\n")
 

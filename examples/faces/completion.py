@@ -183,13 +183,13 @@ def with_kriging(problem: Problem, predict: Predict, start: Start) -> Predict:
 
 
 def generators(
-    problem: Problem, setting: Setting, start: Start, folder: Path
+    problem: Problem, start: Start, folder: Path
 ) -> tuple[dict[str, Predict], dict[str, Numbers]]:
     """Return kriging with a covariance of each place, and the generator that begins there."""
     began = time.monotonic()
     covariance = start.stationary.covariance
     kriged = local.kriged_locally(problem, start.filled, covariance)
-    learned = local.learned(problem, kriged, covariance, setting.seed, folder / "moments.pt")
+    learned = local.learned(problem, start.filled, kriged, covariance, folder / "moments.pt")
     seconds = time.monotonic() - began
     chosen = {"kriging, local covariance": kriged, "generator": learned}
 

@@ -73,10 +73,12 @@ def kriged_locally(problem: Problem, filled: Tensor, covariance: Tensor) -> Chos
     return around(problem, second_moments(filled[_learned_from(problem)]), covariance)
 
 
-def learned(problem: Problem, begun: Chosen, covariance: Tensor, seed: int, path: Path) -> Chosen:
-    """Return the generator's covariance, learned from faces whose hidden pixels are drawn.
+def learned(
+    problem: Problem, filled: Tensor, begun: Chosen, covariance: Tensor, path: Path
+) -> Chosen:
+    """Return the generator's covariance, learned from the kriged faces on.
 
-    Reach and weight are those of kriging at first, and chosen anew at the end.
+    Reach and weight are those that were chosen for these, and are chosen anew at the end.
     """
     part = _learned_from(problem)
     if not path.exists():
@@ -88,7 +90,7 @@ def learned(problem: Problem, begun: Chosen, covariance: Tensor, seed: int, path
             _cells(problem, reach),
             weight,
             ITERATIONS,
-            seed,
+            first=second_moments(filled[part]),
         )
         torch.save(moments, path)
     return around(problem, torch.load(path, weights_only=True), covariance)

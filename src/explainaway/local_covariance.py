@@ -83,14 +83,16 @@ def learn_moments(
     reach: float,
     weight: float,
     iterations: int,
-    seed: int,
+    seed: int | None = None,
     first: Tensor | None = None,
 ) -> Tensor:
     """Return second moments of images of which some cells are hidden.
 
-    Stochastic approximation of EM: the hidden cells are drawn given the observed ones under the
-    present covariance, and the draws' moments give the next one. From the third iteration on they
-    are averaged, so that the noise of the draws vanishes.
+    In turn hidden cells are completed under the present covariance, and the completed images'
+    moments give the next one. By default they are completed by their means, as in iterative PCA:
+    what is left out, their variance, makes predictions cautious where little was seen. With a seed
+    they are drawn, a stochastic approximation of EM: right in the limit of many images, noisier for
+    a thousand. From the third iteration on the moments of draws are averaged.
 
     Parameters
     ----------
@@ -101,27 +103,38 @@ def learn_moments(
     stationary, reach, weight
         As in :func:`localised`.
     iterations : int
-        Each completes every image once.
-    seed : int
+        At least 1; each completes every image once.
+    seed : int, optional
         Of the draws.
     first : Tensor, (h w, h w), optional
         Moments to begin with; by default the covariance is stationary at first.
 
+    Raises
+    ------
+    ValueError
+        If ``iterations`` is less than 1.
+
     References
     ----------
-    Delyon, Lavielle & Moulines, "Convergence of a stochastic approximation version of the EM
-    algorithm" (1999).
+    Josse & Husson, "Handling missing values in exploratory multivariate data analysis methods"
+    (2012), for completion by means; Delyon, Lavielle & Moulines, "Convergence of a stochastic
+    approximation version of the EM algorithm" (1999).
     """
-    generator = torch.Generator().manual_seed(seed)
-    side, moments = y.shape[-1], first
+    if iterations < 1:
+        raise ValueError(f"iterations must be at least 1, got {iterations}")
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    moments = first
     for iteration in range(iterations):
-        if moments is None:
-            field = GaussianField(stationary)
+        covariance = stationary
+        if moments is not None:
+            covariance = localised(moments, stationary, y.shape[-1], reach, weight)
+        field = GaussianField(covariance)
+        if generator is None:
+            moments = second_moments(field.complete(y, observed))
         else:
-            field = GaussianField(localised(moments, stationary, side, reach, weight))
-        found = second_moments(field.draw_given(y, observed, generator))
-        kept = 0.0 if iteration < 2 else 1 - 1 / iteration
-        moments = found if moments is None else found.lerp(moments, kept)
+            found = second_moments(field.draw_given(y, observed, generator))
+            kept = 0.0 if iteration < 2 else 1 - 1 / iteration
+            moments = found if moments is None else found.lerp(moments, kept)
     assert moments is not None
     return moments
 

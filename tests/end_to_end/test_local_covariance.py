@@ -88,13 +88,14 @@ def test_draws_of_hidden_cells_have_the_conditional_moments() -> None:
     assert drawn.flatten(1)[:, seen].eq(y.flatten()[seen]).all()
 
 
-def test_a_covariance_that_varies_is_learned_from_images_with_holes() -> None:
+@pytest.mark.parametrize("seed", [None, 7])
+def test_a_covariance_that_varies_is_learned_from_images_with_holes(seed: int | None) -> None:
     """Its predictions are nearly those of the true one, and better than stationary ones."""
     truth = _local_covariance()
     y, observed = _draws(truth, 1500, 5), _seen(1500, 0.5, 6)
     noise = stationary_noise(y, observed, SIDE)
     stationary = stationary_matrix(noise)
-    moments = learn_moments(y, observed, stationary, 3 * SIDE, 0.95, 8, seed=7)
+    moments = learn_moments(y, observed, stationary, 3 * SIDE, 0.95, 8, seed)
     learned = localised(moments, stationary, SIDE, 3 * SIDE, 0.95)
     new, hidden = _draws(truth, 300, 8), ~_seen(300, 0.5, 9)
     error = {
@@ -170,5 +171,7 @@ def test_arguments_are_checked() -> None:
         GaussianField(eye).complete(torch.zeros(2, 1, SIDE, SIDE), _seen(1, 0.5, 0))
     with pytest.raises(ValueError, match="weight must be at least 0 and less than 1, got 1"):
         localised(eye, eye, SIDE, 4, 1.0)
+    with pytest.raises(ValueError, match="iterations must be at least 1, got 0"):
+        learn_moments(torch.zeros(1, 1, SIDE, SIDE), _seen(1, 0.5, 0), eye, 4, 0.5, 0)
     with pytest.raises(ValueError, match="reach must be positive, got 0"):
         localised(eye, eye, SIDE, 0, 0.5)
