@@ -49,7 +49,8 @@ class GaussianField:
         """The inverse of the covariance, made in double precision when it is asked for."""
         if self._precision is None:
             factor = torch.linalg.cholesky(self.covariance.double())
-            self._precision = torch.cholesky_inverse(factor).to(self.covariance)
+            # Blocks of rows are taken from it: many times as fast where rows lie together.
+            self._precision = torch.cholesky_inverse(factor).to(self.covariance).contiguous()
         return self._precision
 
     def complete(self, y: Tensor, observed: Tensor) -> Tensor:
@@ -145,7 +146,8 @@ def _mostly(seen: Tensor) -> bool:
 
 
 def _factor(matrix: Tensor, cells: Tensor) -> Tensor:
-    factor: Tensor = torch.linalg.cholesky(matrix[cells][:, cells])
+    index = cells.nonzero()[:, 0]
+    factor: Tensor = torch.linalg.cholesky(matrix[index][:, index])
     return factor
 
 
