@@ -148,7 +148,7 @@ def classical(problem: Problem, start: Start) -> tuple[dict[str, Predict], dict[
         "mean face": without_deviation(lambda part: torch.zeros_like(problem.faces[part])),
         "linear interpolation": without_deviation(lambda part: interpolated(problem, part)),
         "iterative PCA": without_deviation(by_pca[rank]),
-        "kriging": moments(start.krige),
+        "kriging": without_deviation(start.krige),
         "probabilistic PCA, kriged": without_deviation(best),
     }
     held_out = "held-out MAE"
@@ -159,11 +159,6 @@ def classical(problem: Problem, start: Start) -> tuple[dict[str, Predict], dict[
             held_out: {f"noise {noise:g}": each.error for noise, each in kriged.items()}
         },
     }
-
-
-def moments(krige: Krige) -> Predict:
-    """Return predictions by kriging, with the deviation that its covariance gives."""
-    return lambda part: Reconstruction(krige(part), krige.deviation(part))
 
 
 def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
@@ -197,7 +192,7 @@ def generators(
         return torch.zeros_like(problem.faces[part])
 
     methods = {
-        name: moments(Krige(problem, zero, GaussianField(found.covariance)))
+        name: without_deviation(Krige(problem, zero, GaussianField(found.covariance)))
         for name, found in chosen.items()
     }
     numbers: dict[str, Numbers] = {

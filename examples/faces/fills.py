@@ -53,10 +53,6 @@ class Krige:
         known = part == self.problem.validation
         return self.known if known else self._made(part)
 
-    def deviation(self, part: slice) -> Tensor:
-        """Return the standard deviation (n, 1, side, side) of each cell given the observed ones."""
-        return self.field.variance(self.problem.observed[part][:, :1]).sqrt()
-
     def _made(self, part: slice) -> Tensor:
         signal, observed = self.signal(part), self.problem.observed[part][:, :1]
         left = self.problem.y[part].nan_to_num() - signal

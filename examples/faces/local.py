@@ -29,7 +29,7 @@ REACHES = (32, 64, 96)
 WEIGHTS = (0.6, 0.8, 0.9, 0.95)
 """Of which those of covariances are chosen; reaches in pixels of an image of 64."""
 
-ITERATIONS = 3
+ITERATIONS = 2
 
 
 class Chosen(NamedTuple):

