@@ -25,6 +25,7 @@ from typing import Any
 from common.options import experiment_parser
 from common.rows import Rows
 from faces.completion import (
+    STACKED,
     Numbers,
     Predict,
     Setting,
@@ -66,7 +67,7 @@ def predictions(
     if setting.paper:
         made = papers_generator(faces, setting, folder)
         return {**methods, **made[0]}, {**numbers, **made[1]}
-    ours = generators(faces, start, folder)
+    ours = generators(faces, start, methods["probabilistic PCA, kriged"], folder)
     methods, numbers = {**methods, **ours[0]}, {**numbers, **ours[1]}
     if with_vae:
         seconds = numbers["generator"]["seconds of learning"]
@@ -87,7 +88,7 @@ def row(faces: Problem, setting: Setting, folder: Path, with_vae: bool) -> dict[
         for called, part in (("known", faces.known), ("new", faces.new)):
             made = predicted(faces, part, method(part), held_out)
             result[name][called] = validated(faces, part, made, half)._asdict()
-            if part == faces.new and name in ("kriging", "generator"):
+            if part == faces.new and name in ("kriging", STACKED):
                 shown[name] = made
         print(f"  {name}: {result[name]['new']['mae']:.4f}", flush=True)
     picture(folder.parent / f"05_incomplete-{setting.name}.png", faces, faces.new, shown)

@@ -39,8 +39,13 @@ White noise takes neighbours as independent, which they are not: so large ones a
 
 EM_ITERATIONS = 6
 
-RANKS = (10, 30, 60)
+RANKS = (10, 30)
 """Of which that of the iterative PCA is chosen."""
+
+SHARES = (0.0, 0.2, 0.4, 0.6)
+"""Of which that of probabilistic PCA in a mean of two predictions is chosen."""
+
+STACKED = "generator, stacked"
 
 Predict = Callable[[slice], Reconstruction]
 """From a part of the faces to what is predicted of their standardised pixels."""
@@ -177,10 +182,27 @@ def with_kriging(problem: Problem, predict: Predict, start: Start) -> Predict:
     return lambda part: Reconstruction(krige(part), predict(part).deviation)
 
 
+def stacked(problem: Problem, first: Predict, second: Predict) -> tuple[Predict, Numbers]:
+    """Return a weighted mean of two predictions without deviations, and how it was chosen.
+
+    References
+    ----------
+    Wolpert, "Stacked generalization" (1992).
+    """
+
+    def mean(part: slice, share: float) -> Tensor:
+        return torch.lerp(first(part).mean, second(part).mean, share)
+
+    errors = {share: error(problem, mean(problem.validation, share)) for share in SHARES}
+    best = min(errors, key=errors.__getitem__)
+    named = {f"share {share:g}": found for share, found in errors.items()}
+    return without_deviation(lambda part: mean(part, best)), {"held-out MAE": named}
+
+
 def generators(
-    problem: Problem, start: Start, folder: Path
+    problem: Problem, start: Start, other: Predict, folder: Path
 ) -> tuple[dict[str, Predict], dict[str, Numbers]]:
-    """Return kriging with a covariance of each place, and the generator that begins there."""
+    """Return kriging with a covariance of each place, the generator, and its mean with another."""
     began = time.monotonic()
     covariance = start.stationary.covariance
     kriged = local.kriged_locally(problem, start.filled, covariance)
@@ -199,6 +221,7 @@ def generators(
         name: {"held-out MAE": found.errors} for name, found in chosen.items()
     }
     numbers["generator"]["seconds of learning"] = seconds
+    methods[STACKED], numbers[STACKED] = stacked(problem, methods["generator"], other)
     return methods, numbers
 
 

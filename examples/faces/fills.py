@@ -45,13 +45,15 @@ class Krige:
         self, problem: Problem, signal: Callable[[slice], Tensor], field: GaussianField
     ) -> None:
         self.problem, self.signal, self.field = problem, signal, field
-        self.known = self._made(problem.validation)
-        self.error = error(problem, self.known)
+        self._kept: dict[tuple[int, int], Tensor] = {}
+        self.error = error(problem, self(problem.validation))
 
     def __call__(self, part: slice) -> Tensor:
-        """Return the completed images of a part; those of the validation faces are kept."""
-        known = part == self.problem.validation
-        return self.known if known else self._made(part)
+        """Return the completed images of a part, which are kept."""
+        key = part.start, part.stop
+        if key not in self._kept:
+            self._kept[key] = self._made(part)
+        return self._kept[key]
 
     def _made(self, part: slice) -> Tensor:
         signal, observed = self.signal(part), self.problem.observed[part][:, :1]

@@ -25,8 +25,8 @@ from explainaway.local_covariance import (
 from .incomplete import Problem, error
 
 STATIONARY_REACHES = (24, 48)
-REACHES = (32, 64, 96)
-WEIGHTS = (0.6, 0.8, 0.9, 0.95)
+REACHES = (48, 96)
+WEIGHTS = (0.8, 0.9, 0.95)
 """Of which those of covariances are chosen; reaches in pixels of an image of 64."""
 
 ITERATIONS = 2
@@ -52,25 +52,26 @@ def stationary(problem: Problem) -> Chosen:
     return _best(problem, made)
 
 
-def around(problem: Problem, moments: Tensor, covariance: Tensor) -> Chosen:
-    """Return sample moments tapered and blended with a stationary covariance, both chosen.
-
-    First the reach at the middle weight, then the weight.
-    """
-
-    def made(reach: float, weight: float) -> Tensor:
-        cells = _cells(problem, reach)
-        return localised(moments, covariance, problem.faces.shape[-1], cells, weight)
-
-    first = _best(problem, {(reach, WEIGHTS[2]): made(reach, WEIGHTS[2]) for reach in REACHES})
-    reach = first.setting[0]
-    then = _best(problem, {(reach, weight): made(reach, weight) for weight in WEIGHTS})
-    return then._replace(errors={**first.errors, **then.errors})
-
-
 def kriged_locally(problem: Problem, filled: Tensor, covariance: Tensor) -> Chosen:
-    """Return the covariance of the kriged training faces at each place."""
-    return around(problem, second_moments(filled[_learned_from(problem)]), covariance)
+    """Return the covariance of the kriged training faces at each place.
+
+    First its reach is chosen at the middle weight, then the weight.
+    """
+    moments = second_moments(filled[_learned_from(problem)])
+    middle = WEIGHTS[len(WEIGHTS) // 2]
+    first = _best(
+        problem,
+        {
+            (reach, middle): _blended(problem, moments, covariance, reach, middle)
+            for reach in REACHES
+        },
+    )
+    reach = first.setting[0]
+    then = _best(
+        problem,
+        {(reach, each): _blended(problem, moments, covariance, reach, each) for each in WEIGHTS},
+    )
+    return then._replace(errors={**first.errors, **then.errors})
 
 
 def learned(
@@ -78,11 +79,11 @@ def learned(
 ) -> Chosen:
     """Return the generator's covariance, learned from the kriged faces on.
 
-    Reach and weight are those that were chosen for these, and are chosen anew at the end.
+    Reach and weight are those that were chosen for these.
     """
     part = _learned_from(problem)
+    reach, weight = begun.setting
     if not path.exists():
-        reach, weight = begun.setting
         moments = learn_moments(
             problem.y[part],
             problem.observed[part][:, :1],
@@ -93,7 +94,15 @@ def learned(
             first=second_moments(filled[part]),
         )
         torch.save(moments, path)
-    return around(problem, torch.load(path, weights_only=True), covariance)
+    moments = torch.load(path, weights_only=True)
+    return _best(problem, {begun.setting: _blended(problem, moments, covariance, reach, weight)})
+
+
+def _blended(
+    problem: Problem, moments: Tensor, covariance: Tensor, reach: float, weight: float
+) -> Tensor:
+    side = problem.faces.shape[-1]
+    return localised(moments, covariance, side, _cells(problem, reach), weight)
 
 
 def _learned_from(problem: Problem) -> slice:
