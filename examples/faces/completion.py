@@ -32,7 +32,7 @@ from .vae import learn as learn_vae
 NOISE = 2.0
 """Scale of the white noise under which components and VAE learn, in deviations of a pixel."""
 
-NOISES = (0.5, 1.0, 2.0, 4.0)
+NOISES = (1.0, 2.0, 4.0, 8.0)
 """Of which that under which scores of components are found is chosen.
 
 White noise takes neighbours as independent, which they are not: so large ones are among them."""
