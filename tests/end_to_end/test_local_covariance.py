@@ -82,7 +82,7 @@ def test_draws_of_hidden_cells_have_the_conditional_moments() -> None:
     mean, covariance = _by_hand(field.covariance, y[0].flatten(1), seen)
     hidden = drawn.flatten(1)[:, ~seen].double()
     deviation = covariance.diagonal().sqrt()
-    # 40 cells or fewer: five standard errors are missed once in 40,000 sets of them.
+    # Some 40 cells, two moments each: five standard errors are missed by one seed in 20,000.
     assert float(((hidden.mean(0) - mean[0]) / deviation).abs().max()) < 5 / count**0.5
     assert float((hidden.std(0) / deviation - 1).abs().max()) < 5 / (2 * count) ** 0.5
     assert drawn.flatten(1)[:, seen].eq(y.flatten()[seen]).all()
