@@ -99,7 +99,7 @@ def _lines() -> Iterator[Line]:
             f"5. faces, {row['settings']['kind']}",
             "hidden pixels of new faces, MAE",
             [row],
-            "generator, kriged",
+            "generator, stacked",
             ("generator",),
             lambda found: found["new"]["mae"],
         )

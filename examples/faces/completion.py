@@ -1,17 +1,18 @@
 """The methods that fill hidden pixels of faces, each from settings to predictions."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from explainaway.inference import RelativeAdam
+from explainaway.gaussian_fields import GaussianField
 from explainaway.models import Gaussian, GeneratorModel, Masked, Normal, deconvnet
 
+from . import local
 from .data import mirrored
 from .decoders import WarpedLinear
 from .fills import (
@@ -22,27 +23,34 @@ from .fills import (
     iterative_pca,
     principal_loadings,
 )
-from .generator import Recipe, learn, mode, reconstruct, set_noise
+from .generator import Recipe, learn, reconstruct
 from .incomplete import Problem, error
 from .masked_vae import MaskedVAE
 from .scores import Reconstruction
 from .vae import learn as learn_vae
 
-NOISES = (2.0,)
-"""Of which the scale of the noise given which latents are found is chosen, in deviations.
+NOISE = 2.0
+"""Scale of the white noise under which components and VAE learn, in deviations of a pixel."""
 
-Large, as noise of neighbouring pixels is taken as independent, which it is not."""
+NOISES = (1.0, 2.0, 4.0, 8.0)
+"""Of which that under which scores of components are found is chosen.
 
-EM_ITERATIONS = 4
+White noise takes neighbours as independent, which they are not: so large ones are among them."""
 
-RATE = 0.003
-"""Of learning, relative to the size of each tensor; small, as the start is good."""
+EM_ITERATIONS = 6
 
 RANKS = (10, 30)
 """Of which that of the iterative PCA is chosen."""
 
+SHARES = (0.0, 0.2, 0.4, 0.6)
+"""Of which that of probabilistic PCA in a mean of two predictions is chosen."""
+
+STACKED = "generator, stacked"
+
 Predict = Callable[[slice], Reconstruction]
 """From a part of the faces to what is predicted of their standardised pixels."""
+
+Numbers = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,17 +62,17 @@ class Setting:
     kind : str
         Of the holes.
     rank : int
-        Number of latents.
+        Number of latents of the probabilistic PCA, of the VAE and of the paper's generator.
     side : int
         Of the images, in pixels.
     width : int
         Channels of the first layer of the VAE's encoder, and of the paper's decoder.
     device : str
-        Where generator and VAE are.
+        Where VAE and the paper's generator are.
     seed : int
         Of everything.
-    recipe : Recipe
-        How the generator learns; its noise is in deviations of a pixel.
+    paper : Recipe, optional
+        How the paper's generator learns; by default it is ours.
     """
 
     kind: str
@@ -73,12 +81,12 @@ class Setting:
     width: int
     device: str
     seed: int
-    recipe: Recipe
+    paper: Recipe | None = None
 
     @property
     def name(self) -> str:
         """What files of the row are called."""
-        paper = "-paper" if self.recipe.as_paper else ""
+        paper = "-paper" if self.paper else ""
         return f"{self.kind}{paper}-{self.side}-d{self.rank}-seed{self.seed}"
 
 
@@ -87,38 +95,35 @@ class Start(NamedTuple):
 
     Attributes
     ----------
+    stationary : local.Chosen
+        The covariance around the mean face.
     krige : Krige
-        From the mean face.
+        By it.
     filled : Tensor, (n, 3, side, side)
-        All faces by it.
+        All faces, kriged.
     components : Components
-        Probabilistic PCA of the incomplete training faces, where networks start.
+        Probabilistic PCA of the incomplete training faces.
     """
 
+    stationary: local.Chosen
     krige: Krige
     filled: Tensor
     components: Components
 
-    def network(self, setting: Setting) -> nn.Module:
-        """Return the decoder: components that move, or the paper's deconvolutions."""
-        shape = self.filled.shape[1:]
-        if setting.recipe.as_paper:
-            return deconvnet(setting.rank, shape, setting.width)
-        return WarpedLinear(self.components.linear(), shape)
-
 
 def begin(problem: Problem, setting: Setting, folder: Path) -> Start:
     """Return the kriged faces, and components that begin there; they are kept in the folder."""
-    krige = Krige(problem, lambda part: torch.zeros_like(problem.faces[part]))
+    chosen = local.stationary(problem)
+    field = GaussianField(chosen.covariance)
+    krige = Krige(problem, lambda part: torch.zeros_like(problem.faces[part]), field)
     filled = kept(folder / "filled.pt", lambda: krige(slice(0, len(problem.faces))))
     train = problem.train
 
     def loadings() -> Tensor:
         first = principal_loadings(filled[train], setting.rank, 4)
-        noise = setting.recipe.noise
-        return expectation_maximisation(problem.y[train], first, noise, EM_ITERATIONS).loadings
+        return expectation_maximisation(problem.y[train], first, NOISE, EM_ITERATIONS).loadings
 
-    return Start(krige, filled, Components(kept(folder / "loadings.pt", loadings)))
+    return Start(chosen, krige, filled, Components(kept(folder / "loadings.pt", loadings)))
 
 
 def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
@@ -129,33 +134,36 @@ def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
     return made
 
 
-def classical(problem: Problem, start: Start) -> dict[str, Predict]:
-    """Return the methods without a network."""
-    filled = start.filled
+def classical(problem: Problem, start: Start) -> tuple[dict[str, Predict], dict[str, Numbers]]:
+    """Return the methods of old, and how their settings were chosen."""
+    shape = problem.faces.shape[1:]
 
     def signal(components: Components, noise: float) -> Callable[[slice], Tensor]:
-        return lambda part: components.images(
-            components.scores(problem.y[part], noise), filled.shape[1:]
-        )
+        return lambda part: components.images(components.scores(problem.y[part], noise), shape)
 
     by_pca = {rank: signal(*iterative_pca(problem, rank)) for rank in RANKS}
     errors = {rank: error(problem, made(problem.validation)) for rank, made in by_pca.items()}
     rank = min(errors, key=errors.__getitem__)
-    kriged = [
-        Krige(problem, signal(start.components, noise), start.krige.noise) for noise in NOISES
-    ]
-    best = min(kriged, key=lambda krige: krige.error)
-    print(
-        f"  held-out MAE: kriging {start.krige.error:.4f}, PCA, kriged {best.error:.4f}", flush=True
-    )
-    methods: dict[str, Callable[[slice], Tensor]] = {
-        "mean face": lambda part: torch.zeros_like(problem.faces[part]),
-        "linear interpolation": lambda part: interpolated(problem, part),
-        f"iterative PCA, rank {rank}": by_pca[rank],
-        "kriging": lambda part: filled[part],
-        "probabilistic PCA, kriged": best,
+    kriged = {
+        noise: Krige(problem, signal(start.components, noise), start.krige.field)
+        for noise in NOISES
     }
-    return {name: without_deviation(method) for name, method in methods.items()}
+    best = min(kriged.values(), key=lambda krige: krige.error)
+    methods: dict[str, Predict] = {
+        "mean face": without_deviation(lambda part: torch.zeros_like(problem.faces[part])),
+        "linear interpolation": without_deviation(lambda part: interpolated(problem, part)),
+        "iterative PCA": without_deviation(by_pca[rank]),
+        "kriging": without_deviation(start.krige),
+        "probabilistic PCA, kriged": without_deviation(best),
+    }
+    held_out = "held-out MAE"
+    return methods, {
+        "iterative PCA": {held_out: {f"rank {each}": found for each, found in errors.items()}},
+        "kriging": {held_out: start.stationary.errors},
+        "probabilistic PCA, kriged": {
+            held_out: {f"noise {noise:g}": each.error for noise, each in kriged.items()}
+        },
+    }
 
 
 def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
@@ -168,88 +176,99 @@ def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
     return predict
 
 
-def with_kriging(problem: Problem, moments: Predict, start: Start) -> Predict:
-    """Return predictions whose residual is kriged; their deviation is that of the signal.
+def with_kriging(problem: Problem, predict: Predict, start: Start) -> Predict:
+    """Return predictions whose residual is kriged; their deviation is that of the signal."""
+    krige = Krige(problem, lambda part: predict(part).mean, start.krige.field)
+    return lambda part: Reconstruction(krige(part), predict(part).deviation)
 
-    The covariance is that of kriging from the mean face, which predicted held-out pixels of M30
-    better than that of the residual itself.
+
+def stacked(problem: Problem, first: Predict, second: Predict) -> tuple[Predict, Numbers]:
+    """Return a weighted mean of two predictions without deviations, and how it was chosen.
+
+    References
+    ----------
+    Wolpert, "Stacked generalization" (1992).
     """
-    krige = Krige(problem, lambda part: moments(part).mean, start.krige.noise)
-    return lambda part: Reconstruction(krige(part), moments(part).deviation)
+
+    def mean(part: slice, share: float) -> Tensor:
+        return torch.lerp(first(part).mean, second(part).mean, share)
+
+    errors = {share: error(problem, mean(problem.validation, share)) for share in SHARES}
+    best = min(errors, key=errors.__getitem__)
+    named = {f"share {share:g}": found for share, found in errors.items()}
+    return without_deviation(lambda part: mean(part, best)), {"held-out MAE": named}
 
 
-class Learned(NamedTuple):
-    """A generator's posterior moments of the signal, the seconds it learned, further numbers."""
+def generators(
+    problem: Problem, start: Start, other: Predict, folder: Path
+) -> tuple[dict[str, Predict], dict[str, Numbers]]:
+    """Return kriging with a covariance of each place, the generator, and its mean with another."""
+    began = time.monotonic()
+    covariance = start.stationary.covariance
+    kriged = local.kriged_locally(problem, start.filled, covariance)
+    learned = local.learned(problem, start.filled, kriged, covariance, folder / "moments.pt")
+    # Of the run that learned: what goes on after a stop finds the moments made.
+    spent = kept(folder / "seconds.pt", lambda: torch.tensor(time.monotonic() - began))
+    chosen = {"kriging, local covariance": kriged, "generator": learned}
 
-    predict: Predict
-    seconds: float
-    numbers: dict[str, Any]
-    model: GeneratorModel
+    def zero(part: slice) -> Tensor:
+        return torch.zeros_like(problem.faces[part])
 
-
-def generator(problem: Problem, setting: Setting, start: Start, folder: Path) -> Learned:
-    """Learn from faces with holes; reconstruct by the posterior."""
-    recipe, seed = setting.recipe, setting.seed
-    torch.manual_seed(seed)
-    prior = Normal(setting.rank, learn=not recipe.as_paper)
-    observation = Masked(Gaussian(recipe.noise, torch.tanh if recipe.as_paper else None))
-    model = GeneratorModel(prior, start.network(setting), observation).to(setting.device)
-    y, found = mirrored(problem.y[problem.train]), start.components
-    fit = learn(
-        model,
-        y,
-        recipe,
-        folder / "fit.pt",
-        seed,
-        None if recipe.as_paper else found.scores(y, recipe.noise),
-        lambda record: print(
-            f"  loss {record['loss']:.1f} nats after {record['seconds']:.0f} s", flush=True
-        ),
-        RelativeAdam(model.parameters(), lr=RATE),
-    )
-
-    def sampled(part: slice, noise: float) -> Reconstruction:
-        set_noise(model, noise)
-        latents = None if recipe.as_paper else found.scores(problem.y[part], noise)
-        path = folder / f"{part.start}-{noise}.pt"
-        made, _ = reconstruct(model, problem.y[part], recipe, path, seed, latents)
-        if latents is None:
-            return made
-        # The chain says how sure it is; its mean would have a fifth of a posterior variance of
-        # Monte Carlo error, which the mode has not.
-        return made._replace(
-            mean=kept(path.with_suffix(".mode.pt"), lambda: mode(model, problem.y[part], latents))
-        )
-
-    noises = (recipe.noise,) if recipe.as_paper else NOISES
-    errors = {}
-    for noise in noises:
-        signal = sampled(problem.validation, noise)
-        errors[noise] = Krige(problem, partial(_mean, signal), start.krige.noise).error
-        print(f"  held-out MAE of the generator, noise {noise}: {errors[noise]:.4f}", flush=True)
-    best = min(noises, key=errors.__getitem__)
-    numbers = {
-        "gradients of each training face": recipe.epochs * (recipe.steps + 2),
-        "held-out MAE by noise": {str(noise): value for noise, value in errors.items()},
-        "mean square of z": float(fit.latents.square().mean()),
+    methods = {
+        name: without_deviation(Krige(problem, zero, GaussianField(found.covariance)))
+        for name, found in chosen.items()
     }
-    return Learned(lambda part: sampled(part, best), fit.history["seconds"][-1], numbers, model)
-
-
-def _mean(made: Reconstruction, _: slice) -> Tensor:
-    return made.mean
+    numbers: dict[str, Numbers] = {
+        name: {"held-out MAE": found.errors} for name, found in chosen.items()
+    }
+    numbers["generator"]["seconds of learning"] = float(spent)
+    methods[STACKED], numbers[STACKED] = stacked(problem, methods["generator"], other)
+    return methods, numbers
 
 
 def masked_vae(
     problem: Problem, setting: Setting, start: Start, seconds: float, folder: Path
-) -> tuple[Predict, int]:
-    """Let a masked VAE of the same decoder, from the same start, learn for so many seconds."""
+) -> tuple[dict[str, Predict], dict[str, Numbers]]:
+    """Let a masked VAE learn for so many seconds; its decoder begins at the components."""
     torch.manual_seed(setting.seed)
-    projection = start.components.projection()
+    decoder = WarpedLinear(start.components.linear(), problem.faces.shape[1:])
     vae = MaskedVAE(
-        start.network(setting), setting.rank, setting.side, setting.width, setting.recipe.noise,
-        projection,
-    ).to(setting.device)  # fmt: skip
+        decoder, setting.rank, setting.side, setting.width, NOISE, start.components.projection()
+    ).to(setting.device)
     data = torch.cat([start.filled, problem.observed[:, :1]], 1)
     epochs = learn_vae(vae, mirrored(data[problem.train]), seconds, folder / "vae.pt", setting.seed)
-    return lambda part: vae.reconstruct(data[part]), epochs
+
+    def predict(part: slice) -> Reconstruction:
+        return vae.reconstruct(data[part])
+
+    methods = {"masked VAE": predict, "masked VAE, kriged": with_kriging(problem, predict, start)}
+    return methods, {"masked VAE": {"seconds of learning": seconds, "epochs": epochs}}
+
+
+def papers_generator(
+    problem: Problem, setting: Setting, folder: Path
+) -> tuple[dict[str, Predict], dict[str, Numbers]]:
+    """Learn and reconstruct as the paper does, by Langevin steps."""
+    recipe, seed = setting.paper, setting.seed
+    assert recipe is not None
+    torch.manual_seed(seed)
+    network = deconvnet(setting.rank, problem.faces.shape[1:], setting.width)
+    observation = Masked(Gaussian(recipe.noise, torch.tanh))
+    model = GeneratorModel(Normal(setting.rank), network, observation).to(setting.device)
+
+    def tell(record: dict[str, float]) -> None:
+        print(f"  loss {record['loss']:.1f} nats after {record['seconds']:.0f} s", flush=True)
+
+    y = mirrored(problem.y[problem.train])
+    fit = learn(model, y, recipe, folder / "fit.pt", seed, tell=tell)
+
+    def drawn(part: slice) -> Tensor:
+        path = folder / f"{part.start}.pt"
+        return reconstruct(model, problem.y[part], recipe, path, seed)[0].mean
+
+    numbers = {
+        "seconds of learning": fit.history["seconds"][-1],
+        "gradients of each training face": recipe.epochs * (recipe.steps + 2),
+        "mean square of z": float(fit.latents.square().mean()),
+    }
+    return {"generator": without_deviation(drawn)}, {"generator": numbers}

@@ -7,14 +7,10 @@ import torch
 from scipy.interpolate import LinearNDInterpolator, NearestNDInterpolator
 from torch import Tensor, nn
 
-from explainaway.kriging import kriged, stationary_noise
-from explainaway.models import ColoredGaussian
+from explainaway.gaussian_fields import GaussianField
 
 from .data import mirrored
 from .incomplete import Problem, error
-
-REACH = 48
-"""Of covariances, in pixels of an image of 64: 24 was worse in all trials."""
 
 
 def interpolated(problem: Problem, part: slice) -> Tensor:
@@ -41,33 +37,30 @@ class Krige:
         The faces.
     signal : callable
         From a part to the signal (n, 3, side, side) around which is kriged.
-    noise : ColoredGaussian, optional
-        The covariance; by default that of the training faces' observed residuals.
+    field : GaussianField
+        What is left.
     """
 
     def __init__(
-        self,
-        problem: Problem,
-        signal: Callable[[slice], Tensor],
-        noise: ColoredGaussian | None = None,
+        self, problem: Problem, signal: Callable[[slice], Tensor], field: GaussianField
     ) -> None:
-        self.problem, self.signal = problem, signal
-        if noise is None:
-            residual = problem.y[problem.train].nan_to_num() - signal(problem.train)
-            reach = round(REACH * problem.faces.shape[-1] / 64)
-            noise = stationary_noise(residual, problem.observed[problem.train], reach)
-        self.noise = noise
-        self.known = self._made(problem.validation)
-        self.error = error(problem, self.known)
+        self.problem, self.signal, self.field = problem, signal, field
+        self._kept: dict[tuple[int, int], Tensor] = {}
+        self.error = error(problem, self(problem.validation))
 
     def __call__(self, part: slice) -> Tensor:
-        """Return the completed images of a part; those of the validation faces are kept."""
-        known = part == self.problem.validation
-        return self.known if known else self._made(part)
+        """Return the completed images of a part, which are kept."""
+        key = part.start, part.stop
+        if key not in self._kept:
+            self._kept[key] = self._made(part)
+        return self._kept[key]
 
     def _made(self, part: slice) -> Tensor:
-        y, observed = self.problem.y[part].nan_to_num(), self.problem.observed[part]
-        return kriged(self.noise, self.signal(part), y, observed)
+        signal, observed = self.signal(part), self.problem.observed[part][:, :1]
+        left = self.problem.y[part].nan_to_num() - signal
+        return torch.where(
+            observed, self.problem.y[part], signal + self.field.complete(left, observed)
+        )
 
 
 BATCH = 250

@@ -15,12 +15,11 @@ from explainaway.inference import (
     MALA,
     AlternatingBackProp,
     Fit,
-    GaussNewton,
     Langevin,
     SamplingWarning,
     sample_posterior,
 )
-from explainaway.models import Gaussian, GeneratorModel, Masked, Normal
+from explainaway.models import Gaussian, GeneratorModel, Normal
 from explainaway.models.observations import Laplace, Observation
 
 from .scores import Reconstruction
@@ -91,8 +90,6 @@ def model_of(network: nn.Module, latent_dim: int, recipe: Recipe, device: str) -
 def set_noise(model: GeneratorModel, noise: float) -> None:
     """Set the scale of a pixel's noise."""
     observation = model.observation
-    if isinstance(observation, Masked):
-        observation = observation.base
     assert isinstance(observation, Gaussian | Laplace)
     with torch.no_grad():
         observation.log_scale.fill_(math.log(noise))
@@ -106,7 +103,6 @@ def learn(
     seed: int,
     latents: Tensor | None = None,
     tell: Callable[[dict[str, float]], None] = lambda record: None,
-    optimizer: torch.optim.Optimizer | None = None,
 ) -> Fit:
     """Learn from images, from the checkpoint on if it exists.
 
@@ -126,14 +122,12 @@ def learn(
         Where the chains start.
     tell : callable
         Is told each epoch's record.
-    optimizer : torch.optim.Optimizer, optional
-        By default the loop's own; the paper's recipe has Adam in any case.
     """
     abp = AlternatingBackProp(
         model,
         Langevin(step_size=0.1) if recipe.as_paper else MALA(),
         inference_steps=recipe.steps,
-        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3) if recipe.as_paper else optimizer,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-3) if recipe.as_paper else None,
         batch_size=recipe.batch_size,
     )
     return abp.fit(
@@ -147,25 +141,6 @@ def learn(
         progress=False,
         callbacks=[lambda loop, record: tell(record)],
     )
-
-
-def mode(model: GeneratorModel, images: Tensor, latents: Tensor, steps: int = 2) -> Tensor:
-    """Return the signal at the posterior mode, by Gauss-Newton steps from latents (n, d).
-
-    Of a nearly linear decoder it is the posterior mean, without a chain's Monte Carlo error.
-    """
-    found = sample_posterior(
-        model,
-        images,
-        kernel=GaussNewton(),
-        num_chains=1,
-        warmup_steps=steps - 1,
-        num_samples=1,
-        init_strategy=init_to_value(values={"z": latents}),
-        accumulate={"signal": model.decode},
-        progress=False,
-    )
-    return found.accumulated["signal"].mean.cpu()
 
 
 def reconstruct(

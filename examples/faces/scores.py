@@ -71,6 +71,7 @@ def scores(
     levels: Sequence[float] = LEVELS,
     value_range: float = 2.0,
     cells: Tensor | None = None,
+    widths: Sequence[float] | None = None,
 ) -> Scores:
     """Score predictions ``N(mean, deviation² + noise²)`` of each pixel.
 
@@ -88,6 +89,8 @@ def scores(
         Largest possible minus smallest possible value.
     cells : bool Tensor, (n, ...), optional
         Those that are scored, some of each image; by default all.
+    widths : sequence of float, optional
+        Half of each level's interval, in standard deviations; by default the normal one's.
 
     References
     ----------
@@ -101,7 +104,8 @@ def scores(
     density = STANDARD.log_prob(t).exp()
     crps = total[scored] * (t * (2 * STANDARD.cdf(t) - 1) + 2 * density - torch.pi**-0.5)
     each = (residual.abs() * scored).flatten(1).sum(1) / scored.flatten(1).sum(1) / value_range
-    half = [float(STANDARD.icdf(torch.tensor((1 + level) / 2))) for level in levels]
+    normal = [float(STANDARD.icdf(torch.tensor((1 + level) / 2))) for level in levels]
+    half = normal if widths is None else widths
     return Scores(
         float(residual[scored].abs().mean()) / value_range,
         float(each.std()) / len(each) ** 0.5,
