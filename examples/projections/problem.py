@@ -1,6 +1,6 @@
 """Faces, what is known of each, and on what settings are chosen."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,30 +18,22 @@ HELD_OUT_SHARE = 0.1
 """Of a validation face's projections that no method sees."""
 
 
-class Part(NamedTuple):
-    """Some faces, those of a matrix together.
+class Group(NamedTuple):
+    """Faces of one matrix.
 
     Attributes
     ----------
-    faces : Tensor, (n, 3, side, side)
-        Complete, in [-1, 1]: for the scores.
-    places : list of Tensor
-        For each matrix the places of its faces.
-    data : list of Projected
-        For each matrix what may be seen of these.
-    held_out : list of Projected
-        For each matrix what nobody sees, in validation faces.
+    data : Projected
+        What may be seen of them.
+    faces : Tensor of int
+        Their places among all faces.
+    held_out : Projected
+        What no method sees: no rows but of validation faces.
     """
 
+    data: Projected
     faces: Tensor
-    places: list[Tensor]
-    data: list[Projected]
-    held_out: list[Projected]
-
-    def gathered(self, made: Callable[[int], Tensor]) -> Tensor:
-        """Return what is made of the faces of each matrix, (n, ...), in the faces' order."""
-        found = [made(group) for group in range(len(self.data))]
-        return torch.cat(found)[torch.cat(self.places).argsort()]
+    held_out: Projected
 
 
 class Problem(NamedTuple):
@@ -51,20 +43,27 @@ class Problem(NamedTuple):
     ----------
     basis : CosineBasis
         In which signals are.
-    train : list of Projected
-        What is learned from: validation faces by what may be seen of them.
-    known, validation, new : Part
-        Training faces that are scored (T1), those with held-out projections, new faces (T2).
-    complete : Tensor, (n, 3 side side)
-        All training faces' coefficients, for T3 alone.
+    faces : Tensor, (n, 3, side, side)
+        Complete, in [-1, 1]: training faces, then new ones.
+    train, validation, scored : list of Group
+        What is learned from; those of them of which projections are held out; those that are
+        scored, of which some are training faces (T1), others new (T2).
+    num_train : int
+        Number of training faces.
     """
 
     basis: CosineBasis
-    train: list[Projected]
-    known: Part
-    validation: Part
-    new: Part
-    complete: Tensor
+    faces: Tensor
+    train: list[Group]
+    validation: list[Group]
+    scored: list[Group]
+    num_train: int
+
+    def parts(self) -> dict[str, Tensor]:
+        """Return the places of the scored faces, by name of the part."""
+        places = torch.cat([group.faces for group in self.scored]).sort().values
+        known = places < self.num_train
+        return {"known": places[known], "new": places[~known]}
 
 
 def problem(
@@ -77,7 +76,7 @@ def problem(
     images : Tensor, (n, 3, side, side)
         In [-1, 1].
     sizes : sequence of int
-        Numbers of training faces, of those among them with held-out projections, of training
+        Numbers of training faces, of those among them with held-out projections, of other training
         faces that are scored, of new ones.
     num_projections : int
         Of each face.
@@ -92,6 +91,7 @@ def problem(
     order = np.random.default_rng(seed).permutation(len(images))[: train + new]
     faces = images[torch.from_numpy(order)]
     basis = CosineBasis(images.shape[-1])
+    coefficients = basis.coefficients(faces)
     generator = torch.Generator().manual_seed(seed)
     shape = (num_projections, *images.shape[1:])
     matrices = [
@@ -99,41 +99,42 @@ def problem(
         for _ in range(num_matrices)
     ]
 
-    def part(some: Tensor, seen: int) -> Part:
-        coefficients = basis.coefficients(some)
-        places = [torch.arange(g, len(some), num_matrices) for g in range(num_matrices)]
-        data, held_out = [], []
-        for matrix, place in zip(matrices, places, strict=True):
-            y = coefficients[place] @ matrix.mT
-            data.append(Projected(matrix[:seen], y[:, :seen]))
-            held_out.append(Projected(matrix[seen:], y[:, seen:]))
-        return Part(some, places, data, held_out)
+    def groups(some: Tensor, seen: int = num_projections) -> list[Group]:
+        made = []
+        for number, matrix in enumerate(matrices):
+            mine = some[some % num_matrices == number]
+            y = coefficients[mine] @ matrix.mT
+            data, rest = Projected(matrix[:seen], y[:, :seen]), Projected(matrix[seen:], y[:, seen:])
+            if len(mine):
+                made.append(Group(data, mine, rest))
+        return made
 
+    # Validation faces share as few matrices as can be: theirs are factorised apart.
+    by_matrix = sorted(range(train), key=lambda face: (face % num_matrices, face))
+    places = torch.tensor(by_matrix)
+    others = places[: train - validation].sort().values
+    scored = torch.cat([others[:known], torch.arange(train, train + new)])
     seen = round(num_projections * (1 - HELD_OUT_SHARE))
-    scored, rest = part(faces[:known], num_projections), faces[known : train - validation]
-    held_out = part(faces[train - validation : train], seen)
-    whole = part(faces[: train - validation], num_projections) if len(rest) else scored
-    learned = [data for data in (*whole.data, *held_out.data) if len(data.y)]
-    complete = basis.coefficients(faces[:train])
-    return Problem(
-        basis, learned, scored, held_out, part(faces[train:], num_projections), complete
-    )
+    held_out = groups(places[train - validation :], seen)
+    return Problem(basis, faces, groups(others) + held_out, held_out, groups(scored), train)
 
 
-def held_out_error(part: Part, made: Tensor) -> float:
+def held_out_error(validation: Sequence[Group], made: Sequence[Tensor]) -> float:
     """Return the root mean square error of a pixel over the range, by the held-out projections.
 
-    A projection of the errors has SCALE² times the sum of their squares, in the mean.
+    A projection of an error has SCALE² times the sum of its squares, in the mean.
 
     Parameters
     ----------
-    part : Part
+    validation : sequence of Group
         With held-out projections.
-    made : Tensor, (n, cells)
-        Predicted coefficients.
+    made : sequence of Tensor, (n, cells)
+        Predicted coefficients of each group.
     """
-    squares, count = 0.0, 0
-    for place, data in zip(part.places, part.held_out, strict=True):
-        left = data.y - made[place] @ data.matrix.mT
-        squares, count = squares + float(left.square().sum()), count + left.numel()
-    return (squares / count / SCALE**2 / made.shape[1]) ** 0.5 / 2
+    left = torch.cat(
+        [
+            (group.held_out.y - some @ group.held_out.matrix.mT).flatten()
+            for group, some in zip(validation, made, strict=True)
+        ]
+    )
+    return float(left.square().mean() / made[0].shape[1]) ** 0.5 / SCALE / 2

@@ -1,0 +1,258 @@
+"""A generator that learns from projections, in units in which what it leaves is white."""
+
+import time
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from faces.decoders import WarpedLinear
+from pyro.infer.autoguide.initialization import init_to_value
+from torch import Tensor, nn
+
+from explainaway.inference import (
+    MALA,
+    AlternatingBackProp,
+    RelativeAdam,
+    SamplingWarning,
+    sample_posterior,
+)
+from explainaway.models import Gaussian, GeneratorModel, Normal, Sensed, deconvnet
+from explainaway.models.operators import LinearOperator
+from explainaway.projected_factors import (
+    Factors,
+    Projected,
+    Whitened,
+    completed,
+    latent_moments,
+    whitened,
+)
+
+from .basis import CosineBasis
+from .linear import Prediction, residual_variance
+from .problem import Problem
+
+
+class Projection(LinearOperator):
+    """One of several matrices at a time, the same for all faces of a batch.
+
+    Parameters
+    ----------
+    num_cells, num_projections : int
+        Sizes of the matrices.
+    """
+
+    matrix: Tensor
+
+    def __init__(self, num_cells: int, num_projections: int) -> None:
+        super().__init__((num_cells,), (num_projections,))
+        self.register_buffer("matrix", torch.zeros(num_projections, num_cells))
+
+    def choose(self, matrix: Tensor, signs: Tensor | None = None) -> None:
+        """Take a matrix, with no more rows than this one, for the batches to come.
+
+        With the signs of mirroring it sees faces as it saw their mirror images.
+        """
+        self.matrix[len(matrix) :] = 0
+        torch.mul(matrix, 1 if signs is None else signs, out=self.matrix[: len(matrix)])
+
+    def _measure(self, x: Tensor, context: object) -> Tensor:
+        return x @ self.matrix.mT
+
+    def _adjoint(self, y: Tensor, context: object) -> Tensor:
+        return y @ self.matrix
+
+
+class InWhite(nn.Module):
+    """A network's images as coefficients, over the deviation of what it leaves of them."""
+
+    deviation: Tensor
+
+    def __init__(self, network: nn.Module, basis: CosineBasis, variance: Tensor) -> None:
+        super().__init__()
+        self.network, self.basis = network, basis
+        self.register_buffer("deviation", variance.sqrt())
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return (n, cells)."""
+        return self.basis.coefficients(self.network(z)) / self.deviation
+
+
+def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
+    """Return mean and loadings of factors as a layer from latents to flat images."""
+    layer = nn.Linear(factors.loadings.shape[1], len(factors.mean))
+    with torch.no_grad():
+        layer.weight.copy_(basis.images(factors.loadings.mT).flatten(1).mT)
+        layer.bias.copy_(basis.images(factors.mean[None]).flatten())
+    return layer
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a generator learns and is sampled.
+
+    Attributes
+    ----------
+    rate : float
+        Of learning, relative to the size of each tensor; 0: the components stay.
+    displacement_rate : float
+        The same of the network that moves pixels.
+    epochs, steps : int
+        Passes through faces and mirror images; kernel steps at each visit.
+    warmup, draws : int
+        Steps of each chain in reconstruction.
+    as_paper : bool
+        A deconvolution network from random weights, tanh, Langevin steps of 0.1, Adam, white noise
+        in the projections as they are.
+    """
+
+    rate: float = 0.0
+    displacement_rate: float = 0.02
+    epochs: int = 10
+    steps: int = 5
+    warmup: int = 60
+    draws: int = 60
+    as_paper: bool = False
+
+
+RECIPE = Recipe()
+"""Our settings."""
+
+PAPER = Recipe(epochs=600, steps=10, warmup=299, draws=1, as_paper=True)
+"""Those of Han et al. (2017)."""
+
+
+class Generator:
+    """Moved components whose posterior is sampled, what they leave explained by the Wiener estimate.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is learned from.
+    factors : Factors
+        Where it begins; their variance is that of what the generator leaves.
+    recipe : Recipe
+        How it learns.
+    seed : int
+        Of the run.
+    device : str
+        Where it is.
+    """
+
+    def __init__(
+        self, problem: Problem, factors: Factors, recipe: Recipe, seed: int, device: str
+    ) -> None:
+        self.problem, self.factors, self.recipe = problem, factors, recipe
+        self.seed, self.device = seed, device
+        torch.manual_seed(seed)
+        basis, rank = problem.basis, factors.loadings.shape[1]
+        self.network: nn.Module = (
+            nn.Sequential(deconvnet(rank, basis.shape, 64), nn.Tanh())
+            if recipe.as_paper
+            else WarpedLinear(appearance(factors, basis), basis.shape)
+        )
+        cells, num_projections = len(factors.mean), problem.scored[0].data.y.shape[1]
+        self.projection = Projection(cells, num_projections)
+        emitted = InWhite(self.network, basis, factors.variance)
+        observation = Sensed(Gaussian(1.0), self.projection)
+        self.model = GeneratorModel(Normal(rank), emitted, observation).to(device)
+
+    def learn(self) -> dict[str, float]:
+        """Learn from the training faces and their mirror images; return what there is to say."""
+        recipe, mirror = self.recipe, self.problem.basis.mirror
+        views = [
+            (whitened(group.data, self.factors.variance), signs)
+            for group in self.problem.train
+            for signs in (None, mirror)
+        ]
+        counts = [len(white.y) for white, _ in views]
+        places = torch.arange(sum(counts)).split(counts)
+        y = torch.cat([self._padded(white) for white, _ in views])
+        abp = AlternatingBackProp(
+            self.model,
+            MALA(),
+            inference_steps=recipe.steps,
+            optimizer=self._optimizer(),
+            batch_size=max(counts),
+        )
+        self.projection.choose(views[0][0].matrix)
+        abp.start(y, seed=self.seed)
+        assert abp.chains is not None
+        abp.chains.put(
+            torch.arange(len(y)), torch.cat([self._linear(*view) for view in views])[:, None]
+        )
+        order, began = np.random.default_rng(self.seed), time.process_time()
+        for epoch in range(recipe.epochs):
+            total = 0.0
+            for number in order.permutation(len(views)):
+                (white, signs), index = views[number], places[number]
+                self.projection.choose(white.matrix, signs)
+                record = abp.step(y[index], index)
+                total += float(record.loss) * len(index)
+            seconds = time.process_time() - began
+            print(f"  {epoch}: loss {total / len(y):.1f} nats after {seconds:.0f} s", flush=True)
+        return {
+            "loss": total / len(y),
+            "CPU seconds of learning": time.process_time() - began,
+            "gradients of each training face": recipe.epochs * (recipe.steps + 2),
+            "mean square of z": float(abp.chains.position.square().mean()),
+        }
+
+    def predict(self, data: Projected) -> Prediction:
+        """Return the posterior moments of faces of a matrix, by chains from the linear estimate."""
+        basis, spread = self.problem.basis, self.factors.variance
+        white = whitened(data, spread)
+        self.projection.choose(white.matrix)
+
+        def coefficients(z: Tensor) -> Tensor:
+            # z: (chains, n, d)
+            signal = self.model.decode(z) * spread.sqrt()
+            return torch.stack([completed(white, each, spread) for each in signal])
+
+        with warnings.catch_warnings():
+            # A mean of the signal needs fewer draws than an interval of a latent would.
+            warnings.simplefilter("ignore", SamplingWarning)
+            found = sample_posterior(
+                self.model,
+                self._padded(white),
+                kernel=MALA(mass="auto"),
+                num_chains=1,
+                warmup_steps=self.recipe.warmup,
+                num_samples=self.recipe.draws,
+                seed=self.seed,
+                init_strategy=init_to_value(values={"z": self._linear(white)}),
+                accumulate={
+                    "coefficients": coefficients,
+                    "image": lambda z: torch.stack(
+                        [basis.images(each) for each in coefficients(z)]
+                    ),
+                },
+                progress=False,
+            ).accumulated
+        left = residual_variance(white, spread, basis)
+        return Prediction(found["coefficients"].mean, found["image"].variance + left)
+
+    def _optimizer(self) -> torch.optim.Optimizer:
+        if isinstance(self.network, WarpedLinear):
+            recipe, network = self.recipe, self.network
+            if not recipe.rate:
+                network.appearance.requires_grad_(False)
+            rates = {network.appearance: recipe.rate, network.displacement: recipe.displacement_rate}
+            return RelativeAdam(
+                [
+                    {"params": list(part.parameters()), "lr": rate}
+                    for part, rate in rates.items()
+                    if rate
+                ]
+            )
+        return torch.optim.Adam(self.model.parameters(), lr=1e-3)
+
+    def _linear(self, white: Whitened, signs: Tensor | None = None) -> Tensor:
+        """Return the latents' posterior mean under the factors."""
+        deviation = self.factors.variance.sqrt() * (1 if signs is None else signs)
+        mean, loadings = self.factors.mean / deviation, self.factors.loadings / deviation[:, None]
+        return latent_moments(white, mean, loadings).latents
+
+    def _padded(self, white: Whitened) -> Tensor:
+        rows = len(self.projection.matrix)
+        return nn.functional.pad(white.y, (0, rows - white.y.shape[1]))

@@ -1,0 +1,155 @@
+"""All methods, from settings to scores."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from faces.scores import Reconstruction, scores
+from torch import Tensor
+
+from explainaway.projected_factors import Factors
+
+from .generator import Generator, Recipe
+from .linear import (
+    FACTOR_STEPS,
+    PCA_STEPS,
+    Predict,
+    by_factors,
+    by_lasso,
+    by_penalty,
+    by_pseudo_inverse,
+    everywhere,
+    flat,
+    neighbours,
+    of_complete,
+    wiener,
+    with_components,
+)
+from .problem import SCALE, Problem
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a row is made with.
+
+    Attributes
+    ----------
+    rank : int
+        Number of latents and of components.
+    side, projections, matrices : int
+        Of a face in pixels; of each face; different ones.
+    device : str
+        Where the generator is.
+    seed : int
+        Of everything.
+    recipe : Recipe
+        How the generator learns.
+    """
+
+    rank: int
+    side: int
+    projections: int
+    matrices: int
+    device: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def problem_name(self) -> str:
+        """What files of all rows of the same faces and matrices are called."""
+        return f"{self.side}-k{self.projections}-m{self.matrices}-seed{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """What files of the row are called."""
+        paper = "-paper" if self.recipe.as_paper else ""
+        return f"{self.problem_name}-d{self.rank}{paper}"
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """Return what is in a file, or make it."""
+    if not path.exists():
+        torch.save(make(), path)
+    return torch.load(path, weights_only=True)
+
+
+def methods(
+    problem: Problem, setting: Setting, folder: Path
+) -> tuple[dict[str, Predict], dict[str, dict[str, Any]]]:
+    """Return all methods by name, and what there is to say of some; parts are kept in the folder."""
+    basis, rank = problem.basis, setting.rank
+    spectrum = Factors(
+        *kept(folder / f"wiener-{setting.problem_name}.pt", lambda: tuple(wiener(problem)))
+    )
+    start = with_components(problem, spectrum, rank)
+    white = start._replace(variance=torch.full_like(start.variance, float(start.variance.mean())))
+
+    def tuned(name: str, begun: Factors, steps: int, pooled: Callable[[Tensor], Tensor]) -> Any:
+        def made() -> Any:
+            factors, errors = by_penalty(problem, begun, steps, pooled)
+            return [tuple(factors), errors]
+
+        found, errors = kept(folder / f"{name}-{setting.name}.pt", made)
+        return Factors(*found), errors
+
+    pca, pca_errors = tuned("pca", white, PCA_STEPS, everywhere)
+    factors, errors = tuned("factors", start, FACTOR_STEPS, neighbours(problem))
+    sparse, sparse_errors = by_lasso(problem, spectrum, weighted=False)
+    weighted, weighted_errors = by_lasso(problem, spectrum, weighted=True)
+    generator = Generator(problem, factors, setting.recipe, setting.seed, setting.device)
+    learned = generator.learn()
+    return {
+        "mean face": lambda data: flat(spectrum.mean.expand(len(data.y), -1)),
+        "pseudo-inverse": by_pseudo_inverse(spectrum),
+        "LASSO": sparse,
+        "LASSO, weighted by the spectrum": weighted,
+        "probabilistic PCA (EM)": by_factors(pca, basis),
+        "Wiener": by_factors(spectrum, basis),
+        "factors, Wiener": by_factors(factors, basis),
+        "generator, Wiener": generator.predict,
+        "T3: Wiener": by_factors(of_complete(problem, 0), basis),
+        "T3: factors, Wiener": by_factors(of_complete(problem, rank), basis),
+    }, {
+        "LASSO": {"held-out RMSE by penalty": sparse_errors},
+        "LASSO, weighted by the spectrum": {"held-out RMSE by penalty": weighted_errors},
+        "probabilistic PCA (EM)": {"held-out RMSE by penalty": pca_errors},
+        "factors, Wiener": {"held-out RMSE by penalty": errors},
+        "generator, Wiener": learned,
+    }
+
+
+def evaluated(
+    problem: Problem, predict: Predict
+) -> tuple[dict[str, Any], dict[str, Reconstruction]]:
+    """Return a method's scores and its reconstructions of the scored faces, by part.
+
+    Its deviations are multiplied by the number that makes them as large as the errors of held-out
+    projections.
+    """
+    squares, expected = 0.0, 0.0
+    for group in problem.validation:
+        made = predict(group.data)
+        left = group.held_out.y - made.mean @ group.held_out.matrix.mT
+        squares += float(left.square().sum())
+        whole = made.variance.expand(len(left), *problem.faces.shape[1:])
+        expected += float(whole.sum()) * SCALE**2 * left.shape[1]
+    means, deviations = torch.zeros_like(problem.faces), torch.zeros_like(problem.faces)
+    for group in problem.scored:
+        made = predict(group.data)
+        means[group.faces] = problem.basis.images(made.mean).clamp(-1, 1)
+        deviations[group.faces] = (made.variance * squares / expected).sqrt()
+    parts = {
+        name: Reconstruction(means[places], deviations[places])
+        for name, places in problem.parts().items()
+    }
+    truth = {name: problem.faces[places] for name, places in problem.parts().items()}
+    found: dict[str, Any] = {
+        name: scores(truth[name], made, 0.0)._asdict() for name, made in parts.items()
+    }
+    count = sum(group.held_out.y.numel() for group in problem.validation)
+    cells = problem.faces[0].numel()
+    found["held-out RMSE"] = (squares / count / cells) ** 0.5 / SCALE / 2
+    found["factor of deviations"] = (squares / expected) ** 0.5
+    return found, parts
