@@ -43,7 +43,7 @@ def parsed() -> argparse.Namespace:
     add("--rows", type=int, nargs="+", default=[60, 20, 100], help="numbers of latents")
     add("--side", type=int, default=64, help="of the images, in pixels")
     add("--projections", type=int, help="of each face; by default a twelfth of its cells")
-    add("--matrices", type=int, default=25, help="faces take turns with them")
+    add("--matrices", type=int, default=12, help="faces take turns with them")
     add("--epochs", type=int, help="other than the recipe's")
     add("--device", default="cpu")
     return parser.parse_args()

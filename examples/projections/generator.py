@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from faces.decoders import WarpedLinear
 from pyro.infer.autoguide.initialization import init_to_value
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from explainaway.inference import (
     SamplingWarning,
     sample_posterior,
 )
-from explainaway.models import Gaussian, GeneratorModel, Normal, Sensed, deconvnet
+from explainaway.models import Gaussian, GeneratorModel, Normal, Sensed
 from explainaway.models.operators import LinearOperator
 from explainaway.projected_factors import (
     Factors,
@@ -78,15 +77,6 @@ class InWhite(nn.Module):
         return self.basis.coefficients(self.network(z)) / self.deviation
 
 
-def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
-    """Return mean and loadings of factors as a layer from latents to flat images."""
-    layer = nn.Linear(factors.loadings.shape[1], len(factors.mean))
-    with torch.no_grad():
-        layer.weight.copy_(basis.images(factors.loadings.mT).flatten(1).mT)
-        layer.bias.copy_(basis.images(factors.mean[None]).flatten())
-    return layer
-
-
 @dataclass(frozen=True)
 class Recipe:
     """How a generator learns and is sampled.
@@ -94,9 +84,7 @@ class Recipe:
     Attributes
     ----------
     rate : float
-        Of learning, relative to the size of each tensor; 0: the components stay.
-    displacement_rate : float
-        The same of the network that moves pixels.
+        Of learning, relative to the size of each tensor.
     epochs, steps : int
         Passes through faces and mirror images; kernel steps at each visit.
     warmup, draws : int
@@ -106,8 +94,7 @@ class Recipe:
         in the projections as they are.
     """
 
-    rate: float = 0.0
-    displacement_rate: float = 0.02
+    rate: float = 0.03
     epochs: int = 10
     steps: int = 5
     warmup: int = 60
@@ -123,14 +110,16 @@ PAPER = Recipe(epochs=600, steps=10, warmup=299, draws=1, as_paper=True)
 
 
 class Generator:
-    """Moved components whose posterior is sampled, what they leave explained by the Wiener estimate.
+    """A network whose posterior is sampled, what it leaves explained by the Wiener estimate.
 
     Parameters
     ----------
     problem : Problem
         What is learned from.
+    network : nn.Module
+        From latents to images.
     factors : Factors
-        Where it begins; their variance is that of what the generator leaves.
+        Where its chains begin; their variance is that of what the generator leaves.
     recipe : Recipe
         How it learns.
     seed : int
@@ -140,20 +129,20 @@ class Generator:
     """
 
     def __init__(
-        self, problem: Problem, factors: Factors, recipe: Recipe, seed: int, device: str
+        self,
+        problem: Problem,
+        network: nn.Module,
+        factors: Factors,
+        recipe: Recipe,
+        seed: int,
+        device: str,
     ) -> None:
         self.problem, self.factors, self.recipe = problem, factors, recipe
-        self.seed, self.device = seed, device
-        torch.manual_seed(seed)
-        basis, rank = problem.basis, factors.loadings.shape[1]
-        self.network: nn.Module = (
-            nn.Sequential(deconvnet(rank, basis.shape, 64), nn.Tanh())
-            if recipe.as_paper
-            else WarpedLinear(appearance(factors, basis), basis.shape)
-        )
+        self.seed = seed
+        rank = factors.loadings.shape[1]
         cells, num_projections = len(factors.mean), problem.scored[0].data.y.shape[1]
         self.projection = Projection(cells, num_projections)
-        emitted = InWhite(self.network, basis, factors.variance)
+        emitted = InWhite(network, problem.basis, factors.variance)
         observation = Sensed(Gaussian(1.0), self.projection)
         self.model = GeneratorModel(Normal(rank), emitted, observation).to(device)
 
@@ -168,11 +157,17 @@ class Generator:
         counts = [len(white.y) for white, _ in views]
         places = torch.arange(sum(counts)).split(counts)
         y = torch.cat([self._padded(white) for white, _ in views])
+        learned = [each for each in self.model.parameters() if each.requires_grad]
+        optimizer: torch.optim.Optimizer = (
+            torch.optim.Adam(learned, lr=1e-3)
+            if recipe.as_paper
+            else RelativeAdam(learned, lr=recipe.rate)
+        )
         abp = AlternatingBackProp(
             self.model,
             MALA(),
             inference_steps=recipe.steps,
-            optimizer=self._optimizer(),
+            optimizer=optimizer,
             batch_size=max(counts),
         )
         self.projection.choose(views[0][0].matrix)
@@ -231,21 +226,6 @@ class Generator:
             ).accumulated
         left = residual_variance(white, spread, basis)
         return Prediction(found["coefficients"].mean, found["image"].variance + left)
-
-    def _optimizer(self) -> torch.optim.Optimizer:
-        if isinstance(self.network, WarpedLinear):
-            recipe, network = self.recipe, self.network
-            if not recipe.rate:
-                network.appearance.requires_grad_(False)
-            rates = {network.appearance: recipe.rate, network.displacement: recipe.displacement_rate}
-            return RelativeAdam(
-                [
-                    {"params": list(part.parameters()), "lr": rate}
-                    for part, rate in rates.items()
-                    if rate
-                ]
-            )
-        return torch.optim.Adam(self.model.parameters(), lr=1e-3)
 
     def _linear(self, white: Whitened, signs: Tensor | None = None) -> Tensor:
         """Return the latents' posterior mean under the factors."""

@@ -31,7 +31,7 @@ LOADING_PENALTIES = (100.0, 500.0)
 MEAN_PENALTY = 10.0
 """Of the mean face's squares in white units."""
 
-WIENER_STEPS, PCA_STEPS, FACTOR_STEPS = 6, 8, 4
+WIENER_STEPS, PCA_STEPS, FACTOR_STEPS = 6, 6, 4
 
 
 class Prediction(NamedTuple):

@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from faces.decoders import WarpedLinear
 from faces.scores import Reconstruction, scores
-from torch import Tensor
+from torch import Tensor, nn
 
+from explainaway.models import deconvnet
 from explainaway.projected_factors import Factors
 
+from .basis import CosineBasis
 from .generator import Generator, Recipe
 from .linear import (
     FACTOR_STEPS,
@@ -98,7 +101,15 @@ def methods(
     factors, errors = tuned("factors", start, FACTOR_STEPS, neighbours(problem))
     sparse, sparse_errors = by_lasso(problem, spectrum, weighted=False)
     weighted, weighted_errors = by_lasso(problem, spectrum, weighted=True)
-    generator = Generator(problem, factors, setting.recipe, setting.seed, setting.device)
+    torch.manual_seed(setting.seed)
+    generator = Generator(
+        problem,
+        network(setting, factors, basis),
+        factors,
+        setting.recipe,
+        setting.seed,
+        setting.device,
+    )
     learned = generator.learn()
     return {
         "mean face": lambda data: flat(spectrum.mean.expand(len(data.y), -1)),
@@ -118,6 +129,25 @@ def methods(
         "factors, Wiener": {"held-out RMSE by penalty": errors},
         "generator, Wiener": learned,
     }
+
+
+def network(setting: Setting, factors: Factors, basis: CosineBasis) -> nn.Module:
+    """Return the factors' signals whose pixels move, or the paper's deconvolutions.
+
+    Mean and loadings stay: without their penalty they would learn the projections by heart.
+    """
+    if setting.recipe.as_paper:
+        return nn.Sequential(deconvnet(setting.rank, basis.shape, 64), nn.Tanh())
+    return WarpedLinear(appearance(factors, basis).requires_grad_(False), basis.shape)
+
+
+def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
+    """Return mean and loadings of factors as a layer from latents to flat images."""
+    layer = nn.Linear(factors.loadings.shape[1], len(factors.mean))
+    with torch.no_grad():
+        layer.weight.copy_(basis.images(factors.loadings.mT).flatten(1).mT)
+        layer.bias.copy_(basis.images(factors.mean[None]).flatten())
+    return layer
 
 
 def evaluated(

@@ -163,7 +163,7 @@ def fit_factors(
         basis.
     pooled : callable, optional
         From (cells,) numbers to their means over cells that have much the same variance. By
-        default each cell has its own; not called where it is False.
+        default each cell has its own.
 
     Returns
     -------
@@ -182,7 +182,11 @@ def fit_factors(
         model = _with_new_loadings(model, white, views, penalty, mean_penalty, num_solves)
         ratio = _variance_ratio(model, white, views, pooled or (lambda cells: cells))
         model = model._replace(variance=model.variance * ratio)
-        white = [whitened(each, model.variance) for each in data]
+        if bool((ratio == ratio[0]).all()):
+            # White noise stays white, and large matrices need not be factorised again.
+            white = [each._replace(y=each.y / ratio[0].sqrt()) for each in white]
+        else:
+            white = [whitened(each, model.variance) for each in data]
     return model
 
 
@@ -254,8 +258,10 @@ def _conjugate_gradients(
 ) -> Tensor:
     found, residual = start, right - operator(start)
     direction = precondition(residual)
-    product = (residual * direction).sum()
+    product = first = (residual * direction).sum()
     for _ in range(iterations):
+        if not product > 1e-12 * first:
+            break
         image = operator(direction)
         step = product / (direction * image).sum()
         found, residual = found + step * direction, residual - step * image
