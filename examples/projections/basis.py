@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 class CosineBasis:
-    """Discrete cosine transform of opponent colours (brightness, red less blue, green), orthonormal.
+    """Discrete cosine transform of opponent colours, orthonormal.
 
     Parameters
     ----------
@@ -32,7 +32,8 @@ class CosineBasis:
     def coefficients(self, images: Tensor) -> Tensor:
         """Return those of images (n, 3, side, side), flat: (n, 3 side side)."""
         mixed = torch.einsum("oc,ncij->noij", self.colours, images)
-        return (self.waves @ mixed @ self.waves.mT).flatten(1)
+        flat: Tensor = (self.waves @ mixed @ self.waves.mT).flatten(1)
+        return flat
 
     def images(self, coefficients: Tensor) -> Tensor:
         """Return the images (n, 3, side, side) of coefficients (n, 3 side side)."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from explainaway.inference import (
     MALA,
     AlternatingBackProp,
+    Langevin,
     RelativeAdam,
     SamplingWarning,
     sample_posterior,
@@ -90,8 +91,9 @@ class Recipe:
     warmup, draws : int
         Steps of each chain in reconstruction.
     as_paper : bool
-        A deconvolution network from random weights, tanh, Langevin steps of 0.1, Adam, white noise
-        in the projections as they are.
+        A deconvolution network from random weights with tanh, Langevin steps of 0.1 (0.05 in
+        reconstruction, the last one is taken) from N(0, I), Adam, white noise of 0.3 in pixels;
+        what is left of the projections stays so.
     """
 
     rate: float = 0.03
@@ -148,11 +150,12 @@ class Generator:
 
     def learn(self) -> dict[str, float]:
         """Learn from the training faces and their mirror images; return what there is to say."""
-        recipe, mirror = self.recipe, self.problem.basis.mirror
+        recipe = self.recipe
+        seen_as = (None,) if recipe.as_paper else (None, self.problem.basis.mirror)
         views = [
             (whitened(group.data, self.factors.variance), signs)
             for group in self.problem.train
-            for signs in (None, mirror)
+            for signs in seen_as
         ]
         counts = [len(white.y) for white, _ in views]
         places = torch.arange(sum(counts)).split(counts)
@@ -165,7 +168,7 @@ class Generator:
         )
         abp = AlternatingBackProp(
             self.model,
-            MALA(),
+            Langevin(step_size=0.1) if recipe.as_paper else MALA(),
             inference_steps=recipe.steps,
             optimizer=optimizer,
             batch_size=max(counts),
@@ -173,9 +176,9 @@ class Generator:
         self.projection.choose(views[0][0].matrix)
         abp.start(y, seed=self.seed)
         assert abp.chains is not None
-        abp.chains.put(
-            torch.arange(len(y)), torch.cat([self._linear(*view) for view in views])[:, None]
-        )
+        if not recipe.as_paper:
+            linear = torch.cat([self._linear(*view) for view in views])
+            abp.chains.put(torch.arange(len(y)), linear[:, None])
         order, began = np.random.default_rng(self.seed), time.process_time()
         for epoch in range(recipe.epochs):
             total = 0.0
@@ -202,20 +205,23 @@ class Generator:
         def coefficients(z: Tensor) -> Tensor:
             # z: (chains, n, d)
             signal = self.model.decode(z) * spread.sqrt()
+            if self.recipe.as_paper:
+                return signal
             return torch.stack([completed(white, each, spread) for each in signal])
 
+        start = None if self.recipe.as_paper else {"z": self._linear(white)}
         with warnings.catch_warnings():
             # A mean of the signal needs fewer draws than an interval of a latent would.
             warnings.simplefilter("ignore", SamplingWarning)
             found = sample_posterior(
                 self.model,
                 self._padded(white),
-                kernel=MALA(mass="auto"),
+                kernel=Langevin(step_size=0.05) if self.recipe.as_paper else MALA(mass="auto"),
                 num_chains=1,
                 warmup_steps=self.recipe.warmup,
                 num_samples=self.recipe.draws,
                 seed=self.seed,
-                init_strategy=init_to_value(values={"z": self._linear(white)}),
+                init_strategy=None if start is None else init_to_value(values=start),
                 accumulate={
                     "coefficients": coefficients,
                     "image": lambda z: torch.stack(

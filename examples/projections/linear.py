@@ -25,7 +25,7 @@ from .problem import Problem, held_out_error
 
 LASSO_PENALTIES = (10.0, 30.0, 100.0)
 WEIGHTED_PENALTIES = (0.003, 0.03, 0.3)
-LOADING_PENALTIES = (100.0, 500.0)
+LOADING_PENALTIES = (300.0, 1000.0)
 """Of which those are chosen that predict held-out projections best."""
 
 MEAN_PENALTY = 10.0
@@ -75,9 +75,7 @@ def variance(white: Whitened, factors: Factors, basis: CosineBasis) -> Tensor:
 def residual_variance(white: Whitened, variance: Tensor, basis: CosineBasis) -> Tensor:
     """Return the conditional variance (1, 3, side, side) of pixels given the latents."""
     colours, waves = basis.colours.square(), basis.waves.square()
-    prior = torch.einsum(
-        "oc,oab,ai,bj->cij", colours, variance.reshape(basis.shape), waves, waves
-    )
+    prior = torch.einsum("oc,oab,ai,bj->cij", colours, variance.reshape(basis.shape), waves, waves)
     known = basis.images(white.matrix * variance.sqrt()).square().sum(0)
     return (prior - known).clamp(min=1e-8)[None]
 

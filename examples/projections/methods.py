@@ -1,5 +1,6 @@
 """All methods, from settings to scores."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,9 @@ from .linear import (
     with_components,
 )
 from .problem import SCALE, Problem
+
+PAPER_NOISE = 0.3
+"""Of a pixel."""
 
 
 @dataclass(frozen=True)
@@ -78,57 +82,66 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return torch.load(path, weights_only=True)
 
 
-def methods(
-    problem: Problem, setting: Setting, folder: Path
-) -> tuple[dict[str, Predict], dict[str, dict[str, Any]]]:
-    """Return all methods by name, and what there is to say of some; parts are kept in the folder."""
-    basis, rank = problem.basis, setting.rank
-    spectrum = Factors(
-        *kept(folder / f"wiener-{setting.problem_name}.pt", lambda: tuple(wiener(problem)))
-    )
+Evaluated = tuple[dict[str, Any], dict[str, Reconstruction]]
+"""A method's scores and further numbers, and its reconstructions by part."""
+
+
+def spectrum_of(problem: Problem, setting: Setting, folder: Path) -> Factors:
+    """Return the mean face and the spectrum, which are kept in the folder."""
+    path = folder / f"wiener-{setting.problem_name}.pt"
+    return Factors(*kept(path, lambda: tuple(wiener(problem))))
+
+
+def without_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Evaluated]:
+    """Return the methods that have no number of latents."""
+    spectrum, basis = spectrum_of(problem, setting, folder), problem.basis
+    sparse, errors = by_lasso(problem, spectrum, weighted=False)
+    weighted, weighted_errors = by_lasso(problem, spectrum, weighted=True)
+    by_penalty = "held-out RMSE by penalty"
+    methods: dict[str, tuple[Predict, dict[str, Any]]] = {
+        "mean face": (lambda data: flat(spectrum.mean.expand(len(data.y), -1)), {}),
+        "pseudo-inverse": (by_pseudo_inverse(spectrum), {}),
+        "LASSO": (sparse, {by_penalty: errors}),
+        "LASSO, weighted by the spectrum": (weighted, {by_penalty: weighted_errors}),
+        "Wiener": (by_factors(spectrum, basis), {}),
+        "T3: Wiener": (by_factors(of_complete(problem, 0), basis), {}),
+    }
+    return {name: evaluated(problem, name, *method) for name, method in methods.items()}
+
+
+def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Evaluated]:
+    """Return the methods of so many latents; factors are kept in the folder."""
+    spectrum, basis, rank = spectrum_of(problem, setting, folder), problem.basis, setting.rank
     start = with_components(problem, spectrum, rank)
     white = start._replace(variance=torch.full_like(start.variance, float(start.variance.mean())))
 
     def tuned(name: str, begun: Factors, steps: int, pooled: Callable[[Tensor], Tensor]) -> Any:
         def made() -> Any:
+            began = time.process_time()
             factors, errors = by_penalty(problem, begun, steps, pooled)
-            return [tuple(factors), errors]
+            seconds = time.process_time() - began
+            numbers = {"held-out RMSE by penalty": errors, "CPU seconds of learning": seconds}
+            return [tuple(factors), numbers]
 
-        found, errors = kept(folder / f"{name}-{setting.name}.pt", made)
-        return Factors(*found), errors
+        found, numbers = kept(folder / f"{name}-{setting.name}.pt", made)
+        return Factors(*found), numbers
 
-    pca, pca_errors = tuned("pca", white, PCA_STEPS, everywhere)
-    factors, errors = tuned("factors", start, FACTOR_STEPS, neighbours(problem))
-    sparse, sparse_errors = by_lasso(problem, spectrum, weighted=False)
-    weighted, weighted_errors = by_lasso(problem, spectrum, weighted=True)
+    pca, of_pca = tuned("pca", white, PCA_STEPS, everywhere)
+    factors, of_factors = tuned("factors", start, FACTOR_STEPS, neighbours(problem))
+    noise = factors
+    if setting.recipe.as_paper:
+        noise = factors._replace(variance=torch.full_like(factors.variance, PAPER_NOISE**2))
     torch.manual_seed(setting.seed)
-    generator = Generator(
-        problem,
-        network(setting, factors, basis),
-        factors,
-        setting.recipe,
-        setting.seed,
-        setting.device,
-    )
-    learned = generator.learn()
-    return {
-        "mean face": lambda data: flat(spectrum.mean.expand(len(data.y), -1)),
-        "pseudo-inverse": by_pseudo_inverse(spectrum),
-        "LASSO": sparse,
-        "LASSO, weighted by the spectrum": weighted,
-        "probabilistic PCA (EM)": by_factors(pca, basis),
-        "Wiener": by_factors(spectrum, basis),
-        "factors, Wiener": by_factors(factors, basis),
-        "generator, Wiener": generator.predict,
-        "T3: Wiener": by_factors(of_complete(problem, 0), basis),
-        "T3: factors, Wiener": by_factors(of_complete(problem, rank), basis),
-    }, {
-        "LASSO": {"held-out RMSE by penalty": sparse_errors},
-        "LASSO, weighted by the spectrum": {"held-out RMSE by penalty": weighted_errors},
-        "probabilistic PCA (EM)": {"held-out RMSE by penalty": pca_errors},
-        "factors, Wiener": {"held-out RMSE by penalty": errors},
-        "generator, Wiener": learned,
+    decoder = network(setting, factors, basis)
+    generator = Generator(problem, decoder, noise, setting.recipe, setting.seed, setting.device)
+    of_generator = generator.learn()
+    methods: dict[str, tuple[Predict, dict[str, Any]]] = {
+        "probabilistic PCA (EM)": (by_factors(pca, basis), of_pca),
+        "factors, Wiener": (by_factors(factors, basis), of_factors),
+        "generator, Wiener": (generator.predict, of_generator),
+        "T3: factors, Wiener": (by_factors(of_complete(problem, rank), basis), {}),
     }
+    return {name: evaluated(problem, name, *method) for name, method in methods.items()}
 
 
 def network(setting: Setting, factors: Factors, basis: CosineBasis) -> nn.Module:
@@ -138,7 +151,9 @@ def network(setting: Setting, factors: Factors, basis: CosineBasis) -> nn.Module
     """
     if setting.recipe.as_paper:
         return nn.Sequential(deconvnet(setting.rank, basis.shape, 64), nn.Tanh())
-    return WarpedLinear(appearance(factors, basis).requires_grad_(False), basis.shape)
+    layer = appearance(factors, basis)
+    layer.requires_grad_(False)
+    return WarpedLinear(layer, basis.shape)
 
 
 def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
@@ -150,9 +165,7 @@ def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
     return layer
 
 
-def evaluated(
-    problem: Problem, predict: Predict
-) -> tuple[dict[str, Any], dict[str, Reconstruction]]:
+def evaluated(problem: Problem, name: str, predict: Predict, numbers: dict[str, Any]) -> Evaluated:
     """Return a method's scores and its reconstructions of the scored faces, by part.
 
     Its deviations are multiplied by the number that makes them as large as the errors of held-out
@@ -171,15 +184,16 @@ def evaluated(
         means[group.faces] = problem.basis.images(made.mean).clamp(-1, 1)
         deviations[group.faces] = (made.variance * squares / expected).sqrt()
     parts = {
-        name: Reconstruction(means[places], deviations[places])
-        for name, places in problem.parts().items()
+        part: Reconstruction(means[places], deviations[places])
+        for part, places in problem.parts().items()
     }
-    truth = {name: problem.faces[places] for name, places in problem.parts().items()}
+    truth = {part: problem.faces[places] for part, places in problem.parts().items()}
     found: dict[str, Any] = {
-        name: scores(truth[name], made, 0.0)._asdict() for name, made in parts.items()
+        part: scores(truth[part], made, 0.0)._asdict() for part, made in parts.items()
     }
     count = sum(group.held_out.y.numel() for group in problem.validation)
     cells = problem.faces[0].numel()
     found["held-out RMSE"] = (squares / count / cells) ** 0.5 / SCALE / 2
     found["factor of deviations"] = (squares / expected) ** 0.5
-    return found, parts
+    print(f"  {name}: MAE {found['new']['mae']:.4f} of new faces", flush=True)
+    return {**found, **numbers}, parts

@@ -1,5 +1,6 @@
 """Faces, what is known of each, and on what settings are chosen."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -104,7 +105,10 @@ def problem(
         for number, matrix in enumerate(matrices):
             mine = some[some % num_matrices == number]
             y = coefficients[mine] @ matrix.mT
-            data, rest = Projected(matrix[:seen], y[:, :seen]), Projected(matrix[seen:], y[:, seen:])
+            data, rest = (
+                Projected(matrix[:seen], y[:, :seen]),
+                Projected(matrix[seen:], y[:, seen:]),
+            )
             if len(mine):
                 made.append(Group(data, mine, rest))
         return made
@@ -137,4 +141,4 @@ def held_out_error(validation: Sequence[Group], made: Sequence[Tensor]) -> float
             for group, some in zip(validation, made, strict=True)
         ]
     )
-    return float(left.square().mean() / made[0].shape[1]) ** 0.5 / SCALE / 2
+    return math.sqrt(left.square().mean() / made[0].shape[1]) / SCALE / 2
