@@ -1,14 +1,15 @@
 """Faces that are known by random projections only (the paper's Experiment 6).
 
-Of each face one inner product with a normal random image is known for every twelve of its cells, and
-nothing else, of training faces and of new ones. Mean face, spectrum, components and a generator whose pixels move are learned
-from projections of the training faces; then training faces (T1) and new faces (T2) are
-reconstructed. What the generator leaves of the projections is explained by the Wiener estimate
-under the spectrum of what it leaves. Beside it: the mean face, the pseudo-inverse, the LASSO in a
-cosine basis (its coefficients weighted by the spectrum or not), probabilistic PCA by EM, the Wiener
-estimate, and the linear factors with the Wiener estimate at which learning begins. T3: spectrum and
-factors of the complete training faces. A tenth of the projections of some training faces are kept
-from all methods: settings are chosen on them, and from them come the sizes of intervals.
+Of each face inner products with normal random images are known, one for every twelve of its cells,
+and nothing else, of training faces and of new ones. Mean face, spectrum, components and a generator
+whose pixels move are learned from the projections of the training faces; then training faces (T1)
+and new faces (T2) are reconstructed. What the generator leaves of the projections is explained by
+the Wiener estimate under the spectrum of what it leaves. Beside it: the mean face, the
+pseudo-inverse, the LASSO in a cosine basis (its coefficients weighted by the spectrum or not),
+probabilistic PCA by EM, the Wiener estimate, and the linear factors with the Wiener estimate at
+which learning begins. T3: spectrum and factors of the complete training faces. A tenth of the
+projections of some training faces are kept from all methods: settings are chosen on them, and from
+them come the sizes of intervals.
 
     python examples/06_indirect.py [--rows 20 60 100] [--side 64] [--smoke] [--paper]
 

@@ -1,5 +1,6 @@
 """A generator that learns from projections, in units in which what it leaves is white."""
 
+import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -85,9 +86,9 @@ class Recipe:
     Attributes
     ----------
     rate : float
-        Of learning, relative to the size of each tensor.
-    epochs, steps : int
-        Passes through faces and mirror images; kernel steps at each visit.
+        Of learning at the start, relative to the size of each tensor; it falls to zero.
+    epochs, steps, batch_size : int
+        Passes through faces and mirror images; kernel steps at each visit; most faces of one.
     warmup, draws : int
         Steps of each chain in reconstruction.
     as_paper : bool
@@ -96,18 +97,19 @@ class Recipe:
         what is left of the projections stays so.
     """
 
-    rate: float = 0.03
-    epochs: int = 10
+    rate: float = 0.05
+    epochs: int = 15
     steps: int = 5
-    warmup: int = 60
-    draws: int = 60
+    batch_size: int = 42
+    warmup: int = 100
+    draws: int = 200
     as_paper: bool = False
 
 
 RECIPE = Recipe()
 """Our settings."""
 
-PAPER = Recipe(epochs=600, steps=10, warmup=299, draws=1, as_paper=True)
+PAPER = Recipe(epochs=600, steps=10, batch_size=100, warmup=299, draws=1, as_paper=True)
 """Those of Han et al. (2017)."""
 
 
@@ -171,7 +173,7 @@ class Generator:
             Langevin(step_size=0.1) if recipe.as_paper else MALA(),
             inference_steps=recipe.steps,
             optimizer=optimizer,
-            batch_size=max(counts),
+            batch_size=recipe.batch_size,
         )
         self.projection.choose(views[0][0].matrix)
         abp.start(y, seed=self.seed)
@@ -181,12 +183,15 @@ class Generator:
             abp.chains.put(torch.arange(len(y)), linear[:, None])
         order, began = np.random.default_rng(self.seed), time.process_time()
         for epoch in range(recipe.epochs):
+            if not recipe.as_paper:
+                optimizer.param_groups[0]["lr"] = recipe.rate * (1 - epoch / recipe.epochs)
             total = 0.0
             for number in order.permutation(len(views)):
-                (white, signs), index = views[number], places[number]
+                (white, signs), some = views[number], places[number]
                 self.projection.choose(white.matrix, signs)
-                record = abp.step(y[index], index)
-                total += float(record.loss) * len(index)
+                for index in some.chunk(math.ceil(len(some) / recipe.batch_size)):
+                    record = abp.step(y[index], index)
+                    total += float(record.loss) * len(index)
             seconds = time.process_time() - began
             print(f"  {epoch}: loss {total / len(y):.1f} nats after {seconds:.0f} s", flush=True)
         return {

@@ -3,9 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from explainaway.projected_factors import (
@@ -42,6 +40,9 @@ class Prediction(NamedTuple):
 
 
 Predict = Callable[[Projected], Prediction]
+
+Pooling = Callable[[Tensor], Tensor]
+"""From each coefficient's share of the residual to what those of like variance have in common."""
 
 
 def flat(mean: Tensor) -> Prediction:
@@ -88,7 +89,7 @@ def wiener(problem: Problem) -> Factors:
     spectrum = torch.tensor([1.0, 0.1, 0.1])[:, None, None] * falling
     cells = spectrum.numel()
     start = Factors(torch.zeros(cells), torch.zeros(cells, 0), spectrum.flatten())
-    return fitted(problem, start, WIENER_STEPS, 0.0, neighbours(problem))
+    return fitted(problem, start, WIENER_STEPS, 0.0)
 
 
 def fitted(
@@ -96,24 +97,13 @@ def fitted(
     start: Factors,
     steps: int,
     penalty: float,
-    pooled: Callable[[Tensor], Tensor],
+    pooled: Pooling | None = None,
 ) -> Factors:
     """Fit factors to the training faces' projections; mirror images are as likely as faces."""
     data = [group.data for group in problem.train]
     return fit_factors(
         data, start, steps, penalty, MEAN_PENALTY, problem.basis.mirror, pooled=pooled
     )
-
-
-def neighbours(problem: Problem) -> Callable[[Tensor], Tensor]:
-    """Return the pooling of neighbouring frequencies of a colour."""
-
-    def pooled(cells: Tensor) -> Tensor:
-        maps = cells.reshape(problem.basis.shape).numpy()
-        smooth = [gaussian_filter(each, 1.0, mode="nearest") for each in maps]
-        return torch.from_numpy(np.stack(smooth)).flatten()
-
-    return pooled
 
 
 def everywhere(cells: Tensor) -> Tensor:
@@ -151,7 +141,7 @@ def of_complete(problem: Problem, rank: int) -> Factors:
         vectors = vectors[:, :rank]
         loadings = vectors * values[:rank] / len(both) ** 0.5
     left = (centred - centred @ vectors @ vectors.mT).square().mean(0)
-    return Factors(mean, loadings, neighbours(problem)(left).clamp(min=1e-7))
+    return Factors(mean, loadings, left.clamp(min=1e-7))
 
 
 def best(
@@ -197,7 +187,7 @@ def by_pseudo_inverse(factors: Factors) -> Predict:
 
 
 def by_penalty(
-    problem: Problem, start: Factors, steps: int, pooled: Callable[[Tensor], Tensor]
+    problem: Problem, start: Factors, steps: int, pooled: Pooling | None
 ) -> tuple[Factors, dict[str, float]]:
     """Return factors fitted with the penalty that predicts held-out projections best."""
     fits = {

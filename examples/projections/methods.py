@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from faces.decoders import WarpedLinear
 from faces.scores import Reconstruction, scores
-from torch import Tensor, nn
+from torch import nn
 
 from explainaway.models import deconvnet
 from explainaway.projected_factors import Factors
@@ -19,6 +19,7 @@ from .generator import Generator, Recipe
 from .linear import (
     FACTOR_STEPS,
     PCA_STEPS,
+    Pooling,
     Predict,
     by_factors,
     by_lasso,
@@ -26,7 +27,6 @@ from .linear import (
     by_pseudo_inverse,
     everywhere,
     flat,
-    neighbours,
     of_complete,
     wiener,
     with_components,
@@ -115,7 +115,7 @@ def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Eva
     start = with_components(problem, spectrum, rank)
     white = start._replace(variance=torch.full_like(start.variance, float(start.variance.mean())))
 
-    def tuned(name: str, begun: Factors, steps: int, pooled: Callable[[Tensor], Tensor]) -> Any:
+    def tuned(name: str, begun: Factors, steps: int, pooled: Pooling | None) -> Any:
         def made() -> Any:
             began = time.process_time()
             factors, errors = by_penalty(problem, begun, steps, pooled)
@@ -127,7 +127,7 @@ def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Eva
         return Factors(*found), numbers
 
     pca, of_pca = tuned("pca", white, PCA_STEPS, everywhere)
-    factors, of_factors = tuned("factors", start, FACTOR_STEPS, neighbours(problem))
+    factors, of_factors = tuned("factors", start, FACTOR_STEPS, None)
     noise = factors
     if setting.recipe.as_paper:
         noise = factors._replace(variance=torch.full_like(factors.variance, PAPER_NOISE**2))
