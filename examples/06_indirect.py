@@ -13,8 +13,8 @@ them come the sizes of intervals.
 
     python examples/06_indirect.py [--rows 20 60 100] [--side 64] [--smoke] [--paper]
 
-A row (one d) that is in the table is not made again; one that was stopped goes on with the factors
-that it has. With ``--matrices 1`` all faces are projected by the same images.
+What a row (one d) has is not made again; factors are kept when it is stopped. With ``--matrices 1``
+all faces are projected by the same images.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from common.options import experiment_parser
 from common.rows import Rows
 from faces.data import load_images
 from projections.generator import PAPER, RECIPE
-from projections.methods import Evaluated, Setting, with_rank, without_rank
+from projections.methods import Evaluated, Setting, evaluated, with_rank, without_rank
 from projections.problem import problem
 from projections.report import picture, table
 
@@ -71,12 +71,21 @@ def main() -> None:
             rank, options.side, projections, options.matrices, options.device, options.seed, recipe
         )
         settings = {**asdict(setting), "faces": list(sizes)}
-        if rows.find(settings) is None:
-            others = others or without_rank(faces, setting, options.output)
-            made = {**others, **with_rank(faces, setting, options.output)}
-            rows.add(settings, {"methods": {name: found for name, (found, _) in made.items()}})
-            shown = {name: made[name][1]["new"] for name in SHOWN}
+        kept = rows.find(settings) or {"methods": {}}
+        free = without_rank(faces, setting, options.output)
+        methods = {**free, **with_rank(faces, setting, options.output)}
+        made: dict[str, Evaluated] = {}
+        for name, make in methods.items():
+            if name not in kept["methods"]:
+                made[name] = others.get(name) or evaluated(faces, name, make)
+        others |= {name: made[name] for name in free if name in made}
+        if made:
+            rows.rows = [row for row in rows.rows if row is not kept]
+            found = {name: result for name, (result, _) in made.items()} | kept["methods"]
+            rows.add(settings, {"methods": {name: found[name] for name in methods}})
+        if all(name in made for name in SHOWN):
             path = options.output / f"06_indirect-{setting.name}.png"
+            shown = {name: made[name][1]["new"] for name in SHOWN}
             picture(path, faces.faces[faces.parts()["new"]], shown)
         print(table(rows.rows), flush=True)
         (options.output / "06_indirect.md").write_text(table(rows.rows) + "\n")

@@ -1,6 +1,6 @@
 """Methods in closed form: from projections to what is predicted of the faces."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -24,12 +24,14 @@ from .problem import Problem, held_out_error
 LASSO_PENALTIES = (10.0, 30.0, 100.0)
 WEIGHTED_PENALTIES = (0.003, 0.03, 0.3)
 LOADING_PENALTIES = (300.0, 1000.0)
+PCA_PENALTIES = (10.0, 100.0, 300.0)
+NOISES = (0.05, 0.1, 0.2)
 """Of which those are chosen that predict held-out projections best."""
 
 MEAN_PENALTY = 10.0
 """Of the mean face's squares in white units."""
 
-WIENER_STEPS, PCA_STEPS, FACTOR_STEPS = 6, 6, 4
+WIENER_STEPS, PCA_STEPS, FACTOR_STEPS = 6, 10, 4
 
 
 class Prediction(NamedTuple):
@@ -145,8 +147,8 @@ def of_complete(problem: Problem, rank: int) -> Factors:
 
 
 def best(
-    problem: Problem, candidates: dict[float, Callable[[Projected], Tensor]]
-) -> tuple[float, dict[str, float]]:
+    problem: Problem, candidates: Mapping[str, Callable[[Projected], Tensor]]
+) -> tuple[str, dict[str, float]]:
     """Return the setting that predicts held-out projections best, and the error of each."""
     errors = {
         setting: held_out_error(
@@ -154,8 +156,7 @@ def best(
         )
         for setting, method in candidates.items()
     }
-    found = min(errors, key=errors.__getitem__)
-    return found, {f"{setting:g}": error for setting, error in errors.items()}
+    return min(errors, key=errors.__getitem__), errors
 
 
 def by_lasso(
@@ -175,7 +176,7 @@ def by_lasso(
         return predict
 
     penalties: Sequence[float] = WEIGHTED_PENALTIES if weighted else LASSO_PENALTIES
-    candidates = {penalty: at(penalty) for penalty in penalties}
+    candidates = {f"penalty {penalty:g}": at(penalty) for penalty in penalties}
     found, errors = best(problem, candidates)
     return lambda data: flat(candidates[found](data)), errors
 
@@ -186,16 +187,33 @@ def by_pseudo_inverse(factors: Factors) -> Predict:
     return lambda data: flat(completed(whitened(data, white), factors.mean, white))
 
 
-def by_penalty(
-    problem: Problem, start: Factors, steps: int, pooled: Pooling | None
-) -> tuple[Factors, dict[str, float]]:
-    """Return factors fitted with the penalty that predicts held-out projections best."""
-    fits = {
-        penalty: fitted(problem, start, steps, penalty, pooled) for penalty in LOADING_PENALTIES
-    }
+def best_of(problem: Problem, fits: Mapping[str, Factors]) -> tuple[Factors, dict[str, float]]:
+    """Return the factors that predict held-out projections best, and the error of each."""
 
     def mean_of(factors: Factors) -> Callable[[Projected], Tensor]:
         return lambda data: conditional_mean(whitened(data, factors.variance), factors)
 
-    found, errors = best(problem, {penalty: mean_of(fit) for penalty, fit in fits.items()})
+    found, errors = best(problem, {name: mean_of(fit) for name, fit in fits.items()})
     return fits[found], errors
+
+
+def with_spectrum(problem: Problem, start: Factors) -> tuple[Factors, dict[str, float]]:
+    """Return factors, and the spectrum of what they leave, learned from projections."""
+    fits = {
+        f"penalty {penalty:g}": fitted(problem, start, FACTOR_STEPS, penalty)
+        for penalty in LOADING_PENALTIES
+    }
+    return best_of(problem, fits)
+
+
+def with_white_noise(problem: Problem, start: Factors) -> tuple[Factors, dict[str, float]]:
+    """Return probabilistic PCA: the components at which it begins, or by EM from there."""
+    begun = {
+        noise: start._replace(variance=torch.full_like(start.mean, noise**2)) for noise in NOISES
+    }
+    fits = {f"no EM, noise {noise:g}": each for noise, each in begun.items()}
+    for penalty in PCA_PENALTIES:
+        fits[f"EM, penalty {penalty:g}"] = fitted(
+            problem, begun[NOISES[1]], PCA_STEPS, penalty, everywhere
+        )
+    return best_of(problem, fits)

@@ -17,19 +17,16 @@ from explainaway.projected_factors import Factors
 from .basis import CosineBasis
 from .generator import Generator, Recipe
 from .linear import (
-    FACTOR_STEPS,
-    PCA_STEPS,
-    Pooling,
     Predict,
     by_factors,
     by_lasso,
-    by_penalty,
     by_pseudo_inverse,
-    everywhere,
     flat,
     of_complete,
     wiener,
     with_components,
+    with_spectrum,
+    with_white_noise,
 )
 from .problem import SCALE, Problem
 
@@ -82,6 +79,15 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
     return torch.load(path, weights_only=True)
 
 
+HELD_OUT = "held-out RMSE by setting"
+
+Made = tuple[Predict, dict[str, Any]]
+"""A method, and what there is to say of it."""
+
+Make = Callable[[], Made]
+
+Fitting = Callable[[Problem, Factors], tuple[Factors, dict[str, float]]]
+
 Evaluated = tuple[dict[str, Any], dict[str, Reconstruction]]
 """A method's scores and further numbers, and its reconstructions by part."""
 
@@ -92,56 +98,62 @@ def spectrum_of(problem: Problem, setting: Setting, folder: Path) -> Factors:
     return Factors(*kept(path, lambda: tuple(wiener(problem))))
 
 
-def without_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Evaluated]:
-    """Return the methods that have no number of latents."""
-    spectrum, basis = spectrum_of(problem, setting, folder), problem.basis
-    sparse, errors = by_lasso(problem, spectrum, weighted=False)
-    weighted, weighted_errors = by_lasso(problem, spectrum, weighted=True)
-    by_penalty = "held-out RMSE by penalty"
-    methods: dict[str, tuple[Predict, dict[str, Any]]] = {
-        "mean face": (lambda data: flat(spectrum.mean.expand(len(data.y), -1)), {}),
-        "pseudo-inverse": (by_pseudo_inverse(spectrum), {}),
-        "LASSO": (sparse, {by_penalty: errors}),
-        "LASSO, weighted by the spectrum": (weighted, {by_penalty: weighted_errors}),
-        "Wiener": (by_factors(spectrum, basis), {}),
-        "T3: Wiener": (by_factors(of_complete(problem, 0), basis), {}),
+def without_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Make]:
+    """Return how the methods that have no number of latents are made."""
+    spectrum = spectrum_of(problem, setting, folder)
+
+    def sparse(weighted: bool) -> Made:
+        predict, errors = by_lasso(problem, spectrum, weighted)
+        return predict, {HELD_OUT: errors}
+
+    def of(factors: Factors) -> Made:
+        return by_factors(factors, problem.basis), {}
+
+    return {
+        "mean face": lambda: (lambda data: flat(spectrum.mean.expand(len(data.y), -1)), {}),
+        "pseudo-inverse": lambda: (by_pseudo_inverse(spectrum), {}),
+        "LASSO": lambda: sparse(weighted=False),
+        "LASSO, weighted by the spectrum": lambda: sparse(weighted=True),
+        "Wiener": lambda: of(spectrum),
+        "T3: Wiener": lambda: of(of_complete(problem, 0)),
     }
-    return {name: evaluated(problem, name, *method) for name, method in methods.items()}
 
 
-def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Evaluated]:
-    """Return the methods of so many latents; factors are kept in the folder."""
-    spectrum, basis, rank = spectrum_of(problem, setting, folder), problem.basis, setting.rank
-    start = with_components(problem, spectrum, rank)
-    white = start._replace(variance=torch.full_like(start.variance, float(start.variance.mean())))
+def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Make]:
+    """Return how the methods of so many latents are made; factors are kept in the folder."""
+    basis, rank = problem.basis, setting.rank
+    start = with_components(problem, spectrum_of(problem, setting, folder), rank)
 
-    def tuned(name: str, begun: Factors, steps: int, pooled: Pooling | None) -> Any:
+    def learned(name: str, learn: Fitting) -> tuple[Factors, dict[str, Any]]:
         def made() -> Any:
             began = time.process_time()
-            factors, errors = by_penalty(problem, begun, steps, pooled)
+            factors, errors = learn(problem, start)
             seconds = time.process_time() - began
-            numbers = {"held-out RMSE by penalty": errors, "CPU seconds of learning": seconds}
-            return [tuple(factors), numbers]
+            return [tuple(factors), {HELD_OUT: errors, "CPU seconds of learning": seconds}]
 
-        found, numbers = kept(folder / f"{name}-{setting.name}.pt", made)
-        return Factors(*found), numbers
+        factors, numbers = kept(folder / f"{name}-{setting.name}.pt", made)
+        return Factors(*factors), numbers
 
-    pca, of_pca = tuned("pca", white, PCA_STEPS, everywhere)
-    factors, of_factors = tuned("factors", start, FACTOR_STEPS, None)
-    noise = factors
-    if setting.recipe.as_paper:
-        noise = factors._replace(variance=torch.full_like(factors.variance, PAPER_NOISE**2))
-    torch.manual_seed(setting.seed)
-    decoder = network(setting, factors, basis)
-    generator = Generator(problem, decoder, noise, setting.recipe, setting.seed, setting.device)
-    of_generator = generator.learn()
-    methods: dict[str, tuple[Predict, dict[str, Any]]] = {
-        "probabilistic PCA (EM)": (by_factors(pca, basis), of_pca),
-        "factors, Wiener": (by_factors(factors, basis), of_factors),
-        "generator, Wiener": (generator.predict, of_generator),
-        "T3: factors, Wiener": (by_factors(of_complete(problem, rank), basis), {}),
+    def linear(name: str, learn: Fitting) -> Made:
+        factors, numbers = learned(name, learn)
+        return by_factors(factors, basis), numbers
+
+    def generator() -> Made:
+        factors, _ = learned("factors", with_spectrum)
+        noise = factors
+        if setting.recipe.as_paper:
+            noise = factors._replace(variance=torch.full_like(factors.variance, PAPER_NOISE**2))
+        torch.manual_seed(setting.seed)
+        decoder = network(setting, factors, basis)
+        made = Generator(problem, decoder, noise, setting.recipe, setting.seed, setting.device)
+        return made.predict, made.learn()
+
+    return {
+        "probabilistic PCA": lambda: linear("pca", with_white_noise),
+        "factors, Wiener": lambda: linear("factors", with_spectrum),
+        "generator, Wiener": generator,
+        "T3: factors, Wiener": lambda: (by_factors(of_complete(problem, rank), basis), {}),
     }
-    return {name: evaluated(problem, name, *method) for name, method in methods.items()}
 
 
 def network(setting: Setting, factors: Factors, basis: CosineBasis) -> nn.Module:
@@ -153,7 +165,8 @@ def network(setting: Setting, factors: Factors, basis: CosineBasis) -> nn.Module
         return nn.Sequential(deconvnet(setting.rank, basis.shape, 64), nn.Tanh())
     layer = appearance(factors, basis)
     layer.requires_grad_(False)
-    return WarpedLinear(layer, basis.shape)
+    moved: nn.Module = WarpedLinear(layer, basis.shape)
+    return moved
 
 
 def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
@@ -165,12 +178,13 @@ def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
     return layer
 
 
-def evaluated(problem: Problem, name: str, predict: Predict, numbers: dict[str, Any]) -> Evaluated:
+def evaluated(problem: Problem, name: str, make: Make) -> Evaluated:
     """Return a method's scores and its reconstructions of the scored faces, by part.
 
     Its deviations are multiplied by the number that makes them as large as the errors of held-out
     projections.
     """
+    predict, numbers = make()
     squares, expected = 0.0, 0.0
     for group in problem.validation:
         made = predict(group.data)
