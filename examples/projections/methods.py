@@ -17,10 +17,12 @@ from explainaway.projected_factors import Factors
 from .basis import CosineBasis
 from .generator import Generator, Recipe
 from .linear import (
+    WIENER_STEPS,
     Predict,
     by_factors,
     by_lasso,
     by_pseudo_inverse,
+    fitted,
     flat,
     of_complete,
     wiener,
@@ -114,7 +116,8 @@ def without_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, 
         "pseudo-inverse": lambda: (by_pseudo_inverse(spectrum), {}),
         "LASSO": lambda: sparse(weighted=False),
         "LASSO, weighted by the spectrum": lambda: sparse(weighted=True),
-        "Wiener": lambda: of(spectrum),
+        # The others' spectra go on being fitted from there, so its own does too.
+        "Wiener": lambda: of(fitted(problem, spectrum, WIENER_STEPS, 0.0)),
         "T3: Wiener": lambda: of(of_complete(problem, 0)),
     }
 
