@@ -31,8 +31,9 @@ class CosineBasis:
 
     def coefficients(self, images: Tensor) -> Tensor:
         """Return those of images (n, 3, side, side), flat: (n, 3 side side)."""
-        mixed = torch.einsum("oc,ncij->noij", self.colours, images)
-        flat: Tensor = (self.waves @ mixed @ self.waves.mT).flatten(1)
+        colours, waves = self.colours.to(images), self.waves.to(images)
+        mixed = torch.einsum("oc,ncij->noij", colours, images)
+        flat: Tensor = (waves @ mixed @ waves.mT).flatten(1)
         return flat
 
     def images(self, coefficients: Tensor) -> Tensor:

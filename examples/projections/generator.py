@@ -55,7 +55,7 @@ class Projection(LinearOperator):
         With the signs of mirroring it sees faces as it saw their mirror images.
         """
         self.matrix[len(matrix) :] = 0
-        torch.mul(matrix, 1 if signs is None else signs, out=self.matrix[: len(matrix)])
+        self.matrix[: len(matrix)] = matrix if signs is None else matrix * signs
 
     def _measure(self, x: Tensor, context: object) -> Tensor:
         return x @ self.matrix.mT
@@ -209,7 +209,7 @@ class Generator:
 
         def coefficients(z: Tensor) -> Tensor:
             # z: (chains, n, d)
-            signal = self.model.decode(z) * spread.sqrt()
+            signal = self.model.decode(z).cpu() * spread.sqrt()
             if self.recipe.as_paper:
                 return signal
             return torch.stack([completed(white, each, spread) for each in signal])
