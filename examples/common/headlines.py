@@ -103,6 +103,15 @@ def _lines() -> Iterator[Line]:
             ("generator",),
             lambda found: found["new"]["mae"],
         )
+    for row in sorted(_rows("06_indirect"), key=lambda row: row["settings"]["rank"]):
+        yield _line(
+            f"6. projected faces, {row['settings']['rank']} latents",
+            "new faces by their projections, MAE",
+            [row],
+            "generator, Wiener",
+            ("T3: Wiener", "T3: factors, Wiener"),
+            lambda found: found["new"]["mae"],
+        )
     for row in sorted(_rows("07_evaluation"), key=lambda row: row["settings"]["rank"]):
         yield _line(
             f"7. faces, {row['settings']['rank']} latents",

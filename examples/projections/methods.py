@@ -1,0 +1,216 @@
+"""All methods, from settings to scores."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from faces.decoders import WarpedLinear
+from faces.scores import Reconstruction, scores
+from torch import nn
+
+from explainaway.models import deconvnet
+from explainaway.projected_factors import Factors
+
+from .basis import CosineBasis
+from .generator import Generator, Recipe
+from .linear import (
+    WIENER_STEPS,
+    Predict,
+    by_factors,
+    by_lasso,
+    by_pseudo_inverse,
+    fitted,
+    flat,
+    of_complete,
+    wiener,
+    with_components,
+    with_spectrum,
+    with_white_noise,
+)
+from .problem import SCALE, Problem
+
+PAPER_NOISE = 0.3
+"""Of a pixel."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a row is made with.
+
+    Attributes
+    ----------
+    rank : int
+        Number of latents and of components.
+    side, projections, matrices : int
+        Of a face in pixels; of each face; different ones.
+    device : str
+        Where the generator is.
+    seed : int
+        Of everything.
+    recipe : Recipe
+        How the generator learns.
+    """
+
+    rank: int
+    side: int
+    projections: int
+    matrices: int
+    device: str
+    seed: int
+    recipe: Recipe
+
+    @property
+    def problem_name(self) -> str:
+        """What files of all rows of the same faces and matrices are called."""
+        return f"{self.side}-k{self.projections}-m{self.matrices}-seed{self.seed}"
+
+    @property
+    def name(self) -> str:
+        """What files of the row are called."""
+        paper = "-paper" if self.recipe.as_paper else ""
+        return f"{self.problem_name}-d{self.rank}{paper}"
+
+
+def kept(path: Path, make: Callable[[], Any]) -> Any:
+    """Return what is in a file, or make it."""
+    if not path.exists():
+        torch.save(make(), path)
+    return torch.load(path, weights_only=True)
+
+
+HELD_OUT = "held-out RMSE by setting"
+
+Made = tuple[Predict, dict[str, Any]]
+"""A method, and what there is to say of it."""
+
+Make = Callable[[], Made]
+
+Fitting = Callable[[Problem, Factors], tuple[Factors, dict[str, float]]]
+
+Evaluated = tuple[dict[str, Any], dict[str, Reconstruction]]
+"""A method's scores and further numbers, and its reconstructions by part."""
+
+
+def spectrum_of(problem: Problem, setting: Setting, folder: Path) -> Factors:
+    """Return the mean face and the spectrum, which are kept in the folder."""
+    path = folder / f"wiener-{setting.problem_name}.pt"
+    return Factors(*kept(path, lambda: tuple(wiener(problem))))
+
+
+def without_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Make]:
+    """Return how the methods that have no number of latents are made."""
+    spectrum = spectrum_of(problem, setting, folder)
+
+    def sparse(weighted: bool) -> Made:
+        predict, errors = by_lasso(problem, spectrum, weighted)
+        return predict, {HELD_OUT: errors}
+
+    def of(factors: Factors) -> Made:
+        return by_factors(factors, problem.basis), {}
+
+    return {
+        "mean face": lambda: (lambda data: flat(spectrum.mean.expand(len(data.y), -1)), {}),
+        "pseudo-inverse": lambda: (by_pseudo_inverse(spectrum), {}),
+        "LASSO": lambda: sparse(weighted=False),
+        "LASSO, weighted by the spectrum": lambda: sparse(weighted=True),
+        # The others' spectra go on being fitted from there, so its own does too.
+        "Wiener": lambda: of(fitted(problem, spectrum, WIENER_STEPS, 0.0)),
+        "T3: Wiener": lambda: of(of_complete(problem, 0)),
+    }
+
+
+def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Make]:
+    """Return how the methods of so many latents are made; factors are kept in the folder."""
+    basis, rank = problem.basis, setting.rank
+    start = with_components(problem, spectrum_of(problem, setting, folder), rank)
+
+    def learned(name: str, learn: Fitting) -> tuple[Factors, dict[str, Any]]:
+        def made() -> Any:
+            began = time.process_time()
+            factors, errors = learn(problem, start)
+            seconds = time.process_time() - began
+            return [tuple(factors), {HELD_OUT: errors, "CPU seconds of learning": seconds}]
+
+        factors, numbers = kept(folder / f"{name}-{setting.name}.pt", made)
+        return Factors(*factors), numbers
+
+    def linear(name: str, learn: Fitting) -> Made:
+        factors, numbers = learned(name, learn)
+        return by_factors(factors, basis), numbers
+
+    def generator() -> Made:
+        factors, _ = learned("factors", with_spectrum)
+        noise = factors
+        if setting.recipe.as_paper:
+            noise = factors._replace(variance=torch.full_like(factors.variance, PAPER_NOISE**2))
+        torch.manual_seed(setting.seed)
+        decoder = network(setting, factors, basis)
+        made = Generator(problem, decoder, noise, setting.recipe, setting.seed, setting.device)
+        return made.predict, made.learn()
+
+    return {
+        "probabilistic PCA": lambda: linear("pca", with_white_noise),
+        "factors, Wiener": lambda: linear("factors", with_spectrum),
+        "generator, Wiener": generator,
+        "T3: factors, Wiener": lambda: (by_factors(of_complete(problem, rank), basis), {}),
+    }
+
+
+def network(setting: Setting, factors: Factors, basis: CosineBasis) -> nn.Module:
+    """Return the factors' signals whose pixels move, or the paper's deconvolutions.
+
+    Mean and loadings stay: without their penalty they would learn the projections by heart.
+    """
+    if setting.recipe.as_paper:
+        return nn.Sequential(deconvnet(setting.rank, basis.shape, 64), nn.Tanh())
+    layer = appearance(factors, basis)
+    layer.requires_grad_(False)
+    moved: nn.Module = WarpedLinear(layer, basis.shape)
+    return moved
+
+
+def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
+    """Return mean and loadings of factors as a layer from latents to flat images."""
+    layer = nn.Linear(factors.loadings.shape[1], len(factors.mean))
+    with torch.no_grad():
+        layer.weight.copy_(basis.images(factors.loadings.mT).flatten(1).mT)
+        layer.bias.copy_(basis.images(factors.mean[None]).flatten())
+    return layer
+
+
+def evaluated(problem: Problem, name: str, make: Make) -> Evaluated:
+    """Return a method's scores and its reconstructions of the scored faces, by part.
+
+    Its deviations are multiplied by the number that makes them as large as the errors of held-out
+    projections.
+    """
+    predict, numbers = make()
+    squares, expected = 0.0, 0.0
+    for group in problem.validation:
+        made = predict(group.data)
+        left = group.held_out.y - made.mean @ group.held_out.matrix.mT
+        squares += float(left.square().sum())
+        whole = made.variance.expand(len(left), *problem.faces.shape[1:])
+        expected += float(whole.sum()) * SCALE**2 * left.shape[1]
+    means, deviations = torch.zeros_like(problem.faces), torch.zeros_like(problem.faces)
+    for group in problem.scored:
+        made = predict(group.data)
+        means[group.faces] = problem.basis.images(made.mean).clamp(-1, 1)
+        deviations[group.faces] = (made.variance * squares / expected).sqrt()
+    parts = {
+        part: Reconstruction(means[places], deviations[places])
+        for part, places in problem.parts().items()
+    }
+    truth = {part: problem.faces[places] for part, places in problem.parts().items()}
+    found: dict[str, Any] = {
+        part: scores(truth[part], made, 0.0)._asdict() for part, made in parts.items()
+    }
+    count = sum(group.held_out.y.numel() for group in problem.validation)
+    cells = problem.faces[0].numel()
+    found["held-out RMSE"] = (squares / count / cells) ** 0.5 / SCALE / 2
+    found["factor of deviations"] = (squares / expected) ** 0.5
+    print(f"  {name}: MAE {found['new']['mae']:.4f} of new faces", flush=True)
+    return {**found, **numbers}, parts

@@ -1,0 +1,84 @@
+"""The table and the picture of faces from projections."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from faces.report import in_colour, in_grey
+from faces.scores import Reconstruction
+from torch import Tensor
+
+from explainaway.plots import save_panels
+
+GOAL = 0.7
+"""Of the best baseline's error."""
+
+PARTS = {"known": "T1", "new": "T2"}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a Markdown table, a line for each method and part.
+
+    Ratios are over the Wiener estimate; percentages are coverages.
+    """
+    lines = [
+        "| d, side | | | MAE | over Wiener's | RMSE | over Wiener's | CRPS | 50 % | 80 % | 95 % | "
+        "held-out RMSE |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        settings, methods = row["settings"], row["methods"]
+        for part, called in PARTS.items():
+            base = methods["Wiener"][part]
+            fair = {name: each for name, each in methods.items() if not name.startswith("T3")}
+            best = min(method[part]["mae"] for method in fair.values())
+            for name in sorted(methods, key=lambda name: name not in fair):
+                method = methods[name]
+                if name not in fair and part == "known":
+                    continue
+                score = method[part]
+                mark = "**" if name in fair and score["mae"] == best else ""
+                cells = [
+                    f"{settings['rank']}, {settings['side']}",
+                    called if name in fair else "T3",
+                    name.removeprefix("T3: "),
+                    f"{mark}{score['mae']:.4f}{mark} ± {score['mae_error']:.4f}",
+                    f"{score['mae'] / base['mae']:.3f}",
+                    f"{score['rmse']:.4f}",
+                    f"{score['rmse'] / base['rmse']:.3f}",
+                    f"{score['crps']:.4f}",
+                    *(f"{share:.3f}" for share in score["coverage"].values()),
+                    f"{method['held-out RMSE']:.4f}",
+                ]
+                lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def picture(path: Path, truth: Tensor, made: Mapping[str, Reconstruction], count: int = 10) -> Path:
+    """Write some new faces, reconstructed by methods, with errors and the last one's doubts.
+
+    Parameters
+    ----------
+    path : Path
+        Of the PNG.
+    truth : Tensor, (n, 3, side, side)
+        In [-1, 1].
+    made : mapping of Reconstruction
+        By method.
+    count : int, default 10
+        How many are shown, evenly spaced by the last method's error.
+    """
+    last = list(made.values())[-1]
+    order = (last.mean - truth).abs().flatten(1).mean(1).argsort()
+    shown = order[torch.linspace(0, len(order) - 1, min(count, len(order))).long()]
+    drawn = {"new faces, from the best reconstructed to the worst": in_colour(truth[shown])}
+    drawn |= {f"{name}": in_colour(each.mean[shown]) for name, each in made.items()}
+    scale = "white is a quarter of the range"
+    error = (last.mean - truth).abs().mean(1)[shown] / 2
+    maps = {
+        f"{list(made)[-1]}: absolute error, {scale}": error,
+        f"its standard deviation, {scale}": last.deviation.mean(1)[shown] / 2,
+    }
+    drawn |= {name: in_grey(each) for name, each in maps.items()}
+    return save_panels(path, drawn, limits=dict.fromkeys(maps, (0.0, 0.25)))
