@@ -13,8 +13,6 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..inference.arguments import check_positive, plain_number
-from ..models import GeneratorModel
-from .calibration import calibrate
 from .fitted import FittedTable
 from .frames import as_frame, check_columns, check_same_columns, described, written
 from .learning import Learning
@@ -23,8 +21,12 @@ from .polars_frames import filled_as, is_polars, to_pandas
 from .storage import Numbers
 from .table import Rows, Table
 from .table_model import table_model
+from .weights import Posterior, draw_weights
 
 MOST_LATENTS = 16
+
+NUM_WEIGHTS = 20
+"""Draws of the weights."""
 
 HIDDEN_SHARE = 0.1
 """Of the observed cells, those that the score hides."""
@@ -87,11 +89,10 @@ class GeneratorImputer(
         Passes through the rows in learning.
     decay : float, default 40
         Decay of the weights of the non-linear part, times columns over rows.
-    num_fits : int, default 1
-        Fits from as many bootstrap samples of the rows, among which draws are divided, so that
-        they vary as the parameters do (proper multiple imputation); each widens its noise to what
-        it misses in the rows that its sample left out. 1: a single fit of all rows, whose
-        intervals are too narrow in small tables. Costs so many times the time of ``fit``.
+    proper : bool, default True
+        Draw the weights of the network's last layer and the noise scales too, from their posterior
+        given the table: proper multiple imputation. False takes those of the fit for the true
+        ones: intervals are too narrow in small tables, or where many cells are missing.
     num_draws : int, default 200
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
@@ -144,7 +145,7 @@ class GeneratorImputer(
         hidden: Sequence[int] = (64, 64),
         epochs: int = 300,
         decay: float = 40.0,
-        num_fits: int = 1,
+        proper: bool = True,
         num_draws: int = 200,
         most_levels: int = 20,
         keep_empty_features: bool = False,
@@ -155,7 +156,7 @@ class GeneratorImputer(
         self.hidden = hidden
         self.epochs = epochs
         self.decay = decay
-        self.num_fits = num_fits
+        self.proper = proper
         self.num_draws = num_draws
         self.most_levels = most_levels
         self.keep_empty_features = keep_empty_features
@@ -189,7 +190,7 @@ class GeneratorImputer(
         TypeError
             If a column holds what is neither number, truth value, date, string nor category.
         """
-        for name in ("epochs", "num_fits", "num_draws", "most_levels"):
+        for name in ("epochs", "num_draws", "most_levels"):
             check_positive(name, getattr(self, name))
         if self.latent_dim is not None:
             check_positive("latent_dim", self.latent_dim)
@@ -206,10 +207,10 @@ class GeneratorImputer(
         table = Table.of(frame, self._checked_kinds(frame), bounds, self.most_levels)
         rows = table.rows(*table.read(frame), bounds)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        models = []
+        posterior = Posterior([], [])
         if table.layout.observation is not None:
-            models = [self._learned(table, rows, self.seed_ + n) for n in range(self.num_fits)]
-        self.fitted_ = FittedTable(table, models)
+            posterior = self._learned(table, rows)
+        self.fitted_ = FittedTable(table, posterior)
         self.columns_ = described(table, frame)
         empty = [name for name in frame if name not in table.names]
         if empty and not self.keep_empty_features:
@@ -220,20 +221,15 @@ class GeneratorImputer(
             )
         return self
 
-    def _learned(self, table: Table, rows: Rows, seed: int) -> GeneratorModel:
+    def _learned(self, table: Table, rows: Rows) -> Posterior:
         num_columns = len(table.models)
-        index = np.flatnonzero(rows.say_something())
-        chosen = index
-        if self.num_fits > 1:
-            chosen = np.random.default_rng(seed).choice(index, size=len(index))
-        some = rows.some(chosen)
+        some = rows.some(np.flatnonzero(rows.say_something()))
         latent_dim = self.latent_dim or min(num_columns, MOST_LATENTS)
-        model = table_model(table.layout, latent_dim, self.hidden, seed)
-        Learning(self.epochs, self.decay).learn(model, some.y, some.context, num_columns, seed)
-        left_out = np.setdiff1d(index, chosen)
-        if len(left_out) > 0:
-            calibrate(model, table.layout, rows, left_out, seed)
-        return model.eval()
+        model = table_model(table.layout, latent_dim, self.hidden, self.seed_)
+        learning = Learning(self.epochs, self.decay)
+        latents = learning.learn(model, some.y, some.context, num_columns, self.seed_)
+        number = NUM_WEIGHTS if self.proper else 0
+        return draw_weights(model.eval(), some.y, some.context, latents, number, self.seed_)
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
         """Return the table with missing cells at their posterior means, of categories the mode.

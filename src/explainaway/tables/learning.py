@@ -42,8 +42,14 @@ class Learning:
         context: dict[str, Tensor] | None,
         num_columns: int,
         seed: int,
-    ) -> None:
-        """Fit the model to a table (n, columns of the model), NaN where hidden."""
+    ) -> Tensor:
+        """Fit the model to a table (n, columns of the model), NaN where hidden.
+
+        Returns
+        -------
+        Tensor, (n, d)
+            A draw of the rows' latents.
+        """
         decay = self.decay * num_columns / len(y)
         assert isinstance(model.network, LinearPlusMLP)
         curved = {id(p) for p in model.network.curved.parameters() if p.dim() > 1}
@@ -72,7 +78,7 @@ class Learning:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LearningWarning)
             warnings.filterwarnings("ignore", NOT_IN_THESE_ROWS)
-            loop.fit(
+            fit = loop.fit(
                 y,
                 context=context,
                 epochs=self.epochs,
@@ -81,3 +87,6 @@ class Learning:
                 hold_out=None,
                 posterior_means=False,
             )
+        model.network.measure_slope()
+        latents: Tensor = fit.latents
+        return latents.reshape(len(y), -1)
