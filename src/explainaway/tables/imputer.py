@@ -101,6 +101,8 @@ class GeneratorImputer(
     keep_empty_features : bool, default False
         Keep columns without any observed cell, as they are. By default they are dropped, with a
         warning.
+    verbose : bool, default False
+        Show progress bars in ``fit``: of learning, then of drawing the weights.
     random_state : int, RandomState or None, default None
         Reproduces fits and draws.
 
@@ -149,6 +151,7 @@ class GeneratorImputer(
         num_draws: int = 200,
         most_levels: int = 20,
         keep_empty_features: bool = False,
+        verbose: bool = False,
         random_state: Any = None,
     ) -> None:
         self.kinds = kinds
@@ -160,6 +163,7 @@ class GeneratorImputer(
         self.num_draws = num_draws
         self.most_levels = most_levels
         self.keep_empty_features = keep_empty_features
+        self.verbose = verbose
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, limits: Any = None) -> Self:  # noqa: N803
@@ -226,10 +230,12 @@ class GeneratorImputer(
         some = rows.some(np.flatnonzero(rows.say_something()))
         latent_dim = self.latent_dim or min(num_columns, MOST_LATENTS)
         model = table_model(table.layout, latent_dim, self.hidden, self.seed_)
-        learning = Learning(self.epochs, self.decay)
+        learning = Learning(self.epochs, self.decay, bool(self.verbose))
         latents = learning.learn(model, some.y, some.context, num_columns, self.seed_)
         number = NUM_WEIGHTS if self.proper else 0
-        return draw_weights(model.eval(), some.y, some.context, latents, number, self.seed_)
+        return draw_weights(
+            model.eval(), some.y, some.context, latents, number, self.seed_, learning.progress
+        )
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
         """Return the table with missing cells at their posterior means, of categories the mode.

@@ -30,10 +30,13 @@ class Learning:
     decay : float
         Of the matrices of the network's curved part, times columns over rows: the fewer rows, the
         more nearly linear.
+    progress : bool
+        Whether to show a progress bar.
     """
 
     epochs: int
     decay: float
+    progress: bool = False
 
     def learn(
         self,
@@ -83,7 +86,7 @@ class Learning:
                 context=context,
                 epochs=self.epochs,
                 seed=seed,
-                progress=False,
+                progress=self.progress,
                 hold_out=None,
                 posterior_means=False,
             )

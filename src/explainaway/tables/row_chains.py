@@ -103,20 +103,28 @@ class RowChains:
         assert isinstance(network, LinearPlusMLP)
         metric = Metric(network, information, cells_seen(model, self.y, self.context))
         energy, natural = self._energy(model, metric, self.position)
-        for source in noise:
-            s = self.step_size[:, None]
-            drift = 1 - (1 - s**2).sqrt()
+        for number, source in enumerate(noise):
             xi = standard_normal(source, self.position)
-            proposal = self.position - drift * natural + s * metric.unwhitened(xi)
+            local = number % 2 == 0
+            if local:
+                s = self.step_size[:, None]
+                drift = 1 - (1 - s**2).sqrt()
+                proposal = self.position - drift * natural + s * metric.unwhitened(xi)
+            else:
+                proposal = xi
             new_energy, new_natural = self._energy(model, metric, proposal)
-            back = metric.whitened(self.position - proposal + drift * new_natural) / s
-            error = new_energy - energy + 0.5 * ((back**2).sum(1) - (xi**2).sum(1))
+            error = new_energy - energy
+            if local:
+                back = metric.whitened(self.position - proposal + drift * new_natural) / s
+                error += 0.5 * ((back**2).sum(1) - (xi**2).sum(1))
+            else:
+                error += 0.5 * ((self.position**2).sum(1) - (xi**2).sum(1))
             rate = error.nan_to_num(nan=torch.inf).clamp(min=0).neg().exp()
             accepted = uniform(source, rate) < rate
             self.position = torch.where(accepted[:, None], proposal, self.position)
             natural = torch.where(accepted[:, None], new_natural, natural)
             energy = torch.where(accepted, new_energy, energy)
-            if adapt:
+            if adapt and local:
                 gain = (adapt * (rate - TARGET_ACCEPTANCE)).exp()
                 self.step_size = (self.step_size * gain).clamp(0.02, 1.0)
 
@@ -162,9 +170,9 @@ def latent_draws(
     found, step = [], 1
     for model, each in zip(models, information, strict=True):
         if step == 1:
-            for _ in range(FIRST_STEPS):
-                chains.move(model, each, [source.at(step)], adapt=0.3)
-                step += 1
+            for _ in range(FIRST_STEPS // 2):
+                chains.move(model, each, [source.at(step), source.at(step + 1)], adapt=0.3)
+                step += 2
         chains.move(model, each, [source.at(step + k) for k in range(STEPS)])
         step += STEPS
         found.append(chains.position.reshape(num_draws, len(y), latent_dim))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from ..models import Gaussian, GeneratorModel
 from ..models.observations.location_scale import LocationScale
@@ -61,6 +62,7 @@ def draw_weights(
     latents: Tensor,
     num_draws: int,
     seed: int,
+    progress: bool = False,
 ) -> Posterior:
     """Return draws of the output weights and noise of a learned model given the table.
 
@@ -85,6 +87,8 @@ def draw_weights(
         How many; 0 gives the model as it is.
     seed : int
         Of the noise.
+    progress : bool
+        Whether to show a progress bar.
 
     References
     ----------
@@ -96,7 +100,8 @@ def draw_weights(
     if num_draws == 0:
         return Posterior([model], [sampler.information.to(y.dtype)])
     found = Posterior([], [])
-    for sweep in range(WARMUP_SWEEPS + num_draws * SWEEPS_BETWEEN):
+    sweeps = range(WARMUP_SWEEPS + num_draws * SWEEPS_BETWEEN)
+    for sweep in tqdm(sweeps, desc="drawing weights", disable=not progress):
         warm = sweep < WARMUP_SWEEPS
         sampler.sweep(adapt=0.2 * (1 - sweep / WARMUP_SWEEPS) if warm else 0.0)
         if not warm and (sweep - WARMUP_SWEEPS) % SWEEPS_BETWEEN == SWEEPS_BETWEEN - 1:
