@@ -49,9 +49,7 @@ class Drawn:
         table, rows = self.fitted.table, self.rows
         cells = [
             model.impute(rows.y, latents, seed=seed + number, context=rows.context).numpy()
-            for number, (model, latents) in enumerate(
-                zip(self.models, self.latents, strict=True)
-            )
+            for number, (model, latents) in enumerate(zip(self.models, self.latents, strict=True))
         ]
         # One of each model in turn, so that the first of them are of all.
         none = np.empty((num_draws, *rows.y.shape))

@@ -13,11 +13,12 @@ from .densities import cells_seen, column_log_densities
 from .table_model import LinearPlusMLP
 
 TARGET_ACCEPTANCE = 0.7
-FIRST_STEPS = 40
+FIRST_STEPS = 80
 """From the mean of the prior to the posterior under the first weights."""
 
 STEPS = 8
 """From the posterior under some weights to that under others, or to another draw."""
+
 
 class Metric:
     """What rows' posteriors look like were the network linear: ``I + Wᵀ diag(information) W``.
@@ -47,9 +48,7 @@ class Metric:
 
     def unwhitened(self, noise: Tensor) -> Tensor:
         """Return G^(-1/2) times noise, (n, d)."""
-        found: Tensor = torch.linalg.solve_triangular(
-            self.factor.mT, noise[..., None], upper=True
-        )
+        found: Tensor = torch.linalg.solve_triangular(self.factor.mT, noise[..., None], upper=True)
         return found[..., 0]
 
     def whitened(self, position: Tensor) -> Tensor:

@@ -77,13 +77,14 @@ class LinearPlusMLP(nn.Module):
         """Derivative of the outputs over draws of N(0, I) in the mean, (outputs, d)."""
         return (self._straight.weight + self.curve_slope).detach()
 
-    @torch.no_grad()
     def measure_slope(self) -> None:
         """Average the slope of the curve over fixed draws of N(0, I)."""
         noise = torch.Generator().manual_seed(0)
         z = torch.randn(REFERENCES, self.latent_dim, generator=noise).to(self._straight.weight)
-        slopes: Any = torch.func.vmap(torch.func.jacfwd(self.curve))(z)
-        self.curve_slope = slopes.mean(0)
+        z.requires_grad_()
+        means = self.curve(z).mean(0)
+        slopes = [torch.autograd.grad(mean, z, retain_graph=True)[0].sum(0) for mean in means]
+        self.curve_slope = torch.stack(slopes)
 
     @property
     def _straight(self) -> nn.Linear:
@@ -153,13 +154,15 @@ def _together(parts: list[Part]) -> Observation:
 
 
 def table_model(
-    layout: Layout, latent_dim: int, hidden: Sequence[int], seed: int
+    layout: Layout, latent_dim: int, hidden: Sequence[int], seed: int, is_linear: bool = False
 ) -> GeneratorModel:
     """Return the model, its weights drawn with a seed; torch's random state is left as it was."""
+    bends = torch.zeros_like(layout.bends) if is_linear else layout.bends
+    widths = () if is_linear else hidden
     assert layout.observation is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = LinearPlusMLP(latent_dim, layout.bias, layout.bends, hidden)
+        network = LinearPlusMLP(latent_dim, layout.bias, bends, widths)
     # A copy: observations are learned too, and a table may have several models.
     observation = Masked(copy.deepcopy(layout.observation))
     return GeneratorModel(Normal(latent_dim), network, observation)

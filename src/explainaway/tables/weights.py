@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -16,8 +17,10 @@ from .densities import cells_seen, column_log_densities, column_of_output, colum
 from .row_chains import RowChains
 from .table_model import LinearPlusMLP
 
-WARMUP_SWEEPS = 200
-SWEEPS_BETWEEN = 10
+WARMUP = 2 / 3
+BETWEEN = 1 / 30
+"""Sweeps before the first draw, and from one to the next, as shares of the epochs."""
+
 ROW_STEPS = 2
 
 SCALE_SHAPE, SCALE_RATE = 1.0, 0.05
@@ -55,61 +58,80 @@ class Posterior(NamedTuple):
     information: list[Tensor]
 
 
-def draw_weights(
-    model: GeneratorModel,
-    y: Tensor,
-    context: dict[str, Tensor] | None,
-    latents: Tensor,
-    num_draws: int,
-    seed: int,
-    progress: bool = False,
-) -> Posterior:
-    """Return draws of the output weights and noise of a learned model given the table.
+@dataclass(frozen=True)
+class WeightDraws:
+    """Settings of the draws of a linear model's weights.
 
-    The latents of all rows, the weights by which outputs depend on the last hidden features (z, one,
-    and the last hidden layer of the curved part) and the noise scales are drawn in turn; the inner
-    layers stay as they were learned. Weights of columns with Gaussian noise and their scales are
-    conjugate, those of other columns move by preconditioned Langevin steps. A weight of latent k has
-    the prior variance ``τ_k²``, which is learned with it, so that latents that the table has no
-    use for are switched off.
+    Attributes
+    ----------
+    epochs : int
+        Of the learning that they stand beside: sweeps are as many for all draws together, and two
+        thirds as many before the first.
+    number : int
+        How many draws.
+    progress : bool
+        Whether to show a progress bar.
+    """
+
+    epochs: int
+    number: int
+    progress: bool = False
+
+    def draw(
+        self, model: GeneratorModel, y: Tensor, context: dict[str, Tensor] | None, seed: int
+    ) -> Posterior:
+        """Return draws of a linear model's weights and noise given the table.
+
+        The latents of all rows, the weights and the noise scales are drawn in turn. Weights of
+        columns with Gaussian noise and their scales are conjugate, those of other columns move by
+        preconditioned Langevin steps. A weight of latent k has the prior variance ``τ_k²``, which
+        is learned with it, so that latents that the table has no use for are switched off.
+
+        Parameters
+        ----------
+        model : GeneratorModel
+            Whose network has no curved part; it is left as it is.
+        y : Tensor, (n, columns of the model)
+            The table, NaN where hidden.
+        context : dict of Tensor, optional
+            Its limits.
+        seed : int
+            Of the noise.
+
+        References
+        ----------
+        Geweke & Zhou, "Measuring the pricing error of the arbitrage pricing theory" (1996), for the
+        Gibbs sampler of factor analysis; Rubin, "Multiple Imputation for Nonresponse in Surveys"
+        (1987), for why imputations have to draw parameters too.
+        """
+        assert isinstance(model.network, LinearPlusMLP)
+        latents = torch.zeros(len(y), model.network.latent_dim)
+        sampler = _Sampler(model, y, context, latents, seed)
+        found = Posterior([], [])
+        warmup, between = math.ceil(WARMUP * self.epochs), math.ceil(BETWEEN * self.epochs)
+        sweeps = range(1, warmup + self.number * between + 1)
+        for sweep in tqdm(sweeps, desc="drawing weights", disable=not self.progress):
+            sampler.sweep(adapt=0.2 * max(0.0, 1 - sweep / warmup))
+            if sweep > warmup and (sweep - warmup) % between == 0:
+                drawn = copy.deepcopy(model)
+                drawn.load_state_dict(sampler.model.state_dict())
+                found.models.append(drawn.eval())
+                found.information.append(sampler.information.to(y.dtype))
+        return found
+
+
+def as_learned(
+    model: GeneratorModel, y: Tensor, context: dict[str, Tensor] | None, latents: Tensor
+) -> Posterior:
+    """Return a learned model as the only draw of its weights.
 
     Parameters
     ----------
-    model : GeneratorModel
-        As it was learned; it is left as it is.
-    y : Tensor, (n, columns of the model)
-        The table, NaN where hidden.
-    context : dict of Tensor, optional
-        Its limits.
     latents : Tensor, (n, d)
-        Where the rows' chains start.
-    num_draws : int
-        How many; 0 gives the model as it is.
-    seed : int
-        Of the noise.
-    progress : bool
-        Whether to show a progress bar.
-
-    References
-    ----------
-    Geweke & Zhou, "Measuring the pricing error of the arbitrage pricing theory" (1996), for the
-    Gibbs sampler of factor analysis; Rubin, "Multiple Imputation for Nonresponse in Surveys" (1987),
-    for why imputations have to draw parameters too.
+        Where cells' information is taken: a draw of the rows' latents.
     """
-    sampler = _Sampler(model, y, context, latents, seed)
-    if num_draws == 0:
-        return Posterior([model], [sampler.information.to(y.dtype)])
-    found = Posterior([], [])
-    sweeps = range(WARMUP_SWEEPS + num_draws * SWEEPS_BETWEEN)
-    for sweep in tqdm(sweeps, desc="drawing weights", disable=not progress):
-        warm = sweep < WARMUP_SWEEPS
-        sampler.sweep(adapt=0.2 * (1 - sweep / WARMUP_SWEEPS) if warm else 0.0)
-        if not warm and (sweep - WARMUP_SWEEPS) % SWEEPS_BETWEEN == SWEEPS_BETWEEN - 1:
-            drawn = copy.deepcopy(model)
-            drawn.load_state_dict(sampler.model.state_dict())
-            found.models.append(drawn.eval())
-            found.information.append(sampler.information.to(y.dtype))
-    return found
+    information = _Sampler(model, y, context, latents, seed=0).information.to(y.dtype)
+    return Posterior([model.eval()], [information])
 
 
 class _Sampler:
@@ -163,17 +185,16 @@ class _Sampler:
         self.chains.move(self.model, self.information, [self.noise] * ROW_STEPS, adapt)
         z, weights = self.chains.position, self.network.weights
         features = torch.cat([z, torch.ones_like(z[:, :1])], 1)
-        curve = self.network.curve(z)
         for group, kind in self.conjugate:
-            self._draw_conjugate(group, kind, features, curve, weights)
+            self._draw_conjugate(group, kind, features, weights)
         if self.others.any():
-            self._move_others(features, curve, weights, adapt)
+            self._move_others(features, weights, adapt)
         self.network.set_weights(weights)
-        self._walk(features @ weights.T + curve, adapt)
+        self._walk(features @ weights.T, adapt)
         self._draw_spreads(weights)
 
     def _learned_information(self) -> Tensor:
-        """Return the mean square slope of cells' log densities, of Gaussian ones its expectation."""
+        """Return the mean square slope of cells' log densities, of Gaussian ones expected."""
         output = self.model.network(self.chains.position).requires_grad_()
         with torch.enable_grad():
             density = column_log_densities(self.model, output, self.y, self.context).sum()
@@ -185,11 +206,11 @@ class _Sampler:
         return information
 
     def _draw_conjugate(
-        self, group: Group, kind: Gaussian, features: Tensor, curve: Tensor, weights: Tensor
+        self, group: Group, kind: Gaussian, features: Tensor, weights: Tensor
     ) -> None:
         """Draw weights given scales, then scales given weights."""
         seen = self.seen[:, group.outputs]
-        y = self.y[:, group.columns].nan_to_num() - curve[:, group.outputs]
+        y = self.y[:, group.columns].nan_to_num()
         variance = (kind.scale**2).expand(seen.shape[1])
         factor = self._factor(features, group.outputs, 1 / variance)
         right = (seen * y / variance).T @ features
@@ -202,19 +223,18 @@ class _Sampler:
         kind.log_scale.copy_(0.5 * variance.log())
         self.information[group.outputs] = 1 / variance
 
-    def _move_others(
-        self, features: Tensor, curve: Tensor, weights: Tensor, adapt: float
-    ) -> None:
+    def _move_others(self, features: Tensor, weights: Tensor, adapt: float) -> None:
         """Move the weights of columns without Gaussian noise, each column by itself."""
         others, column = self.others, self.column[self.others]
         places = others.nonzero()[:, 0]
+        fixed = (features @ weights.T).index_fill(1, places, 0.0)
         precision = self.precision[others]
         factor = self._factor(features, others, self.information[others])
 
         def energy(own: Tensor) -> tuple[Tensor, Tensor]:
             own = own.requires_grad_()
             with torch.enable_grad():
-                output = curve.index_add(1, places, features @ own.T)
+                output = fixed.index_add(1, places, features @ own.T)
                 density = column_log_densities(self.model, output, self.y, self.context)
                 prior = 0.5 * (precision * own**2).sum(1)
                 found = torch.zeros(density.shape[1]).double().index_add(0, column, prior)
