@@ -113,8 +113,8 @@ def test_columns_of_one_kind_have_a_scale_each() -> None:
 
 
 def test_settings_that_are_not_numbers_of_their_kind_are_refused(table: pd.DataFrame) -> None:
-    with pytest.raises((TypeError, ValueError), match="num_fits"):
-        GeneratorImputer(num_fits=0).fit(table)
+    with pytest.raises((TypeError, ValueError), match="num_draws"):
+        GeneratorImputer(num_draws=0).fit(table)
     with pytest.raises(ValueError, match="decay must be 0 or a positive number, got -1"):
         GeneratorImputer(decay=-1).fit(table)
 

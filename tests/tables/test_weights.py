@@ -3,28 +3,29 @@
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from explainaway.models import GeneratorModel
-from explainaway.tables import GeneratorImputer
 from explainaway.tables.frames import as_frame
 from explainaway.tables.limits import checked_limits
 from explainaway.tables.row_chains import latent_draws
+from explainaway.tables.stacking import largest_good_share
 from explainaway.tables.table import Table
 from explainaway.tables.table_model import table_model
-from explainaway.tables.weights import draw_weights
+from explainaway.tables.weights import WeightDraws
 
 DIM = 2
 
 
-def _linear_model(y: np.ndarray, weights: Tensor, scales: Tensor) -> tuple[GeneratorModel, Tensor]:
+def _linear_model(
+    y: NDArray[np.float64], weights: Tensor, scales: Tensor
+) -> tuple[GeneratorModel, Tensor]:
     """Return a linear model of a table of numbers, and the table in its terms."""
     frame = as_frame(y)
     table = Table.of(frame, {}, checked_limits(None, list(frame), frame.index), 2)
-    model = table_model(table.layout, DIM, (4,), seed=0)
+    model = table_model(table.layout, DIM, (), seed=0, is_linear=True)
     with torch.no_grad():
-        for parameter in model.network.parameters():
-            parameter.zero_()
         model.network.linear[0].weight.copy_(weights)
         model.observation.base.kinds[0].log_scale.copy_(scales.log())
     return model.eval(), table.rows(*table.read(frame)).y
@@ -76,17 +77,21 @@ def test_draws_of_a_row_do_not_depend_on_the_other_rows() -> None:
 def test_a_slope_is_drawn_as_surely_as_a_regression_knows_it() -> None:
     """Correlation .8, 40 complete rows: the slope's posterior has the regression's error.
 
-    Slopes of 20 draws of the weights, each seen through 400 draws of cells (an error of some .03).
-    Their spread is known to 16 %, and by draws that follow each other somewhat less.
+    Of 20 draws the spread is known to 16 %, of draws that follow each other somewhat less well; the
+    prior pulls slopes towards zero by less than an error.
     """
     noise = np.random.default_rng(1)
     y = noise.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], size=80)
     y[:40, 1] = np.nan
-    imputer = GeneratorImputer(random_state=0, epochs=100).fit(y)
-    rows = np.array([[-1.0, np.nan], [1.0, np.nan]])
-    drawn = np.stack(imputer.sample(rows, 20 * 400))[..., 1].reshape(400, 20, 2).mean(0)
-    slopes = (drawn[:, 1] - drawn[:, 0]) / 2
-    x, known = y[40:].T
+    model, scores = _linear_model(y, torch.zeros(2, DIM), torch.full((2,), 0.7))
+    posterior = WeightDraws(epochs=300, number=20).draw(model, scores, None, seed=0)
+    slopes = []
+    for drawn in posterior.models:
+        weights = drawn.network.weights[:, :DIM].detach()
+        noise_of_first = drawn.observation.base.kinds[0].scale[0].detach() ** 2
+        slopes.append(weights[0] @ weights[1] / (weights[0] @ weights[0] + noise_of_first))
+    slopes = np.array(slopes)
+    x, known = scores[40:].double().numpy().T
     slope, offset = np.polyfit(x, known, 1)
     residual = known - offset - slope * x
     error = np.sqrt(residual.var(ddof=2) / ((x - x.mean()) ** 2).sum())
@@ -98,8 +103,9 @@ def test_noise_scales_are_drawn_around_the_true_ones() -> None:
     """Six columns of one latent, noise .5 of a spread of √1.25: .447, known to some 6 %."""
     noise = np.random.default_rng(0)
     y = noise.normal(size=(200, 1)) + 0.5 * noise.normal(size=(200, 6))
-    fitted = GeneratorImputer(latent_dim=1, epochs=100, random_state=0).fit(y).fitted_
-    scales = torch.stack([m.observation.base.kinds[0].scale.detach() for m in fitted.models])
+    model, scores = _linear_model(y, torch.zeros(6, DIM), torch.full((6,), 0.7))
+    models = WeightDraws(epochs=300, number=20).draw(model, scores, None, seed=0).models
+    scales = torch.stack([m.observation.base.kinds[0].scale.detach() for m in models])
     assert float(scales.mean()) == pytest.approx(0.5 / 1.25**0.5, rel=0.08)
     assert 0.03 < float(scales.std(0).mean()) / float(scales.mean()) < 0.12
 
@@ -109,10 +115,20 @@ def test_the_learned_model_is_left_as_it_is_and_a_seed_gives_the_same_draws() ->
     weights = torch.as_tensor(noise.normal(size=(4, DIM)), dtype=torch.float32)
     model, scores = _linear_model(noise.normal(size=(30, 4)), weights, torch.full((4,), 0.5))
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    start = torch.zeros(30, DIM)
-    first, second = (draw_weights(model, scores, None, start, 2, seed=3) for _ in range(2))
+    draws = WeightDraws(epochs=6, number=2)
+    first, second = (draws.draw(model, scores, None, seed=3) for _ in range(2))
     for key, value in model.state_dict().items():
         assert torch.equal(value, before[key])
     for one, other in zip(first.models, second.models, strict=True):
         assert torch.equal(one.network.weights, other.network.weights)
     assert not torch.equal(first.models[0].network.weights, first.models[1].network.weights)
+
+
+def test_the_largest_share_that_is_as_good_as_the_best_is_taken() -> None:
+    noise = np.random.default_rng(0)
+    density = noise.normal(-1, 1, 400)
+    # The same, better, and worse by a tenth of a nat, twenty standard errors.
+    assert largest_good_share(density, density) == 1
+    other = density + noise.normal(0, 0.1, 400)
+    assert largest_good_share(other + 0.1, density) == 1
+    assert largest_good_share(other - 0.1, density) < 0.3

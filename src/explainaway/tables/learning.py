@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..inference import MALA, AlternatingBackProp, LearningWarning
 from ..models import GeneratorModel
-from .draws import NOT_IN_THESE_ROWS
 from .table_model import LinearPlusMLP
+
+NOT_IN_THESE_ROWS = ".*are observed in no example"
+"""A column of which all cells are hidden while the two models are compared."""
 
 INFERENCE_STEPS = 6
 

@@ -53,7 +53,8 @@ class Metric:
 
     def whitened(self, position: Tensor) -> Tensor:
         """Return G^(1/2) times positions, (n, d)."""
-        return (self.factor.mT @ position[..., None])[..., 0]
+        found: Tensor = (self.factor.mT @ position[..., None])[..., 0]
+        return found
 
 
 class RowChains:

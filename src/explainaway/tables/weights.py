@@ -203,7 +203,8 @@ class _Sampler:
         information = information.clamp(min=LEAST_INFORMATION)
         for group, kind in self.conjugate:
             information[group.outputs] = kind.scale**-2.0
-        return information
+        found: Tensor = information
+        return found
 
     def _draw_conjugate(
         self, group: Group, kind: Gaussian, features: Tensor, weights: Tensor
@@ -290,9 +291,9 @@ class _Sampler:
         """Return Cholesky factors of the weights' precision given the latents."""
         seen = self.seen[:, outputs].T[:, :, None]
         gram = (seen * features).mT @ features
-        return torch.linalg.cholesky(
-            information[:, None, None] * gram + torch.diag_embed(self.precision[outputs])
-        )
+        precision = information[:, None, None] * gram + torch.diag_embed(self.precision[outputs])
+        factor: Tensor = torch.linalg.cholesky(precision)
+        return factor
 
     def _normal(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self.noise, dtype=like.dtype)
