@@ -34,7 +34,7 @@ def parsed() -> argparse.Namespace:
     add("--rows", type=int, default=442, help="of the table")
     add("--draws", type=int, default=20)
     add(
-        "--fixed", action="store_true", help="weights: the learned ones are taken for the true ones"
+        "--fixed", action="store_true", help="take the learned weights for the true ones"
     )
     add("--seed", type=int, default=0)
     add("--smoke", action="store_true", help="seconds, on a few rows")

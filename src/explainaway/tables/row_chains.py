@@ -159,21 +159,25 @@ def latent_draws(
     list of Tensor, (num_draws, n, d)
         For each model.
     """
-    if not models:
-        return []
-    latent_dim = models[0].network.latent_dim
-    assert isinstance(latent_dim, int)
     source = KeyedSource.of_chains(seed, torch.as_tensor(ids), num_draws)
-    start = standard_normal(source.at(0), y.new_empty(num_draws * len(y), latent_dim))
     repeated = context and {key: value.repeat(num_draws, 1) for key, value in context.items()}
-    chains = RowChains(y.repeat(num_draws, 1), repeated, start)
-    found, step = [], 1
+    # The latents of a linear model and of the network mean different things.
+    of_kind: dict[bool, RowChains] = {}
+    found, step = [], 0
     for model, each in zip(models, information, strict=True):
-        if step == 1:
+        network = model.network
+        assert isinstance(network, LinearPlusMLP)
+        if network.is_linear not in of_kind:
+            like = y.new_empty(num_draws * len(y), network.latent_dim)
+            start = standard_normal(source.at(step), like)
+            chains = RowChains(y.repeat(num_draws, 1), repeated, start)
+            of_kind[network.is_linear] = chains
+            step += 1
             for _ in range(FIRST_STEPS // 2):
                 chains.move(model, each, [source.at(step), source.at(step + 1)], adapt=0.3)
                 step += 2
+        chains = of_kind[network.is_linear]
         chains.move(model, each, [source.at(step + k) for k in range(STEPS)])
         step += STEPS
-        found.append(chains.position.reshape(num_draws, len(y), latent_dim))
+        found.append(chains.position.reshape(num_draws, len(y), -1))
     return found

@@ -61,6 +61,11 @@ class LinearPlusMLP(nn.Module):
         return curve
 
     @property
+    def is_linear(self) -> bool:
+        """Whether no output has a non-linear part."""
+        return not bool(self.bends.any())
+
+    @property
     def weights(self) -> Tensor:
         """Those of the linear part, the biases last, (outputs, d + 1)."""
         straight = self._straight
