@@ -33,9 +33,7 @@ def parsed() -> argparse.Namespace:
     add = parser.add_argument
     add("--rows", type=int, default=442, help="of the table")
     add("--draws", type=int, default=20)
-    add(
-        "--fixed", action="store_true", help="take the learned weights for the true ones"
-    )
+    add("--fixed", action="store_true", help="take the learned weights for the true ones")
     add("--seed", type=int, default=0)
     add("--smoke", action="store_true", help="seconds, on a few rows")
     add("--output", type=Path, default=ROOT / "examples" / "results")

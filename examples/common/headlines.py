@@ -118,7 +118,7 @@ def _lines() -> Iterator[Line]:
             "hidden numbers, CRPS",
             rows,
             "generator",
-            ("generator, five fits",),
+            ("generator, fixed weights",),
             lambda found: found["crps"],
             geometric_mean,
         )

@@ -132,3 +132,33 @@ def test_the_largest_share_that_is_as_good_as_the_best_is_taken() -> None:
     other = density + noise.normal(0, 0.1, 400)
     assert largest_good_share(other + 0.1, density) == 1
     assert largest_good_share(other - 0.1, density) < 0.3
+
+
+@pytest.mark.slow
+def test_correlations_lie_in_their_intervals_with_half_of_the_cells_hidden() -> None:
+    """Ten correlations of each of eight normal tables of 100 rows, intervals of 90 %.
+
+    Those of a table depend on each other: taken for three independent ones each, the share has a
+    standard error of .06. Without draws of the weights it would be none.
+    """
+    inside = []
+    for seed in range(8):
+        noise = np.random.default_rng(seed)
+        loadings = noise.normal(size=(5, 2))
+        covariance = loadings @ loadings.T + 0.5 * np.eye(5)
+        spread = np.sqrt(covariance.diagonal())
+        y = noise.multivariate_normal(np.zeros(5), covariance, size=100)
+        y[noise.random(y.shape) < 0.5] = np.nan
+        model, scores = _linear_model(y, torch.zeros(5, DIM), torch.full((5,), 0.7))
+        models = WeightDraws(epochs=300, number=39).draw(model, scores, None, seed).models
+        drawn = []
+        for each in models:
+            w = each.network.weights[:, :DIM].detach()
+            scales = each.observation.base.kinds[0].scale.detach()
+            made = (w @ w.T + torch.diag(scales**2)).double().numpy()
+            root = np.sqrt(made.diagonal())
+            drawn.append((made / np.outer(root, root))[np.triu_indices(5, 1)])
+        low, high = np.quantile(drawn, [0.05, 0.95], axis=0, method="weibull")
+        true = (covariance / np.outer(spread, spread))[np.triu_indices(5, 1)]
+        inside.append((low <= true) & (true <= high))
+    assert 0.72 < np.mean(inside) <= 1
