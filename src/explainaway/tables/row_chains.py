@@ -37,9 +37,11 @@ class Metric:
         slope = network.mean_slope
         latent_dim = slope.shape[1]
         squares = (slope[:, :, None] * slope[:, None, :]).flatten(1)
-        precision = (seen * information) @ squares
-        identity = torch.eye(latent_dim, dtype=slope.dtype)
-        self.factor = torch.linalg.cholesky(precision.unflatten(1, (-1, latent_dim)) + identity)
+        # Small noise makes directions differ by more than single precision holds.
+        precision = (seen * information).double() @ squares.double()
+        identity = torch.eye(latent_dim, dtype=torch.float64)
+        factor = torch.linalg.cholesky(precision.unflatten(1, (-1, latent_dim)) + identity)
+        self.factor = factor.to(slope.dtype)
 
     def natural(self, gradient: Tensor) -> Tensor:
         """Return G⁻¹ times gradients, (n, d)."""
@@ -61,7 +63,9 @@ class RowChains:
     """A chain for each row, by semi-implicit Langevin proposals, accepted or rejected.
 
     ``z' = z - (1 - √(1 - s²)) G⁻¹∇E(z) + s G^(-1/2) ξ``, G the metric that a linear network would
-    have: of a linear network with Gaussian noise a step of s = 1 is an independent draw.
+    have: of a linear network with Gaussian noise a step of s = 1 is an independent draw. Every
+    other proposal is a draw of the prior, which may lie in another mode: where little of a row is
+    known it is accepted often, and where much is known there is one mode.
     (:class:`~explainaway.inference.RiemannianMALA` has G at every position, for a gradient of each
     latent; here it is computed once for given weights.)
 

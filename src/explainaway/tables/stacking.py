@@ -19,6 +19,9 @@ NUM_DRAWS = 80
 
 SHARES = np.linspace(0, 1, 21)
 
+WORST = -1e6
+"""Log density of a cell that a model takes for impossible, nats."""
+
 
 @dataclass(frozen=True)
 class Candidates:
@@ -111,7 +114,8 @@ class Candidates:
             drawn.log_densities(complete.some(drawn.index))[asked[drawn.index]]
             for drawn in fitted.drawn(rows, NUM_DRAWS, self.seed)
         ]
-        return np.concatenate(found)
+        # What cannot be computed is as bad as what cannot be.
+        return np.nan_to_num(np.concatenate(found), nan=WORST, neginf=WORST)
 
 
 def largest_good_share(first: Numbers, second: Numbers) -> float:

@@ -2,7 +2,6 @@
 
 import copy
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -159,7 +158,9 @@ class _Sampler:
         self.units = torch.ones(len(self.column), 1, dtype=torch.float64)
         self.conjugate: list[tuple[Group, Gaussian]] = []
         self.own: list[tuple[slice, dict[str, Tensor]]] = []
-        for group, kind in zip(*_kinds(self.model), strict=True):
+        columns = columns_of(self.model)
+        kinds: list[Any] = list(columns.kinds)
+        for group, kind in zip(columns.groups, kinds, strict=True):
             if type(kind) is Gaussian and kind.inverse_link is None:
                 self.conjugate.append((group, kind))
                 continue
@@ -180,6 +181,7 @@ class _Sampler:
         bias = torch.tensor([BIAS_PRECISION]).double()
         return torch.cat([1 / self.spread, bias]) / self.units**2
 
+    @torch.no_grad()
     def sweep(self, adapt: float) -> None:
         """Draw everything once."""
         self.chains.move(self.model, self.information, [self.noise] * ROW_STEPS, adapt)
@@ -233,7 +235,7 @@ class _Sampler:
         factor = self._factor(features, others, self.information[others])
 
         def energy(own: Tensor) -> tuple[Tensor, Tensor]:
-            own = own.requires_grad_()
+            own = own.detach().requires_grad_()
             with torch.enable_grad():
                 output = fixed.index_add(1, places, features @ own.T)
                 density = column_log_densities(self.model, output, self.y, self.context)
@@ -249,15 +251,14 @@ class _Sampler:
         drift = 1 - (1 - s**2).sqrt()
         xi = self._normal(old)
         old_energy, natural = energy(old)
-        new = old.detach() - drift * natural + s * _unwhitened(factor, xi)
+        new = old - drift * natural + s * _unwhitened(factor, xi)
         new_energy, new_natural = energy(new)
-        new = new.detach()
         back = (factor.mT @ (old - new + drift * new_natural)[..., None])[..., 0] / s
         noise = 0.5 * ((back**2) - xi**2).sum(1)
         error = (new_energy - old_energy).index_add(0, column, noise)
         rate = error.nan_to_num(nan=torch.inf).clamp(min=0).neg().exp()
         accepted = torch.rand(rate.shape, generator=self.noise, dtype=rate.dtype) < rate
-        weights[others] = torch.where(accepted[column, None], new, old.detach())
+        weights[others] = torch.where(accepted[column, None], new, old)
         gain = (adapt * (rate - TARGET_ACCEPTANCE)).exp()
         self.step_size = (self.step_size * gain).clamp(1e-3, 1.0)
 
@@ -297,11 +298,6 @@ class _Sampler:
 
     def _normal(self, like: Tensor) -> Tensor:
         return torch.randn(like.shape, generator=self.noise, dtype=like.dtype)
-
-
-def _kinds(model: GeneratorModel) -> tuple[Sequence[Group], Sequence[Any]]:
-    columns = columns_of(model)
-    return columns.groups, list(columns.kinds)
 
 
 def _energy_of(own: dict[str, Tensor]) -> Tensor:
