@@ -113,6 +113,8 @@ def _lines() -> Iterator[Line]:
         )
     for gaps in ("random", "dependent", "real"):
         rows = _by_table(gaps)
+        if not rows:
+            continue
         yield _line(
             f"{len(rows)} tables, gaps: {gaps}",
             "hidden numbers, CRPS",

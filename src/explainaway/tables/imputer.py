@@ -94,7 +94,7 @@ class GeneratorImputer(
         scales are drawn from their posterior given the table, beside the network, in shares by
         which they predict hidden cells best. False takes the learned network alone and its
         parameters for the true ones: intervals are too narrow in small tables or where many
-        cells are missing. Takes two to three times the time of ``fit`` without.
+        cells are missing. True takes four to six times as long.
     num_draws : int, default 200
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
