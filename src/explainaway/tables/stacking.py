@@ -115,7 +115,8 @@ class Candidates:
             for drawn in fitted.drawn(rows, NUM_DRAWS, self.seed)
         ]
         # What cannot be computed is as bad as what cannot be.
-        return np.nan_to_num(np.concatenate(found), nan=WORST, neginf=WORST)
+        densities: Numbers = np.nan_to_num(np.concatenate(found), nan=WORST, neginf=WORST)
+        return densities
 
 
 def largest_good_share(first: Numbers, second: Numbers) -> float:

@@ -214,11 +214,11 @@ def _as_float(series: pd.Series, name: Hashable) -> Numbers:
     if not pd.api.types.is_numeric_dtype(series.dtype):
         strings = [cell for cell in series[~missing] if isinstance(cell, str)]
     if strings:
-        raise ValueError(
-            f"column {name!r} held numbers in fit, and now strings such as {strings[0]!r}; make "
-            "them numbers by pandas.to_numeric(..., errors='coerce'), which takes what is none for "
-            "missing"
+        found = _mixture(series[~missing]) or (
+            f"strings such as {strings[0]!r}; make them numbers by pandas.to_numeric(..., "
+            "errors='coerce'), which takes other strings for missing"
         )
+        raise ValueError(f"column {name!r} held numbers in fit, and now {found}")
     try:
         numbers[~missing] = series[~missing].to_numpy().astype(np.float64)
     except (TypeError, ValueError) as error:
