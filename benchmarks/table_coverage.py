@@ -3,13 +3,13 @@
 Two questions of ``GeneratorImputer``, for ``docs/table_intervals.md``:
 
 - *Coverage*: 30 % of the cells of three of scikit-learn's tables are hidden at random; how many of
-  them lie in their 50, 80 and 90 % intervals, by ``num_fits`` (draws given one theta, or of theta
-  too), and at what cost.
+  them lie in their 50, 80 and 90 % intervals, with weights drawn (``proper``) and without, and at
+  what cost.
 - *Gaps*: a made-up table of three correlated normal columns, of which the third has gaps: at
   random; where another column is large; where it is large itself; and below a limit of detection,
   with the limit told and not. ``y Gaussian``: y's kind is given.
 
-    python benchmarks/table_coverage.py [--seeds 1] [--tables 3] [--fits 1 5] [--smoke]
+    python benchmarks/table_coverage.py [--seeds 1] [--tables 3] [--weights drawn fixed] [--smoke]
 
 What is in the JSON file is not made again. Standard errors are over rows (cells of a row depend on
 each other) and, for the gaps, over tables. Times are of the CPU, one thread.
@@ -71,7 +71,7 @@ def covered(inside: Mask, hidden: Mask) -> Share:
 
 
 def coverage(
-    name: str, num_fits: int, seed: int, settings: dict[str, Any], num_rows: int | None
+    name: str, weights: str, seed: int, settings: dict[str, Any], num_rows: int | None
 ) -> dict[str, Any]:
     """Return coverage and mean width of intervals of a table's hidden cells, and seconds."""
     truth = getattr(datasets, f"load_{name}")().data[:num_rows]
@@ -80,7 +80,8 @@ def coverage(
     hidden[hidden.all(1), 0] = False
     given = np.where(hidden, np.nan, truth)
     start = time.process_time()
-    imputer = GeneratorImputer(num_fits=num_fits, random_state=seed, **settings).fit(given)
+    proper = weights == "drawn"
+    imputer = GeneratorImputer(proper=proper, random_state=seed, **settings).fit(given)
     learned = time.process_time()
     # The draws behind ``imputer.intervals``, once for all levels.
     draws = np.stack(imputer.sample(given, num_draws=imputer.num_draws))
@@ -155,18 +156,18 @@ class Kept:
 
 
 def coverage_table(rows: Sequence[dict[str, Any]]) -> str:
-    """Return coverage by table and number of fits: means over seeds, in Markdown."""
+    """Return coverage by table and weights: means over seeds, in Markdown."""
     levels = " | ".join(f"{100 * level:.0f} %" for level in LEVELS)
     lines = [
-        f"| table | fits | {levels} | width of 90 % | fit, s | 200 draws, s |",
+        f"| table | weights | {levels} | width of 90 % | fit, s | 200 draws, s |",
         "|---|---|" + "---|" * (len(LEVELS) + 3),
     ]
-    keys = dict.fromkeys((row["settings"]["table"], row["settings"]["fits"]) for row in rows)
-    for table, fits in keys:
+    keys = dict.fromkeys((row["settings"]["table"], row["settings"]["weights"]) for row in rows)
+    for table, weights in keys:
         some = [
             row["result"]
             for row in rows
-            if (row["settings"]["table"], row["settings"]["fits"]) == (table, fits)
+            if (row["settings"]["table"], row["settings"]["weights"]) == (table, weights)
         ]
         cells = []
         for level in map(str, LEVELS):
@@ -176,7 +177,7 @@ def coverage_table(rows: Sequence[dict[str, Any]]) -> str:
         widths = [each["coverage"][str(LEVELS[-1])]["width"] for each in some]
         times = [np.mean([each[name] for each in some]) for name in ("fit", "draw")]
         cells += [f"{np.mean(widths):.2f}", *(f"{seconds:.1f}" for seconds in times)]
-        lines.append(f"| {table} | {fits} | " + " | ".join(cells) + " |")
+        lines.append(f"| {table} | {weights} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -200,7 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="of the gaps in scikit-learn's tables")
     parser.add_argument("--tables", type=int, default=3, help="made up for each kind of gaps")
-    parser.add_argument("--fits", type=int, nargs="+", default=[1, 5])
+    parser.add_argument("--weights", nargs="+", default=["drawn", "fixed"])
     parser.add_argument("--smoke", action="store_true", help="seconds, nothing kept")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -208,15 +209,15 @@ def main() -> None:
     if options.smoke:
         folder, num_rows, tables = Path(tempfile.mkdtemp()), 40, ("iris",)
         settings = {"epochs": 5, "num_draws": 20}
-        options.tables, options.fits = 2, [1, 2]
+        options.tables = 2
     kept = Kept(folder / "table_coverage.json")
     for seed in range(options.seeds):
         for table in tables:
-            for fits in options.fits:
+            for weights in options.weights:
                 kept.of(
-                    {"table": table, "fits": fits, "seed": seed},
-                    lambda t=table, f=fits, s=seed: coverage(
-                        t, f, s, settings, num_rows if options.smoke else None
+                    {"table": table, "weights": weights, "seed": seed},
+                    lambda t=table, w=weights, s=seed: coverage(
+                        t, w, s, settings, num_rows if options.smoke else None
                     ),
                 )
     for seed in range(options.tables):

@@ -73,10 +73,10 @@ def jobs(example: str, seed: int, smoke: bool) -> Iterator[Job]:
         table = multiple.standardised().iloc[: 80 if smoke else None]
         ways: dict[str, multiple.Fill] = {
             "IterativeImputer": partial(multiple.chained, max_iter=2 if smoke else 20),
-            "GeneratorImputer": partial(multiple.ours, num_fits=1, **few),
+            "GeneratorImputer": partial(multiple.ours, **few),
         }
         if not smoke:
-            ways["GeneratorImputer, 5 fits"] = partial(multiple.ours, num_fits=5)
+            ways["GeneratorImputer, fixed weights"] = partial(multiple.ours, proper=False)
         for name, fill in ways.items():
             yield name, partial(multiple.pooled, fill, table, 0.75, seed)
 

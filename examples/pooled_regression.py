@@ -5,7 +5,7 @@ progression of the disease is regressed on all else by statsmodels' OLS. One fil
 that nothing was missing: its standard errors are too small. Rubin's rules
 (`explainaway.tables.pool`) add what the draws disagree by.
 
-    python examples/pooled_regression.py [--rows 442] [--fits 1] [--smoke]
+    python examples/pooled_regression.py [--rows 442] [--fixed] [--smoke]
 """
 
 import argparse
@@ -33,7 +33,7 @@ def parsed() -> argparse.Namespace:
     add = parser.add_argument
     add("--rows", type=int, default=442, help="of the table")
     add("--draws", type=int, default=20)
-    add("--fits", type=int, default=1, help="on bootstrap rows, for draws of the weights too")
+    add("--fixed", action="store_true", help="take the learned weights for the true ones")
     add("--seed", type=int, default=0)
     add("--smoke", action="store_true", help="seconds, on a few rows")
     add("--output", type=Path, default=ROOT / "examples" / "results")
@@ -86,7 +86,7 @@ def compared(
 def main() -> None:
     """Make the table."""
     options = parsed()
-    settings: dict[str, Any] = {"num_fits": options.fits}
+    settings: dict[str, Any] = {"proper": not options.fixed}
     if options.smoke:
         options.rows, options.draws, options.output = 100, 3, Path(tempfile.mkdtemp())
         settings |= {"epochs": 20, "num_draws": 10}

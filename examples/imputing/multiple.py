@@ -31,9 +31,9 @@ def chained(table: pd.DataFrame, max_iter: int = 20) -> list[pd.DataFrame]:
     return [pd.DataFrame(i.fit_transform(table), columns=table.columns) for i in imputers]
 
 
-def ours(table: pd.DataFrame, num_fits: int, **settings: Any) -> list[pd.DataFrame]:
+def ours(table: pd.DataFrame, proper: bool = True, **settings: Any) -> list[pd.DataFrame]:
     """Return fillings by ours."""
-    imputer = GeneratorImputer(num_fits=num_fits, random_state=0, **settings).fit(table)
+    imputer = GeneratorImputer(proper=proper, random_state=0, **settings).fit(table)
     draws: list[pd.DataFrame] = imputer.sample(table, NUM_DRAWS)
     return draws
 

@@ -13,7 +13,7 @@ Numbers = NDArray[np.float64]
 Row = Mapping[str, Any]
 
 THEIRS, OURS = "IterativeImputer", "GeneratorImputer"
-COLORS = {THEIRS: "tab:orange", OURS: "tab:blue", f"{OURS}, 5 fits": "tab:green"}
+COLORS = {THEIRS: "tab:orange", OURS: "tab:blue", f"{OURS}, fixed weights": "tab:green"}
 
 
 def tables(rows: Sequence[Row]) -> str:

@@ -106,15 +106,15 @@ def test_columns_of_one_kind_have_a_scale_each() -> None:
     noise = np.random.default_rng(0)
     z = noise.normal(size=(300, 1))
     y = z + noise.normal(size=(300, 4)) * np.array([0.5, 0.5, 0.5, 1.5])
-    imputer = GeneratorImputer(latent_dim=1, epochs=150, random_state=0).fit(y)
+    imputer = GeneratorImputer(latent_dim=1, epochs=150, proper=False, random_state=0).fit(y)
     scales = imputer.fitted_.models[0].observation.base.kinds[0].scale
     # Of standardised columns: .5 / √1.25 and 1.5 / √3.25, each known to 4 % and more.
     np.testing.assert_allclose(scales.detach(), [0.45, 0.45, 0.45, 0.83], rtol=0.15)
 
 
 def test_settings_that_are_not_numbers_of_their_kind_are_refused(table: pd.DataFrame) -> None:
-    with pytest.raises((TypeError, ValueError), match="num_fits"):
-        GeneratorImputer(num_fits=0).fit(table)
+    with pytest.raises((TypeError, ValueError), match="num_draws"):
+        GeneratorImputer(num_draws=0).fit(table)
     with pytest.raises(ValueError, match="decay must be 0 or a positive number, got -1"):
         GeneratorImputer(decay=-1).fit(table)
 

@@ -72,3 +72,13 @@ def test_categories_that_new_rows_do_not_name_are_added(
     assert list(filled.cat.categories) == ["low", "high"]
     assert filled.iloc[0] == "low"
     assert not filled.isna().any()
+
+
+def test_numbers_written_as_strings_are_refused(
+    imputer: GeneratorImputer, table: pd.DataFrame
+) -> None:
+    rows = table.iloc[:3].assign(a=["3.5", None, "1"])
+    with pytest.raises(ValueError, match=r"column 'a' held numbers in fit, and now strings such"):
+        imputer.transform(rows)
+    rows["a"] = pd.to_numeric(rows["a"])
+    assert imputer.transform(rows)["a"].iloc[0] == 3.5

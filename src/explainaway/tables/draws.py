@@ -1,62 +1,14 @@
-"""Draws of a table's latents, and what they say of its cells."""
+"""What draws of a table's latents say of its cells."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from ..inference import HMC, SamplingWarning, sample_posterior
 from ..models import GeneratorModel
 from ..models.data_cells import cell_log_prob
 from .storage import Numbers
-
-NUM_CHAINS = 4
-WARMUP_STEPS = 60
-LEAPFROGS = 3
-
-NOT_IN_THESE_ROWS = ".*are observed in no example"
-"""It was in others that fit has learned from."""
-
-FEW_DRAWS = 20
-THINNING_OF_FEW = 4
-"""Few draws of a chain are taken further apart, so that they are nearly independent."""
-
-
-def latent_draws(
-    model: GeneratorModel,
-    y: Tensor,
-    context: dict[str, Tensor] | None,
-    ids: NDArray[np.int64],
-    num_draws: int,
-    seed: int,
-) -> Tensor:
-    """Return draws of rows' latents given their observed cells, (num_draws, n, d).
-
-    A row's draws do not depend on the others' but on its number, ``ids``. Draws that follow each
-    other are of different chains.
-    """
-    per_chain = -(-num_draws // NUM_CHAINS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SamplingWarning)
-        warnings.filterwarnings("ignore", NOT_IN_THESE_ROWS)
-        posterior = sample_posterior(
-            model,
-            y,
-            context=context,
-            kernel=HMC(num_leapfrog=LEAPFROGS),
-            num_chains=NUM_CHAINS,
-            warmup_steps=WARMUP_STEPS,
-            num_samples=per_chain,
-            thinning=1 if per_chain > FEW_DRAWS else THINNING_OF_FEW,
-            ids=ids,
-            seed=seed,
-            progress=False,
-        )
-    draws: Tensor = posterior.get_samples(group_by_chain=True)["z"]
-    return draws.transpose(0, 1).flatten(0, 1)[:num_draws]
 
 
 @torch.no_grad()

@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..models import GeneratorModel
-from .draws import cell_densities, latent_draws, level_probabilities, log_mean_exp
+from .draws import cell_densities, level_probabilities, log_mean_exp
+from .row_chains import latent_draws
 from .storage import Numbers
 from .table import Rows, Table
+from .weights import Posterior
 
 CELLS_AT_ONCE = 20_000_000
 """Draws times rows times columns that are held at once."""
@@ -30,6 +32,8 @@ class Drawn:
         As the models were given them.
     index : array, (m,)
         Where they are in the table.
+    models : list of GeneratorModel
+        Their weights.
     latents : list of Tensor, (draws, m, d)
         For each of the models.
     """
@@ -37,6 +41,7 @@ class Drawn:
     fitted: "FittedTable"
     rows: Rows
     index: NDArray[np.int64]
+    models: list[GeneratorModel]
     latents: list[Tensor]
 
     def completed(self, num_draws: int, seed: int) -> Numbers:
@@ -44,9 +49,7 @@ class Drawn:
         table, rows = self.fitted.table, self.rows
         cells = [
             model.impute(rows.y, latents, seed=seed + number, context=rows.context).numpy()
-            for number, (model, latents) in enumerate(
-                zip(self.fitted.models, self.latents, strict=True)
-            )
+            for number, (model, latents) in enumerate(zip(self.models, self.latents, strict=True))
         ]
         # One of each model in turn, so that the first of them are of all.
         none = np.empty((num_draws, *rows.y.shape))
@@ -65,7 +68,7 @@ class Drawn:
         assert levels is not None
         shares = [
             level_probabilities(model, latents, place, len(levels))
-            for model, latents in zip(self.fitted.models, self.latents, strict=True)
+            for model, latents in zip(self.models, self.latents, strict=True)
         ]
         mean: Numbers = np.mean(shares, 0)
         return mean
@@ -82,7 +85,7 @@ class Drawn:
         by_cell = np.concatenate(
             [
                 cell_densities(model, latents, of.y, of.context).double().numpy()
-                for model, latents in zip(self.fitted.models, self.latents, strict=True)
+                for model, latents in zip(self.models, self.latents, strict=True)
             ]
         )
         columns = [
@@ -99,21 +102,30 @@ class FittedTable:
     """A table and its models: several where draws are proper, none where all is constant."""
 
     table: Table
-    models: list[GeneratorModel]
+    posterior: Posterior
+
+    @property
+    def models(self) -> list[GeneratorModel]:
+        """The model with each of the drawn weights."""
+        return self.posterior.models
 
     def drawn(self, rows: Rows, num_draws: int, seed: int) -> Iterator[Drawn]:
         """Yield the rows that have cells to be filled, some at a time, with draws."""
         index = np.flatnonzero(rows.open.any(1))
         at_once = max(FEWEST_ROWS, CELLS_AT_ONCE // (num_draws * max(self.table.layout.width, 1)))
-        per_model = -(-num_draws // max(len(self.models), 1))
+        # Weights far apart where there are more of them than draws.
+        count = min(num_draws, len(self.models))
+        chosen = np.linspace(0, len(self.models) - 1, count).round().astype(int)
+        models = [self.models[k] for k in chosen]
+        information = [self.posterior.information[k] for k in chosen]
+        per_model = -(-num_draws // max(count, 1))
         for start in range(0, len(index), at_once):
             places = index[start : start + at_once]
             some = rows.some(places)
-            latents = [
-                latent_draws(model, some.y, some.context, places, per_model, seed)
-                for model in self.models
-            ]
-            yield Drawn(self, some, places, latents)
+            latents = latent_draws(
+                models, information, some.y, some.context, places, per_model, seed
+            )
+            yield Drawn(self, some, places, models, latents)
 
     def estimates(self, rows: Rows, num_draws: int, seed: int) -> Numbers:
         """Return the rows with posterior means in cells to be filled, of categories the mode."""

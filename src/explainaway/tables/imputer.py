@@ -13,18 +13,20 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..inference.arguments import check_positive, plain_number
-from ..models import GeneratorModel
-from .calibration import calibrate
 from .fitted import FittedTable
 from .frames import as_frame, check_columns, check_same_columns, described, written
 from .learning import Learning
-from .limits import checked_limits
+from .limits import Limits, checked_limits
 from .polars_frames import filled_as, is_polars, to_pandas
+from .stacking import Candidates
 from .storage import Numbers
 from .table import Rows, Table
-from .table_model import table_model
+from .weights import Posterior, WeightDraws
 
 MOST_LATENTS = 16
+
+NUM_WEIGHTS = 20
+"""Draws of the weights."""
 
 HIDDEN_SHARE = 0.1
 """Of the observed cells, those that the score hides."""
@@ -87,11 +89,12 @@ class GeneratorImputer(
         Passes through the rows in learning.
     decay : float, default 40
         Decay of the weights of the non-linear part, times columns over rows.
-    num_fits : int, default 1
-        Fits from as many bootstrap samples of the rows, among which draws are divided, so that
-        they vary as the parameters do (proper multiple imputation); each widens its noise to what
-        it misses in the rows that its sample left out. 1: a single fit of all rows, whose
-        intervals are too narrow in small tables. Costs so many times the time of ``fit``.
+    proper : bool, default True
+        Draw parameters too (proper multiple imputation): a linear model, whose weights and noise
+        scales are drawn from their posterior given the table, beside the network, in shares by
+        which they predict hidden cells best. False takes the learned network alone and its
+        parameters for the true ones: intervals are too narrow in small tables or where many
+        cells are missing. True takes four to six times as long.
     num_draws : int, default 200
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
@@ -100,6 +103,8 @@ class GeneratorImputer(
     keep_empty_features : bool, default False
         Keep columns without any observed cell, as they are. By default they are dropped, with a
         warning.
+    verbose : bool, default False
+        Show progress bars in ``fit``: of learning, then of drawing the weights.
     random_state : int, RandomState or None, default None
         Reproduces fits and draws.
 
@@ -144,10 +149,11 @@ class GeneratorImputer(
         hidden: Sequence[int] = (64, 64),
         epochs: int = 300,
         decay: float = 40.0,
-        num_fits: int = 1,
+        proper: bool = True,
         num_draws: int = 200,
         most_levels: int = 20,
         keep_empty_features: bool = False,
+        verbose: bool = False,
         random_state: Any = None,
     ) -> None:
         self.kinds = kinds
@@ -155,10 +161,11 @@ class GeneratorImputer(
         self.hidden = hidden
         self.epochs = epochs
         self.decay = decay
-        self.num_fits = num_fits
+        self.proper = proper
         self.num_draws = num_draws
         self.most_levels = most_levels
         self.keep_empty_features = keep_empty_features
+        self.verbose = verbose
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None, limits: Any = None) -> Self:  # noqa: N803
@@ -189,7 +196,7 @@ class GeneratorImputer(
         TypeError
             If a column holds what is neither number, truth value, date, string nor category.
         """
-        for name in ("epochs", "num_fits", "num_draws", "most_levels"):
+        for name in ("epochs", "num_draws", "most_levels"):
             check_positive(name, getattr(self, name))
         if self.latent_dim is not None:
             check_positive("latent_dim", self.latent_dim)
@@ -206,10 +213,10 @@ class GeneratorImputer(
         table = Table.of(frame, self._checked_kinds(frame), bounds, self.most_levels)
         rows = table.rows(*table.read(frame), bounds)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        models = []
+        posterior = Posterior([], [])
         if table.layout.observation is not None:
-            models = [self._learned(table, rows, self.seed_ + n) for n in range(self.num_fits)]
-        self.fitted_ = FittedTable(table, models)
+            posterior = self._learned(table, rows, bounds)
+        self.fitted_ = FittedTable(table, posterior)
         self.columns_ = described(table, frame)
         empty = [name for name in frame if name not in table.names]
         if empty and not self.keep_empty_features:
@@ -220,20 +227,19 @@ class GeneratorImputer(
             )
         return self
 
-    def _learned(self, table: Table, rows: Rows, seed: int) -> GeneratorModel:
-        num_columns = len(table.models)
-        index = np.flatnonzero(rows.say_something())
-        chosen = index
-        if self.num_fits > 1:
-            chosen = np.random.default_rng(seed).choice(index, size=len(index))
-        some = rows.some(chosen)
-        latent_dim = self.latent_dim or min(num_columns, MOST_LATENTS)
-        model = table_model(table.layout, latent_dim, self.hidden, seed)
-        Learning(self.epochs, self.decay).learn(model, some.y, some.context, num_columns, seed)
-        left_out = np.setdiff1d(index, chosen)
-        if len(left_out) > 0:
-            calibrate(model, table.layout, rows, left_out, seed)
-        return model.eval()
+    def _learned(self, table: Table, rows: Rows, bounds: Limits) -> Posterior:
+        latent_dim = self.latent_dim or min(len(table.models), MOST_LATENTS)
+        candidates = Candidates(
+            latent_dim,
+            tuple(self.hidden),
+            Learning(self.epochs, self.decay, bool(self.verbose)),
+            WeightDraws(self.epochs, NUM_WEIGHTS, bool(self.verbose)),
+            self.seed_,
+        )
+        if not self.proper:
+            return candidates.curved(table, rows)
+        share = candidates.share_of_linear(table, rows, bounds)
+        return candidates.stacked(table, rows, share)
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
         """Return the table with missing cells at their posterior means, of categories the mode.

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from ..inference import MALA, AlternatingBackProp, LearningWarning
 from ..models import GeneratorModel
-from .draws import NOT_IN_THESE_ROWS
 from .table_model import LinearPlusMLP
+
+NOT_IN_THESE_ROWS = ".*are observed in no example"
+"""A column of which all cells are hidden while the two models are compared."""
 
 INFERENCE_STEPS = 6
 
@@ -30,10 +32,13 @@ class Learning:
     decay : float
         Of the matrices of the network's curved part, times columns over rows: the fewer rows, the
         more nearly linear.
+    progress : bool
+        Whether to show a progress bar.
     """
 
     epochs: int
     decay: float
+    progress: bool = False
 
     def learn(
         self,
@@ -42,8 +47,14 @@ class Learning:
         context: dict[str, Tensor] | None,
         num_columns: int,
         seed: int,
-    ) -> None:
-        """Fit the model to a table (n, columns of the model), NaN where hidden."""
+    ) -> Tensor:
+        """Fit the model to a table (n, columns of the model), NaN where hidden.
+
+        Returns
+        -------
+        Tensor, (n, d)
+            A draw of the rows' latents.
+        """
         decay = self.decay * num_columns / len(y)
         assert isinstance(model.network, LinearPlusMLP)
         curved = {id(p) for p in model.network.curved.parameters() if p.dim() > 1}
@@ -72,12 +83,15 @@ class Learning:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LearningWarning)
             warnings.filterwarnings("ignore", NOT_IN_THESE_ROWS)
-            loop.fit(
+            fit = loop.fit(
                 y,
                 context=context,
                 epochs=self.epochs,
                 seed=seed,
-                progress=False,
+                progress=self.progress,
                 hold_out=None,
                 posterior_means=False,
             )
+        model.network.measure_slope()
+        latents: Tensor = fit.latents
+        return latents.reshape(len(y), -1)

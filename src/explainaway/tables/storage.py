@@ -210,12 +210,21 @@ def _as_float(series: pd.Series, name: Hashable) -> Numbers:
     """Return numbers in float64, NaN where missing."""
     missing = series.isna().to_numpy()
     numbers = np.full(len(series), np.nan)
+    strings: list[str] = []
+    if not pd.api.types.is_numeric_dtype(series.dtype):
+        strings = [cell for cell in series[~missing] if isinstance(cell, str)]
+    if strings:
+        found = _mixture(series[~missing]) or (
+            f"strings such as {strings[0]!r}; make them numbers by pandas.to_numeric(..., "
+            "errors='coerce'), which takes other strings for missing"
+        )
+        raise ValueError(f"column {name!r} held numbers in fit, and now {found}")
     try:
         numbers[~missing] = series[~missing].to_numpy().astype(np.float64)
     except (TypeError, ValueError) as error:
-        found = _mixture(series[~missing]) or f"cells such as {series[~missing].iloc[0]!r}"
         raise ValueError(
-            f"column {name!r} held numbers in fit, and now {found} ({error})"
+            f"column {name!r} held numbers in fit, and now cells such as "
+            f"{series[~missing].iloc[0]!r} ({error})"
         ) from error
     if np.isinf(numbers).any():
         row = int(np.flatnonzero(np.isinf(numbers))[0])

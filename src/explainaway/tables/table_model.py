@@ -14,6 +14,9 @@ from .column_models import FIRST_SCALE, ColumnModel, Part
 CURVATURE = 0.1
 """Share of its usual size with which the non-linear part of the network begins."""
 
+REFERENCES = 256
+"""Draws of the latents over which slopes are averaged."""
+
 
 class LinearPlusMLP(nn.Module):
     """``z -> W z + b + mlp(z)``: what is linear need not be learned by the layers.
@@ -31,24 +34,68 @@ class LinearPlusMLP(nn.Module):
     """
 
     bends: Tensor
+    curve_slope: Tensor
 
     def __init__(self, latent_dim: int, bias: Tensor, bends: Tensor, hidden: Sequence[int]) -> None:
         super().__init__()
-        self.register_buffer("bends", bends.to(bias.dtype))
+        self.latent_dim = latent_dim
+        self.register_buffer("bends", bends.to(torch.get_default_dtype()))
         self.linear = linear(latent_dim, len(bias))
         self.curved = mlp(latent_dim, len(bias), hidden, nn.GELU)
-        straight, last = self.linear[-1], self.curved[-1]
-        assert isinstance(straight, nn.Linear)
+        last = self.curved[-1]
         assert isinstance(last, nn.Linear)
         with torch.no_grad():
-            straight.bias.copy_(bias)
+            self._straight.bias.copy_(bias)
             last.weight.mul_(CURVATURE)
             last.bias.zero_()
+        self.register_buffer("curve_slope", torch.zeros(len(bias), latent_dim))
 
     def forward(self, z: Tensor) -> Tensor:
         """Return the outputs, (n, outputs)."""
-        outputs: Tensor = self.linear(z) + self.bends * self.curved(z)
+        outputs: Tensor = self.linear(z) + self.curve(z)
         return outputs
+
+    def curve(self, z: Tensor) -> Tensor:
+        """Return what is not linear, (n, outputs)."""
+        curve: Tensor = self.bends * self.curved(z)
+        return curve
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether no output has a non-linear part."""
+        return not bool(self.bends.any())
+
+    @property
+    def weights(self) -> Tensor:
+        """Those of the linear part, the biases last, (outputs, d + 1)."""
+        straight = self._straight
+        return torch.cat([straight.weight, straight.bias[:, None]], 1)
+
+    @torch.no_grad()
+    def set_weights(self, weights: Tensor) -> None:
+        """Replace them."""
+        self._straight.weight.copy_(weights[:, :-1])
+        self._straight.bias.copy_(weights[:, -1])
+
+    @property
+    def mean_slope(self) -> Tensor:
+        """Derivative of the outputs over draws of N(0, I) in the mean, (outputs, d)."""
+        return (self._straight.weight + self.curve_slope).detach()
+
+    def measure_slope(self) -> None:
+        """Average the slope of the curve over fixed draws of N(0, I)."""
+        noise = torch.Generator().manual_seed(0)
+        z = torch.randn(REFERENCES, self.latent_dim, generator=noise).to(self._straight.weight)
+        z.requires_grad_()
+        means = self.curve(z).mean(0)
+        slopes = [torch.autograd.grad(mean, z, retain_graph=True)[0].sum(0) for mean in means]
+        self.curve_slope = torch.stack(slopes)
+
+    @property
+    def _straight(self) -> nn.Linear:
+        straight = self.linear[-1]
+        assert isinstance(straight, nn.Linear)
+        return straight
 
 
 class Layout:
@@ -112,13 +159,15 @@ def _together(parts: list[Part]) -> Observation:
 
 
 def table_model(
-    layout: Layout, latent_dim: int, hidden: Sequence[int], seed: int
+    layout: Layout, latent_dim: int, hidden: Sequence[int], seed: int, is_linear: bool = False
 ) -> GeneratorModel:
     """Return the model, its weights drawn with a seed; torch's random state is left as it was."""
+    bends = torch.zeros_like(layout.bends) if is_linear else layout.bends
+    widths = () if is_linear else hidden
     assert layout.observation is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = LinearPlusMLP(latent_dim, layout.bias, layout.bends, hidden)
+        network = LinearPlusMLP(latent_dim, layout.bias, bends, widths)
     # A copy: observations are learned too, and a table may have several models.
     observation = Masked(copy.deepcopy(layout.observation))
     return GeneratorModel(Normal(latent_dim), network, observation)
