@@ -19,6 +19,9 @@ CELLS_AT_ONCE = 20_000_000
 
 FEWEST_ROWS = 50
 
+FEWEST_VISITS = 20
+"""Of models, by the chains of one lot of draws."""
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -113,8 +116,9 @@ class FittedTable:
         """Yield the rows that have cells to be filled, some at a time, with draws."""
         index = np.flatnonzero(rows.open.any(1))
         at_once = max(FEWEST_ROWS, CELLS_AT_ONCE // (num_draws * max(self.table.layout.width, 1)))
-        # Weights far apart where there are more of them than draws.
-        count = min(num_draws, len(self.models))
+        # Weights far apart where there are more of them than draws. One model is visited again and
+        # again: draws come of a few long chains then, and not of many that have all to start.
+        count = min(num_draws, max(len(self.models), FEWEST_VISITS)) if self.models else 0
         chosen = np.linspace(0, len(self.models) - 1, count).round().astype(int)
         models = [self.models[k] for k in chosen]
         information = [self.posterior.information[k] for k in chosen]
