@@ -16,7 +16,7 @@ TARGET_ACCEPTANCE = 0.7
 FIRST_STEPS = 80
 """From the mean of the prior to the posterior under the first weights."""
 
-STEPS = 8
+STEPS = 16
 """From the posterior under some weights to that under others, or to another draw."""
 
 
