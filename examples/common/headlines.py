@@ -94,37 +94,35 @@ def _lines() -> Iterator[Line]:
             without,
             itemgetter(key),
         )
-    for row in sorted(_rows("05_incomplete"), key=lambda row: row["settings"]["kind"]):
-        yield _line(
-            f"5. faces, {row['settings']['kind']}",
-            "hidden pixels of new faces, MAE",
-            [row],
-            "generator, stacked",
-            ("generator",),
-            lambda found: found["new"]["mae"],
-        )
-    for row in sorted(_rows("06_indirect"), key=lambda row: row["settings"]["rank"]):
-        yield _line(
-            f"6. projected faces, {row['settings']['rank']} latents",
-            "new faces by their projections, MAE",
-            [row],
-            "generator, Wiener",
-            ("T3: Wiener", "T3: factors, Wiener"),
-            lambda found: found["new"]["mae"],
-        )
-    for row in sorted(_rows("07_evaluation"), key=lambda row: row["settings"]["rank"]):
-        yield _line(
-            f"7. faces, {row['settings']['rank']} latents",
-            "held-out faces, MAE",
-            [row],
-            "generator",
-            (),
-            lambda found: found["mae"],
-        )
+    yield from _each_row(
+        "05_incomplete",
+        "kind",
+        "5. faces, {}",
+        "hidden pixels of new faces, MAE",
+        "generator, stacked",
+        ("generator",),
+        lambda found: found["new"]["mae"],
+    )
+    yield from _each_row(
+        "06_indirect",
+        "rank",
+        "6. projected faces, {} latents",
+        "new faces by their projections, MAE",
+        "generator, Wiener",
+        ("T3: Wiener", "T3: factors, Wiener"),
+        lambda found: found["new"]["mae"],
+    )
+    yield from _each_row(
+        "07_evaluation",
+        "rank",
+        "7. faces, {} latents",
+        "held-out faces, MAE",
+        "generator",
+        (),
+        itemgetter("mae"),
+    )
     for gaps in ("random", "dependent", "real"):
         rows = _by_table(gaps)
-        if not rows:
-            continue
         yield _line(
             f"{len(rows)} tables, gaps: {gaps}",
             "hidden numbers, CRPS",
@@ -134,6 +132,21 @@ def _lines() -> Iterator[Line]:
             lambda found: found["crps"],
             geometric_mean,
         )
+
+
+def _each_row(
+    name: str,
+    key: str,
+    experiment: str,
+    measured: str,
+    ours: str,
+    without: Sequence[str],
+    value: Value,
+) -> Iterator[Line]:
+    """Yield a line for each row, in the order of a setting, which ``experiment`` names."""
+    for row in sorted(_rows(name), key=lambda row: row["settings"][key]):
+        told = experiment.format(row["settings"][key])
+        yield _line(told, measured, [row], ours, without, value)
 
 
 def _line(

@@ -10,13 +10,8 @@ from torch import Tensor
 from explainaway.plots import save_panels
 
 from .incomplete import Problem
-from .report import in_colour, in_grey
+from .report import PARTS, from_best_to_worst, in_colour, in_grey, score_cells
 from .scores import Reconstruction
-
-GOALS = {"P": 1.0, "M": 0.85}
-"""Of the best baseline's error, by kind of hole."""
-
-PARTS = {"known": "T1", "new": "T2"}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -33,17 +28,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
             base = methods["kriging"][part]
             for name, method in methods.items():
                 score, seconds = method[part], method.get("seconds of learning")
-                mark = "**" if score["mae"] == best else ""
                 cells = [
                     row["settings"]["kind"],
                     called,
                     name,
-                    f"{mark}{score['mae']:.4f}{mark} ± {score['mae_error']:.4f}",
-                    f"{score['mae'] / base['mae']:.3f}",
-                    f"{score['rmse']:.4f}",
-                    f"{score['rmse'] / base['rmse']:.3f}",
-                    f"{score['crps']:.4f}",
-                    *(f"{share:.3f}" for share in score["coverage"].values()),
+                    *score_cells(score, base, score["mae"] == best),
                     f"{seconds / 60:.1f}" if seconds else "",
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
@@ -71,7 +60,7 @@ def picture(
     truth, hidden = problem.faces[part], problem.hidden(part)
     last = list(made.values())[-1]
     errors = ((last.mean - truth).abs() * hidden).flatten(1).sum(1)
-    shown = errors.argsort()[torch.linspace(0, len(errors) - 1, min(count, len(errors))).long()]
+    shown = from_best_to_worst(errors, count)
     seen = torch.where(hidden, torch.nan, truth)
     drawn = {"observed": in_colour(seen[shown])}
     for name, reconstruction in made.items():

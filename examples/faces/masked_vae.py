@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from .decoders import start_small
 from .scores import Reconstruction
-from .vae import encoder
+from .vae import encoder, start_narrow
 
 
 class MaskedVAE(nn.Module):
@@ -46,9 +45,7 @@ class MaskedVAE(nn.Module):
         super().__init__()
         self.decoder, self.encoder = decoder, encoder(latent_dim, side, width, channels=4)
         self.start, self.noise, self.num_draws = start, noise, num_draws
-        last = start_small(self.encoder)
-        with torch.no_grad():
-            last.bias.copy_(torch.tensor([0.0, -2.0]).repeat_interleave(latent_dim))
+        start_narrow(self.encoder, latent_dim)
 
     def posterior(self, data: Tensor) -> torch.distributions.Normal:
         """Return what the encoder believes of the latents, (n, d)."""

@@ -12,6 +12,9 @@ from explainaway.plots import save_panels, tile
 GOALS = {20: 0.75, 60: 0.73, 100: 0.73, 200: 0.80}
 """MAE over PCA's, by the number of latents."""
 
+PARTS = {"known": "T1", "new": "T2"}
+"""What the scored parts of incomplete or indirect data are called: training faces, new ones."""
+
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a Markdown table, a line for each method.
@@ -29,22 +32,37 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         best = min(method["mae"] for method in methods.values())
         base = methods["PCA"]
         for name, method in methods.items():
-            mark = "**" if method["mae"] == best else ""
             seconds = method.get("seconds of learning", 0) + method.get("seconds of testing", 0)
+            error, ratio, *others = score_cells(method, base, method["mae"] == best)
             cells = [
                 f"{d}, {row['settings']['recipe']['epochs']}",
                 name,
-                f"{mark}{method['mae']:.4f}{mark} ± {method['mae_error']:.4f}",
-                f"{method['mae'] / base['mae']:.3f}",
+                error,
+                ratio,
                 f"{GOALS.get(d, '')}" if name == "generator" else "",
-                f"{method['rmse']:.4f}",
-                f"{method['rmse'] / base['rmse']:.3f}",
-                f"{method['crps']:.4f}",
-                *(f"{share:.3f}" for share in method["coverage"].values()),
+                *others,
                 f"{seconds / 60:.1f}" if seconds else "",
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def score_cells(score: Mapping[str, Any], base: Mapping[str, Any], is_best: bool) -> list[str]:
+    """Return cells of a line: MAE and RMSE, each with its ratio to the base's, CRPS, coverages."""
+    mark = "**" if is_best else ""
+    return [
+        f"{mark}{score['mae']:.4f}{mark} ± {score['mae_error']:.4f}",
+        f"{score['mae'] / base['mae']:.3f}",
+        f"{score['rmse']:.4f}",
+        f"{score['rmse'] / base['rmse']:.3f}",
+        f"{score['crps']:.4f}",
+        *(f"{share:.3f}" for share in score["coverage"].values()),
+    ]
+
+
+def from_best_to_worst(errors: Tensor, count: int) -> Tensor:
+    """Return so many places (or all), evenly spaced in the order of the errors (n,)."""
+    return errors.argsort()[torch.linspace(0, len(errors) - 1, min(count, len(errors))).long()]
 
 
 def picture(path: Path, truth: Tensor, made: Mapping[str, Tensor], count: int = 10) -> Path:
@@ -63,8 +81,7 @@ def picture(path: Path, truth: Tensor, made: Mapping[str, Tensor], count: int = 
         quantiles, from well to badly reconstructed.
     """
     first = next(iter(made.values()))
-    order = (first - truth).abs().flatten(1).mean(1).argsort()
-    shown = order[torch.linspace(0, len(order) - 1, min(count, len(order))).long()]
+    shown = from_best_to_worst((first - truth).abs().flatten(1).mean(1), count)
     panels = {"faces, from the best reconstructed to the worst": truth[shown]}
     panels |= {name: mean[shown] for name, mean in made.items()}
     drawn = {name: in_colour(images) for name, images in panels.items()}

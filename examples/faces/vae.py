@@ -21,6 +21,14 @@ def encoder(latent_dim: int, side: int, width: int, channels: int = 3) -> nn.Seq
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * side * side, 2 * latent_dim))
 
 
+def start_narrow(network: nn.Sequential, latent_dim: int) -> None:
+    """Let an encoder say at first that all posteriors are the same and narrow, exp(-2) wide."""
+    last = start_small(network)
+    with torch.no_grad():
+        # Posteriors of many pixels are narrow: draws from wide ones would undo the start.
+        last.bias.copy_(torch.tensor([0.0, -2.0]).repeat_interleave(latent_dim))
+
+
 class VAE(nn.Module):
     """Amortised inference of the latents: what explaining away does without.
 
@@ -53,10 +61,7 @@ class VAE(nn.Module):
         self.decoder, self.encoder, self.noise = decoder, encoder(latent_dim, side, width), noise
         self.start = start
         if start is not None:
-            last = start_small(self.encoder)
-            with torch.no_grad():
-                # Posteriors of many pixels are narrow: draws from wide ones would undo the start.
-                last.bias.copy_(torch.tensor([0.0, -2.0]).repeat_interleave(latent_dim))
+            start_narrow(self.encoder, latent_dim)
 
     def posterior(self, images: Tensor) -> torch.distributions.Normal:
         """Return what the encoder believes of the latents, (n, d)."""

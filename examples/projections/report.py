@@ -4,17 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from faces.report import in_colour, in_grey
+from faces.report import PARTS, from_best_to_worst, in_colour, in_grey, score_cells
 from faces.scores import Reconstruction
 from torch import Tensor
 
 from explainaway.plots import save_panels
-
-GOAL = 0.7
-"""Of the best baseline's error."""
-
-PARTS = {"known": "T1", "new": "T2"}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -38,17 +32,11 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 if name not in fair and part == "known":
                     continue
                 score = method[part]
-                mark = "**" if name in fair and score["mae"] == best else ""
                 cells = [
                     f"{settings['rank']}, {settings['side']}",
                     called if name in fair else "T3",
                     name.removeprefix("T3: "),
-                    f"{mark}{score['mae']:.4f}{mark} ± {score['mae_error']:.4f}",
-                    f"{score['mae'] / base['mae']:.3f}",
-                    f"{score['rmse']:.4f}",
-                    f"{score['rmse'] / base['rmse']:.3f}",
-                    f"{score['crps']:.4f}",
-                    *(f"{share:.3f}" for share in score["coverage"].values()),
+                    *score_cells(score, base, name in fair and score["mae"] == best),
                     f"{method['held-out RMSE']:.4f}",
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
@@ -70,10 +58,9 @@ def picture(path: Path, truth: Tensor, made: Mapping[str, Reconstruction], count
         How many are shown, evenly spaced by the last method's error.
     """
     last = list(made.values())[-1]
-    order = (last.mean - truth).abs().flatten(1).mean(1).argsort()
-    shown = order[torch.linspace(0, len(order) - 1, min(count, len(order))).long()]
+    shown = from_best_to_worst((last.mean - truth).abs().flatten(1).mean(1), count)
     drawn = {"new faces, from the best reconstructed to the worst": in_colour(truth[shown])}
-    drawn |= {f"{name}": in_colour(each.mean[shown]) for name, each in made.items()}
+    drawn |= {name: in_colour(each.mean[shown]) for name, each in made.items()}
     scale = "white is a quarter of the range"
     error = (last.mean - truth).abs().mean(1)[shown] / 2
     maps = {

@@ -17,6 +17,12 @@ def found(source: str | Path, file: str | None, expected: str) -> Path:
     return path
 
 
+def check_count(name: str, number: int | None) -> None:
+    """Raise ValueError if a number is given that is less than 1."""
+    if number is not None and number < 1:
+        raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
+
+
 def or_file(expected: str, file: str | None) -> str:
     """Return what is expected in words, with the file that a folder may have instead."""
     return expected if file is None else f"a folder with {file}, or {expected}"

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from .arrays import channels_first, scaled, stored_array
-from .found import MissingDataError, found, or_file
+from .found import MissingDataError, check_count, found, or_file
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ARRAYS = (".npz", ".npy")
@@ -63,8 +63,8 @@ def load_images(
     >>> load_images(path, side=16).shape
     torch.Size([5, 3, 16, 16])
     """
-    _check(side, "side")
-    _check(count, "count")
+    check_count("side", side)
+    check_count("count", count)
     path = found(source, file, EXPECTED)
     if path.suffix.lower() in ARRAYS:
         return _from_array(path, "images", side)[:count]
@@ -105,8 +105,8 @@ def load_video(
     MissingDataError, ValueError
         As `load_images`.
     """
-    _check(side, "side")
-    _check(count, "count")
+    check_count("side", side)
+    check_count("count", count)
     path = found(source, file, EXPECTED)
     if path.suffix.lower() in ARRAYS:
         return _from_array(path, "frames", side)[:count]
@@ -115,11 +115,6 @@ def load_video(
     with _opened(path) as film:
         frames = [_pixels(frame) for frame in ImageSequence.Iterator(film)][:count]
     return _together(frames, [path] * len(frames), side)
-
-
-def _check(number: int | None, name: str) -> None:
-    if number is not None and number < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
 
 
 def _opened(path: Path) -> Image.Image:

@@ -9,7 +9,7 @@ from scipy.io import wavfile
 from scipy.signal import resample_poly
 from torch import Tensor
 
-from .found import MissingDataError, found, or_file
+from .found import MissingDataError, check_count, found, or_file
 
 
 def load_sound(
@@ -40,9 +40,8 @@ def load_sound(
     ValueError
         If it is no WAV file, has no samples, or fewer than ``count``.
     """
-    for name, number in (("rate", rate), ("count", count)):
-        if number is not None and number < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, got {number!r}")
+    check_count("rate", rate)
+    check_count("count", count)
     path = found(source, file, "a WAV file")
     if path.is_dir():
         raise MissingDataError(f"{path} is a folder: expected {or_file('a WAV file', file)}")

@@ -20,6 +20,12 @@ STEPS = 16
 """From the posterior under some weights to that under others, or to another draw."""
 
 
+def unwhitened(factor: Tensor, noise: Tensor) -> Tensor:
+    """Return L^(-T) times noise (n, d), of precision L Lᵀ, for factors L (n, d, d)."""
+    found: Tensor = torch.linalg.solve_triangular(factor.mT, noise[..., None], upper=True)
+    return found[..., 0]
+
+
 class Metric:
     """What rows' posteriors look like were the network linear: ``I + Wᵀ diag(information) W``.
 
@@ -50,8 +56,7 @@ class Metric:
 
     def unwhitened(self, noise: Tensor) -> Tensor:
         """Return G^(-1/2) times noise, (n, d)."""
-        found: Tensor = torch.linalg.solve_triangular(self.factor.mT, noise[..., None], upper=True)
-        return found[..., 0]
+        return unwhitened(self.factor, noise)
 
     def whitened(self, position: Tensor) -> Tensor:
         """Return G^(1/2) times positions, (n, d)."""

@@ -13,7 +13,7 @@ from ..models import Gaussian, GeneratorModel
 from ..models.observations.location_scale import LocationScale
 from ..models.observations.table_layout import Group
 from .densities import cells_seen, column_log_densities, column_of_output, columns_of
-from .row_chains import RowChains
+from .row_chains import RowChains, unwhitened
 from .table_model import LinearPlusMLP
 
 WARMUP = 2 / 3
@@ -218,7 +218,7 @@ class _Sampler:
         factor = self._factor(features, group.outputs, 1 / variance)
         right = (seen * y / variance).T @ features
         mean = torch.cholesky_solve(right[..., None], factor)[..., 0]
-        weights[group.outputs] = mean + _unwhitened(factor, self._normal(mean))
+        weights[group.outputs] = mean + unwhitened(factor, self._normal(mean))
         errors = (seen * (y - features @ weights[group.outputs].T)) ** 2
         rate = SCALE_RATE + 0.5 * errors.sum(0)
         shape = SCALE_SHAPE + 0.5 * seen.sum(0)
@@ -251,7 +251,7 @@ class _Sampler:
         drift = 1 - (1 - s**2).sqrt()
         xi = self._normal(old)
         old_energy, natural = energy(old)
-        new = old - drift * natural + s * _unwhitened(factor, xi)
+        new = old - drift * natural + s * unwhitened(factor, xi)
         new_energy, new_natural = energy(new)
         back = (factor.mT @ (old - new + drift * new_natural)[..., None])[..., 0] / s
         noise = 0.5 * ((back**2) - xi**2).sum(1)
@@ -309,8 +309,3 @@ def _energy_of(own: dict[str, Tensor]) -> Tensor:
         else:
             energy += 0.5 * ((value / OWN_SPREAD) ** 2).sum()
     return energy
-
-
-def _unwhitened(factor: Tensor, noise: Tensor) -> Tensor:
-    found: Tensor = torch.linalg.solve_triangular(factor.mT, noise[..., None], upper=True)
-    return found[..., 0]
