@@ -21,12 +21,8 @@ from .polars_frames import filled_as, is_polars, to_pandas
 from .stacking import Candidates
 from .storage import Numbers
 from .table import Rows, Table
-from .weights import Posterior, WeightDraws
 
 MOST_LATENTS = 16
-
-NUM_WEIGHTS = 20
-"""Draws of the weights."""
 
 HIDDEN_SHARE = 0.1
 """Of the observed cells, those that the score hides."""
@@ -213,10 +209,7 @@ class GeneratorImputer(
         table = Table.of(frame, self._checked_kinds(frame), bounds, self.most_levels)
         rows = table.rows(*table.read(frame), bounds)
         self.seed_ = int(check_random_state(self.random_state).randint(2**31 - 1))
-        posterior = Posterior([], [])
-        if table.layout.observation is not None:
-            posterior = self._learned(table, rows, bounds)
-        self.fitted_ = FittedTable(table, posterior)
+        self.fitted_ = self._learned(table, rows, bounds)
         self.columns_ = described(table, frame)
         empty = [name for name in frame if name not in table.names]
         if empty and not self.keep_empty_features:
@@ -227,19 +220,18 @@ class GeneratorImputer(
             )
         return self
 
-    def _learned(self, table: Table, rows: Rows, bounds: Limits) -> Posterior:
-        latent_dim = self.latent_dim or min(len(table.models), MOST_LATENTS)
+    def _learned(self, table: Table, rows: Rows, bounds: Limits) -> FittedTable:
+        if table.layout.observation is None:
+            return FittedTable(table, [], [])
         candidates = Candidates(
-            latent_dim,
+            self.latent_dim or min(len(table.models), MOST_LATENTS),
             tuple(self.hidden),
             Learning(self.epochs, self.decay, bool(self.verbose)),
-            WeightDraws(self.epochs, NUM_WEIGHTS, bool(self.verbose)),
             self.seed_,
         )
         if not self.proper:
-            return candidates.curved(table, rows)
-        share = candidates.share_of_linear(table, rows, bounds)
-        return candidates.stacked(table, rows, share)
+            return FittedTable(table, [candidates.network(table, rows)], [1.0])
+        return candidates.stacked(table, rows, bounds)
 
     def transform(self, X: Any, limits: Any = None) -> Any:  # noqa: N803
         """Return the table with missing cells at their posterior means, of categories the mode.

@@ -53,13 +53,20 @@ class NormalScores:
 
     def to_scores(self, values: Numbers) -> Numbers:
         """Return the scores of values, NaN where those are."""
-        at = self._at(values)
-        return np.clip(_extended(at, self.values, self.scores), -FURTHEST, FURTHEST)
+        return np.clip(self.extended_scores(values), -FURTHEST, FURTHEST)
 
     def to_values(self, scores: Numbers) -> Numbers:
         """Return the values of scores, within the range of the observed ones."""
+        return np.clip(self.extended_values(scores), self.lowest, self.highest)
+
+    def extended_scores(self, values: Numbers) -> Numbers:
+        """Return the scores of values, however far out."""
+        return _extended(self._at(values), self.values, self.scores)
+
+    def extended_values(self, scores: Numbers) -> Numbers:
+        """Return the values of scores, beyond the observed ones by the slopes of the ends."""
         values = _extended(scores, self.scores, self.values)
-        return np.clip(np.exp(values) if self.is_log else values, self.lowest, self.highest)
+        return np.exp(values) if self.is_log else values
 
     def log_slope(self, values: Numbers) -> Numbers:
         """Return ``log ds/dy`` at values: what a log density of scores is more by."""
@@ -71,6 +78,29 @@ class NormalScores:
 
     def _at(self, values: Numbers) -> Numbers:
         return np.log(np.maximum(values, np.finfo(np.float64).tiny)) if self.is_log else values
+
+
+def spiked_scores(
+    observed: Numbers, spikes: Numbers
+) -> tuple[NormalScores, list[tuple[float, float]]]:
+    """Return the map of what is not one of some values, and the intervals that those have.
+
+    Parameters
+    ----------
+    observed : array, (n,)
+        Cells of a column.
+    spikes : array
+        Values, each in some of them, beyond all others; at least two others occur.
+    """
+    rest = observed[~np.isin(observed, spikes)]
+    values, counts = np.unique(rest, return_counts=True)
+    below = np.searchsorted(np.sort(observed), values)
+    scores = norm.ppf((below + 0.5 * counts) / len(observed))
+    chosen = knots(values, counts)
+    shares = [((observed < spike).mean(), (observed <= spike).mean()) for spike in spikes]
+    intervals = [(float(norm.ppf(low)), float(norm.ppf(high))) for low, high in shares]
+    ends = float(values[0]), float(values[-1])
+    return NormalScores(values[chosen], scores[chosen], *ends), intervals
 
 
 def knots(values: Numbers, counts: np.ndarray) -> np.ndarray:

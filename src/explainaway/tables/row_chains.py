@@ -1,4 +1,4 @@
-"""Chains of rows' latents while a table's weights change."""
+"""Chains of rows' latents."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,13 @@ from .table_model import LinearPlusMLP
 
 TARGET_ACCEPTANCE = 0.7
 FIRST_STEPS = 80
-"""From the mean of the prior to the posterior under the first weights."""
+"""From a draw of the prior to the posterior."""
 
 STEPS = 16
-"""From the posterior under some weights to that under others, or to another draw."""
+"""From one draw of a chain to the next."""
+
+MOST_VISITS = 20
+"""Draws of one chain."""
 
 
 def unwhitened(factor: Tensor, noise: Tensor) -> Tensor:
@@ -150,43 +153,34 @@ class RowChains:
 
 
 def latent_draws(
-    models: Sequence[GeneratorModel],
-    information: Sequence[Tensor],
+    model: GeneratorModel,
+    information: Tensor,
     y: Tensor,
     context: dict[str, Tensor] | None,
     ids: NDArray[np.int64],
     num_draws: int,
     seed: int,
-) -> list[Tensor]:
-    """Return draws of rows' latents given their observed cells under each of some weights.
+) -> Tensor:
+    """Return draws of rows' latents given their observed cells, (num_draws, n, d).
 
-    Each draw is the end of a chain of its own that has gone through the weights of all models in
-    turn. A row's draws do not depend on the others' but on its number, ``ids``.
-
-    Returns
-    -------
-    list of Tensor, (num_draws, n, d)
-        For each model.
+    They come of a few long chains, and not of many that have all to start. A row's draws do not
+    depend on the others' but on its number, ``ids``.
     """
-    source = KeyedSource.of_chains(seed, torch.as_tensor(ids), num_draws)
-    repeated = context and {key: value.repeat(num_draws, 1) for key, value in context.items()}
-    # The latents of a linear model and of the network mean different things.
-    of_kind: dict[bool, RowChains] = {}
-    found, step = [], 0
-    for model, each in zip(models, information, strict=True):
-        network = model.network
-        assert isinstance(network, LinearPlusMLP)
-        if network.is_linear not in of_kind:
-            like = y.new_empty(num_draws * len(y), network.latent_dim)
-            start = standard_normal(source.at(step), like)
-            chains = RowChains(y.repeat(num_draws, 1), repeated, start)
-            of_kind[network.is_linear] = chains
-            step += 1
-            for _ in range(FIRST_STEPS // 2):
-                chains.move(model, each, [source.at(step), source.at(step + 1)], adapt=0.3)
-                step += 2
-        chains = of_kind[network.is_linear]
-        chains.move(model, each, [source.at(step + k) for k in range(STEPS)])
+    visits = min(num_draws, MOST_VISITS)
+    num_chains = -(-num_draws // visits)
+    source = KeyedSource.of_chains(seed, torch.as_tensor(ids), num_chains)
+    repeated = context and {key: value.repeat(num_chains, 1) for key, value in context.items()}
+    network = model.network
+    assert isinstance(network, LinearPlusMLP)
+    like = y.new_empty(num_chains * len(y), network.latent_dim)
+    chains = RowChains(y.repeat(num_chains, 1), repeated, standard_normal(source.at(0), like))
+    step = 1
+    for _ in range(FIRST_STEPS // 2):
+        chains.move(model, information, [source.at(step), source.at(step + 1)], adapt=0.3)
+        step += 2
+    found = []
+    for _ in range(visits):
+        chains.move(model, information, [source.at(step + k) for k in range(STEPS)])
         step += STEPS
-        found.append(chains.position.reshape(num_draws, len(y), -1))
-    return found
+        found.append(chains.position.reshape(num_chains, len(y), -1))
+    return torch.cat(found)[:num_draws]

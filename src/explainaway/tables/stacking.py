@@ -1,42 +1,43 @@
-"""A linear model with drawn weights beside a learned network: in which shares."""
+"""Several models of a table side by side, in the shares that fill in hidden cells best."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .fitted import FittedTable
+from .coordinates import Coordinates
+from .fitted import FittedTable, RowModel
+from .joint_normal import JointNormal, is_narrow
 from .learning import Learning
 from .limits import Limits
+from .network import Network
 from .storage import Numbers
 from .table import Rows, Table
 from .table_model import table_model
-from .weights import Posterior, WeightDraws, as_learned
 
 HIDDEN_SHARE = 0.15
 """Of the observed cells, by which the shares are found."""
 
-NUM_DRAWS = 80
+NUM_DRAWS = 60
 
-SHARES = np.linspace(0, 1, 21)
-
-WORST = -1e6
-"""Log density of a cell that a model takes for impossible, nats."""
+PARTS = 20
+"""Shares are multiples of one over so many."""
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """How the two models of a table are made.
+    """How the models of a table are made.
 
     Attributes
     ----------
     latent_dim : int
-        Number of latent components of each.
+        Number of the network's latent components.
     hidden : tuple of int
-        Widths of the network's layers.
+        Widths of its layers.
     learning : Learning
-        Of the network.
-    draws : WeightDraws
-        Of the linear model.
+        Of it.
     seed : int
         Of everything.
     """
@@ -44,29 +45,21 @@ class Candidates:
     latent_dim: int
     hidden: tuple[int, ...]
     learning: Learning
-    draws: WeightDraws
     seed: int
 
-    def curved(self, table: Table, rows: Rows) -> Posterior:
+    def network(self, table: Table, rows: Rows) -> Network:
         """Return the network as it is learned."""
         some = rows.some(np.flatnonzero(rows.say_something()))
         model = table_model(table.layout, self.latent_dim, self.hidden, self.seed)
         latents = self.learning.learn(model, some.y, some.context, len(table.models), self.seed)
-        return as_learned(model, some.y, some.context, latents)
+        return Network.of(table, model, some.y, some.context, latents)
 
-    def linear(self, table: Table, rows: Rows) -> Posterior:
-        """Return the linear model with draws of its weights."""
-        some = rows.some(np.flatnonzero(rows.say_something()))
-        model = table_model(table.layout, self.latent_dim, (), self.seed, is_linear=True)
-        return self.draws.draw(model, some.y, some.context, self.seed)
+    def stacked(self, table: Table, complete: Rows, limits: Limits) -> FittedTable:
+        """Return the network and normal models, those that have a share.
 
-    def share_of_linear(self, table: Table, complete: Rows, limits: Limits) -> float:
-        """Return with which share of the linear model hidden cells are predicted best.
-
-        Some observed cells are hidden, both models are made of the others, and the share is that of
-        the mixture of their predictive densities under which the hidden cells are most probable
-        (stacking: Yao, Vehtari, Simpson & Gelman 2018), or a larger one that is as good as far as
-        they can tell.
+        Some observed cells are hidden, every model is made of the others, and the shares are those
+        of the mixture that predicts the hidden cells with the least continuous ranked probability
+        score (stacking, Yao, Vehtari, Simpson & Gelman 2018, by another score).
 
         Parameters
         ----------
@@ -75,67 +68,94 @@ class Candidates:
         limits : mapping
             As they were given.
         """
+        makers = self._makers(table, complete)
         cells = np.argwhere(complete.known(table.layout) & ~complete.open)
         order = np.random.default_rng(self.seed).permutation(len(cells))
         chosen = cells[order[: round(HIDDEN_SHARE * len(cells))]]
-        if len(chosen) == 0:
-            return 1.0
-        hidden = np.zeros_like(complete.open)
-        hidden[tuple(chosen.T)] = True
-        rows = table.rows(complete.numbers, np.isnan(complete.numbers), limits, hidden)
-        found = [
-            self._densities(FittedTable(table, made), rows, complete, hidden)
-            for made in (self.linear(table, rows), self.curved(table, rows))
-        ]
-        return largest_good_share(*found)
+        shares = np.full(len(makers), 1 / len(makers))
+        if len(makers) > 1 and len(chosen):
+            hidden = np.zeros_like(complete.open)
+            hidden[tuple(chosen.T)] = True
+            rows = table.rows(complete.numbers, np.isnan(complete.numbers), limits, hidden)
+            index = np.flatnonzero(hidden.any(1))
+            some = rows.some(index)
+            draws = [
+                make(rows).drawn(some, index, NUM_DRAWS, self.seed).completed() for make in makers
+            ]
+            shares = best_shares(draws, complete.numbers[index], hidden[index], table)
+        kept = np.flatnonzero(shares)
+        return FittedTable(table, [makers[k](complete) for k in kept], shares[kept].tolist())
 
-    def stacked(self, table: Table, rows: Rows, share: float) -> Posterior:
-        """Return both models, each as often as its share says, none that has no share."""
-        number = round(share * self.draws.number)
-        others = self.draws.number - number
-        parts = []
-        if number:
-            draws = replace(self, draws=replace(self.draws, number=number))
-            parts += list(zip(*draws.linear(table, rows), strict=True))
-        if others:
-            parts += list(zip(*self.curved(table, rows), strict=True)) * others
-        # In turn, so that a few of them are of both.
-        order = np.argsort(
-            [*np.arange(number) / max(number, 1), *np.arange(others) / max(others, 1)]
-        )
-        models, information = zip(*(parts[k] for k in order), strict=True)
-        return Posterior(list(models), list(information))
+    def _makers(self, table: Table, complete: Rows) -> list[Callable[[Rows], RowModel]]:
+        """Return what makes each of the models from rows."""
 
-    def _densities(
-        self, fitted: FittedTable, rows: Rows, complete: Rows, asked: np.ndarray
-    ) -> Numbers:
-        """Return the log predictive densities of hidden cells."""
-        found = [
-            drawn.log_densities(complete.some(drawn.index))[asked[drawn.index]]
-            for drawn in fitted.drawn(rows, NUM_DRAWS, self.seed)
-        ]
-        # What cannot be computed is as bad as what cannot be.
-        densities: Numbers = np.nan_to_num(np.concatenate(found), nan=WORST, neginf=WORST)
-        return densities
+        def normal(coordinates: Coordinates, start_bent: bool) -> Callable[[Rows], RowModel]:
+            def make(rows: Rows) -> RowModel:
+                return JointNormal.draw(
+                    table, rows, coordinates, self.seed, start_bent, self.learning.progress
+                )
+
+            return make
+
+        makers: list[Callable[[Rows], RowModel]] = [lambda rows: self.network(table, rows)]
+        utilities = Coordinates.of(table, complete, indicators=False)
+        if is_narrow(utilities):
+            makers.append(normal(utilities, start_bent=False))
+            if any(len(column.maps) > 1 for column in utilities.numbers):
+                makers.append(normal(utilities, start_bent=True))
+        indicators = Coordinates.of(table, complete, indicators=True)
+        differ = any(category.form == "indicators" for category in indicators.categories)
+        if differ and is_narrow(indicators) and indicators.numbers:
+            makers.append(normal(indicators, start_bent=False))
+        return makers
 
 
-def largest_good_share(first: Numbers, second: Numbers) -> float:
-    """Return the largest share of the first of two models that is no worse than the best.
+def best_shares(
+    draws: Sequence[Numbers], truth: Numbers, asked: NDArray[np.bool_], table: Table
+) -> Numbers:
+    """Return the shares whose mixture has the least mean score over the columns.
 
     Parameters
     ----------
-    first, second : array, (cells,)
-        Log predictive densities of the same cells.
-
-    Returns
-    -------
-    float
-        The mixture's mean log density is within a standard error of the best mixture's (the rule of
-        Breiman, Friedman, Olshen & Stone 1984).
+    draws : sequence of array, (draws, n, columns)
+        By each model.
+    truth : array, (n, columns)
+        The cells.
+    asked : bool array, (n, columns)
+        Those that were hidden.
     """
-    with np.errstate(divide="ignore"):
-        mixed = np.logaddexp(np.log(SHARES)[:, None] + first, np.log1p(-SHARES)[:, None] + second)
-    best = mixed[mixed.sum(1).argmax()]
-    short = best - mixed
-    good = short.sum(1) <= short.std(1) * np.sqrt(short.shape[1])
-    return float(SHARES[np.flatnonzero(good)[-1]])
+    columns = np.flatnonzero(asked.any(0)).tolist()
+    number = len(draws)
+    errors, spreads = np.zeros(number), np.zeros((number, number))
+    for column in columns:
+        cells = asked[:, column]
+        true = truth[cells, column]
+        drawn = [each[:, cells, column] for each in draws]
+        is_line = table.storages[column].is_number
+        unit = (np.nanstd(truth[:, column]) or 1.0) if is_line else 1.0
+        for k in range(number):
+            errors[k] += _distance(drawn[k], true[None], is_line) / unit
+            # Without bias: a draw has no distance from itself.
+            own = len(drawn[k]) / (len(drawn[k]) - 1)
+            spreads[k, k] += own * _distance(drawn[k], drawn[k], is_line) / unit
+            for other in range(k):
+                distance = _distance(drawn[k], drawn[other], is_line) / unit
+                spreads[k, other] += distance
+                spreads[other, k] += distance
+    grid = simplex(number, PARTS)
+    scores = grid @ errors - np.einsum("gk,kl,gl->g", grid, spreads, grid) / 2
+    found: Numbers = grid[scores.argmin()]
+    return found
+
+
+def _distance(first: Numbers, second: Numbers, is_line: bool) -> float:
+    """Return the mean distance of draws (draws, n) of the same cells: of labels 0 or 1."""
+    pairs = first[:, None], second[None]
+    return float(np.abs(pairs[0] - pairs[1]).mean() if is_line else (pairs[0] != pairs[1]).mean())
+
+
+def simplex(number: int, parts: int) -> Numbers:
+    """Return all shares (points, number) that are multiples of one over ``parts``."""
+    firsts = product(range(parts + 1), repeat=number - 1)
+    points = [(*first, parts - sum(first)) for first in firsts if sum(first) <= parts]
+    return np.array(points) / parts

@@ -165,9 +165,17 @@ class Table:
 
     def decode(self, column: int, cells: Numbers, rows: Rows) -> Numbers:
         """Return a column's numbers, (draws, n), from the model's cells (draws, n, columns)."""
-        model, storage = self.models[column], self.storages[column]
+        model = self.models[column]
         numbers = model.decode(cells[..., self.layout.places[column]].astype(np.float64))
-        if storage.is_whole and model.levels is None:
+        return self._within(column, numbers, rows)
+
+    def within(self, numbers: Numbers, rows: Rows) -> Numbers:
+        """Return numbers (n, columns), whole where the column's are, within the cells' limits."""
+        columns = [self._within(k, numbers[:, k], rows) for k in range(len(self.models))]
+        return np.stack(columns, 1)
+
+    def _within(self, column: int, numbers: Numbers, rows: Rows) -> Numbers:
+        if self.storages[column].is_whole and self.models[column].levels is None:
             numbers = np.rint(numbers)
         # Rounding takes nothing beyond a limit.
         return np.fmin(np.fmax(numbers, rows.above[:, column]), rows.below[:, column])

@@ -61,23 +61,6 @@ class LinearPlusMLP(nn.Module):
         return curve
 
     @property
-    def is_linear(self) -> bool:
-        """Whether no output has a non-linear part."""
-        return not bool(self.bends.any())
-
-    @property
-    def weights(self) -> Tensor:
-        """Those of the linear part, the biases last, (outputs, d + 1)."""
-        straight = self._straight
-        return torch.cat([straight.weight, straight.bias[:, None]], 1)
-
-    @torch.no_grad()
-    def set_weights(self, weights: Tensor) -> None:
-        """Replace them."""
-        self._straight.weight.copy_(weights[:, :-1])
-        self._straight.bias.copy_(weights[:, -1])
-
-    @property
     def mean_slope(self) -> Tensor:
         """Derivative of the outputs over draws of N(0, I) in the mean, (outputs, d)."""
         return (self._straight.weight + self.curve_slope).detach()
@@ -159,15 +142,13 @@ def _together(parts: list[Part]) -> Observation:
 
 
 def table_model(
-    layout: Layout, latent_dim: int, hidden: Sequence[int], seed: int, is_linear: bool = False
+    layout: Layout, latent_dim: int, hidden: Sequence[int], seed: int
 ) -> GeneratorModel:
     """Return the model, its weights drawn with a seed; torch's random state is left as it was."""
-    bends = torch.zeros_like(layout.bends) if is_linear else layout.bends
-    widths = () if is_linear else hidden
     assert layout.observation is not None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = LinearPlusMLP(latent_dim, layout.bias, bends, widths)
-    # A copy: observations are learned too, and a table may have several models.
+        network = LinearPlusMLP(latent_dim, layout.bias, layout.bends, hidden)
+    # A copy: observations are learned too, and a table may be learned anew.
     observation = Masked(copy.deepcopy(layout.observation))
     return GeneratorModel(Normal(latent_dim), network, observation)

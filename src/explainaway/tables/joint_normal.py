@@ -1,0 +1,304 @@
+"""A multivariate normal model of a table's rows, its parameters drawn from their posterior."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..inference.noise.keyed import KeyedSource
+from .coordinates import CategoryColumn, Coordinates
+from .draws import log_mean_exp
+from .normal_noise import inverse_wishart
+from .normal_rows import NormalRows, Parameters, decoded
+from .storage import Numbers
+from .table import Rows, Table
+
+WARMUP, BETWEEN = 200, 15
+"""Sweeps before the first draw of the parameters, and from one to the next."""
+
+BETWEEN_MAPS = 5
+"""Sweeps from one proposal of other maps to the next."""
+
+SHAPE = 2.0
+"""Of the prior of the covariance: correlations are uniform, deviations half-t of two degrees."""
+
+WIDEST = 1e5
+"""Largest auxiliary variance of that prior, so that columns that determine each other stay apart
+from singular."""
+
+MOST_ROWS = 2000
+"""From so many, chosen at random, parameters are drawn: they are well known then."""
+
+MOST_COORDINATES = 150
+
+FIRST_SWEEPS, SWEEPS = 40, 8
+"""Of new rows before the first draw, and from one to the next."""
+
+DRAWN = 40
+"""Draws of the parameters."""
+
+
+@dataclass(frozen=True)
+class JointNormal:
+    """Draws of the parameters of a normal model, which fill in rows.
+
+    Attributes
+    ----------
+    table : Table
+    coordinates : Coordinates
+        How columns become coordinates.
+    parameters : list of Parameters
+    """
+
+    table: Table
+    coordinates: Coordinates
+    parameters: list[Parameters]
+
+    @staticmethod
+    def draw(
+        table: Table,
+        rows: Rows,
+        coordinates: Coordinates,
+        seed: int,
+        start_bent: bool = False,
+        progress: bool = False,
+    ) -> "JointNormal":
+        """Return the model of some rows.
+
+        Cells that are not known, the mean and the covariance are drawn in turn. Whether a column of
+        numbers is normal as it is or by its scores is drawn with them, the numbers themselves left
+        as they are: the chances are those of the complete table with the mean and the covariance
+        integrated out.
+
+        Parameters
+        ----------
+        start_bent : bool
+            Whether columns begin as scores: chains rarely change several columns at once.
+
+        References
+        ----------
+        Schafer, "Analysis of Incomplete Multivariate Data" (1997), for data augmentation; Huang &
+        Wand, "Simple marginally noninformative prior distributions for covariance matrices" (2013);
+        Hoff, "Extending the rank likelihood for semiparametric copula estimation" (2007).
+        """
+        index = np.flatnonzero(rows.say_something())
+        if len(index) > MOST_ROWS:
+            index = np.sort(np.random.default_rng(seed).permutation(index)[:MOST_ROWS])
+        some = rows.some(index)
+        maps = [len(column.maps) - 1 if start_bent else 0 for column in coordinates.numbers]
+        sampler = _Sampler(NormalRows(coordinates, some, some.known(table.layout), maps), seed)
+        found = []
+        sweeps = range(1, WARMUP + DRAWN * BETWEEN + 1)
+        for sweep in tqdm(sweeps, desc="drawing parameters", disable=not progress):
+            sampler.sweep(with_maps=sweep % BETWEEN_MAPS == 0)
+            if sweep > WARMUP and (sweep - WARMUP) % BETWEEN == 0:
+                found.append(sampler.parameters)
+        return JointNormal(table, coordinates, found)
+
+    def drawn(self, rows: Rows, ids: NDArray[np.int64], num_draws: int, seed: int) -> "NormalDraws":
+        """Return draws of rows, each under parameters of its own where there are enough.
+
+        Parameters
+        ----------
+        ids : array, (n,)
+            Numbers of the rows, by which they have random numbers of their own.
+        """
+        source = KeyedSource.of_chains(seed, torch.as_tensor(ids), 1)
+        chosen = np.linspace(0, len(self.parameters) - 1, num_draws).round().astype(int)
+        state = NormalRows(
+            self.coordinates,
+            rows,
+            rows.known(self.table.layout),
+            self.parameters[chosen[0]].maps if num_draws else (),
+        )
+        first, between = (1, 1) if state.is_direct else (FIRST_SWEEPS, SWEEPS)
+        states, step = [], 0
+        for number, each in enumerate(chosen):
+            for _ in range(between if number else first):
+                state.sweep(self.parameters[each], source.at(step))
+                step += 1
+            states.append(state.x.clone())
+        return NormalDraws(self, rows, states, [self.parameters[each] for each in chosen])
+
+
+@dataclass(frozen=True)
+class NormalDraws:
+    """Draws of rows.
+
+    Attributes
+    ----------
+    model : JointNormal
+    rows : Rows
+    states : list of Tensor, (n, p)
+        Coordinates.
+    parameters : list of Parameters
+        Under which each was drawn.
+    """
+
+    model: JointNormal
+    rows: Rows
+    states: list[Tensor]
+    parameters: list[Parameters]
+
+    def completed(self) -> Numbers:
+        """Return the numbers of the rows' cells, (draws, n, columns), drawn where open."""
+        table, rows = self.model.table, self.rows
+        found = np.empty((len(self.states), *rows.numbers.shape))
+        for draw, (x, parameters) in enumerate(zip(self.states, self.parameters, strict=True)):
+            cells = decoded(self.model.coordinates, x.numpy(), parameters.maps, rows.numbers)
+            found[draw] = np.where(rows.open, table.within(cells, rows), rows.numbers)
+        return found
+
+    def probabilities(self, column: int) -> Numbers:
+        """Return those of a column's levels, (n, levels): how often they were drawn."""
+        levels = self.model.table.models[column].levels
+        assert levels is not None
+        drawn = [
+            self._cells(column, x, p) for x, p in zip(self.states, self.parameters, strict=True)
+        ]
+        counts = (np.stack(drawn)[..., None] == levels).sum(0) + 0.5
+        shares: Numbers = counts / counts.sum(1, keepdims=True)
+        return shares
+
+    def log_densities(self, of: Rows) -> Numbers:
+        """Return log predictive densities of these rows' cells, (n, columns), in their own units.
+
+        Parameters
+        ----------
+        of : Rows
+            The same rows with the cells that were hidden.
+        """
+        table, coordinates = self.model.table, self.model.coordinates
+        found = np.zeros(of.numbers.shape)
+        for k, column in enumerate(coordinates.numbers):
+            if table.models[column.column].levels is None:
+                cells = of.numbers[:, column.column]
+                found[:, column.column] = self._densities(k, cells)
+        for place, model in enumerate(table.models):
+            if model.levels is not None and model.parts:
+                chances, cells = self.probabilities(place), of.numbers[:, place, None]
+                of_cell = (chances * (cells == model.levels)).sum(1)
+                with np.errstate(divide="ignore"):
+                    found[:, place] = np.where(np.isnan(cells[:, 0]), np.nan, np.log(of_cell))
+        return found
+
+    def _densities(self, number: int, cells: Numbers) -> Numbers:
+        """Return log densities of a column of numbers, each draw given the row's other cells."""
+        column = self.model.coordinates.numbers[number]
+        of_draws = []
+        for x, parameters in zip(self.states, self.parameters, strict=True):
+            chosen = column.maps[parameters.maps[number]]
+            row = parameters.precision[column.place]
+            scale = float(row[column.place] ** -0.5)
+            slope = (x - parameters.mean) @ row * scale**2
+            mean = (x[:, column.place] - slope).numpy()
+            error = (chosen.to(cells) - mean) / scale
+            density = -0.5 * error**2 - np.log(scale * np.sqrt(2 * np.pi)) + chosen.log_slope(cells)
+            for spike in column.spikes:
+                ends = torch.as_tensor((np.array([[spike.low], [spike.high]]) - mean) / scale)
+                mass = torch.special.ndtr(ends).diff(dim=0)[0].clamp(min=1e-300).log().numpy()
+                density = np.where(cells == spike.value, mass, density)
+            of_draws.append(density)
+        return log_mean_exp(np.stack(of_draws))
+
+    def _cells(self, column: int, x: Tensor, parameters: Parameters) -> Numbers:
+        coordinates = self.model.coordinates
+        for k, number in enumerate(coordinates.numbers):
+            if number.column == column:
+                return number.decode(x[:, number.place].numpy(), parameters.maps[k])
+        category = next(c for c in coordinates.categories if c.column == column)
+        return category.decode(x[:, category.places].numpy())
+
+
+class _Sampler:
+    """The state of the Gibbs sampler."""
+
+    def __init__(self, rows: NormalRows, seed: int) -> None:
+        self.rows = rows
+        self.noise = torch.Generator().manual_seed(seed)
+        width = rows.coordinates.width
+        identity = torch.eye(width, dtype=torch.float64)
+        shares = [torch.ones(len(c.levels)).double() for c in rows.coordinates.categories]
+        self.parameters = Parameters(
+            torch.zeros(width, dtype=torch.float64), identity, identity, tuple(rows.maps), shares
+        )
+        self.auxiliary = torch.ones(width, dtype=torch.float64)
+
+    def sweep(self, with_maps: bool) -> None:
+        """Draw everything once."""
+        self.rows.sweep(self.parameters, self.noise)
+        if with_maps:
+            self._draw_maps()
+        self._draw_parameters()
+
+    @property
+    def _degrees(self) -> float:
+        """Of freedom of the covariance's posterior."""
+        return SHAPE + len(self.rows.x) + self.rows.coordinates.width - 2
+
+    def _prior(self) -> Tensor:
+        return torch.diag(2 * SHAPE / self.auxiliary)
+
+    def _draw_maps(self) -> None:
+        """Propose the other map of each column of numbers that has two."""
+        rows, prior = self.rows, self._prior()
+        errors = rows.x - rows.x.mean(0)
+        energy = self._energy(prior, errors)
+        for number, column in enumerate(rows.coordinates.numbers):
+            if len(column.maps) == 1:
+                continue
+            chosen = 1 - rows.maps[number]
+            x, change = rows.remapped(number, chosen)
+            other = errors.clone()
+            other[:, column.place] = x - x.mean()
+            proposed = self._energy(prior, other)
+            rate = np.exp(min(0.0, energy - proposed + change))
+            if float(torch.rand((), generator=self.noise)) < rate:
+                maps = list(rows.maps)
+                maps[number] = chosen
+                rows.use(maps)
+                errors, energy = other, proposed
+
+    def _energy(self, prior: Tensor, errors: Tensor) -> float:
+        """Return minus the log density of rows with the mean and the covariance integrated out."""
+        return 0.5 * self._degrees * float(torch.logdet(prior + errors.T @ errors))
+
+    def _draw_parameters(self) -> None:
+        rows = self.rows
+        mean = rows.x.mean(0)
+        errors = rows.x - mean
+        scale = self._prior() + errors.T @ errors
+        covariance, precision = inverse_wishart(self._degrees, scale, self.noise)
+        shape = torch.full_like(mean, 0.5 * (SHAPE + len(mean)))
+        drawn = torch._standard_gamma(shape, generator=self.noise)
+        self.auxiliary = ((SHAPE * precision.diagonal() + 1) / drawn).clamp(max=WIDEST)
+        xi = torch.randn(len(mean), generator=self.noise, dtype=mean.dtype)
+        mean = mean + torch.linalg.cholesky(covariance) @ xi / len(rows.x) ** 0.5
+        # Utilities have no unit: their variances are 1 in the mean.
+        unit = torch.ones_like(mean)
+        for category in rows.coordinates.categories:
+            if category.form == "utilities":
+                unit[category.places] = covariance.diagonal()[category.places].mean().sqrt()
+        rows.x /= unit
+        self.parameters = Parameters(
+            mean / unit,
+            covariance / unit / unit[:, None],
+            precision * unit * unit[:, None],
+            tuple(rows.maps),
+            [self._shares(category) for category in rows.coordinates.categories],
+        )
+
+    def _shares(self, category: CategoryColumn) -> Tensor:
+        number = len(category.levels)
+        if category.form != "indicators":
+            return torch.full((number,), 1 / number).double()
+        counts = self.rows.current(category).bincount(minlength=number) + 0.5
+        return counts / counts.sum()
+
+
+def is_narrow(coordinates: Coordinates) -> bool:
+    """Return whether there are few enough coordinates for a matrix of each row."""
+    return 0 < coordinates.width <= MOST_COORDINATES

@@ -1,0 +1,296 @@
+"""Rows of a table as normal vectors: what is not known of them is drawn, given the rest."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..inference.noise.keyed import Generator, standard_normal, uniform
+from .coordinates import CategoryColumn, Coordinates, Map, NumberColumn
+from .normal_noise import truncated_normal
+from .storage import Numbers
+from .table import Rows
+
+EDGE = 0.5
+"""How far within its limit a coordinate starts."""
+
+
+class Parameters(NamedTuple):
+    """Of a multivariate normal distribution of a table's rows.
+
+    Attributes
+    ----------
+    mean : Tensor, (p,)
+    covariance, precision : Tensor, (p, p)
+    maps : tuple of int
+        For each column of numbers, which of its maps.
+    shares : list of Tensor, (levels,)
+        For each column of categories, how often each is.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    precision: Tensor
+    maps: tuple[int, ...]
+    shares: list[Tensor]
+
+
+class NormalRows:
+    """The coordinates of rows, with those that are not known.
+
+    Parameters
+    ----------
+    coordinates : Coordinates
+        Of the table.
+    rows : Rows
+        Their cells and limits.
+    known : bool array, (n, columns)
+        Which cells say what they hold.
+    maps : sequence of int
+        Which map each column of numbers has.
+
+    Attributes
+    ----------
+    x : Tensor, (n, p)
+        In double precision.
+    maps : list of int
+    """
+
+    def __init__(
+        self,
+        coordinates: Coordinates,
+        rows: Rows,
+        known: NDArray[np.bool_],
+        maps: Sequence[int],
+    ) -> None:
+        self.coordinates, self.maps = coordinates, list(maps)
+        shape = len(rows.numbers), coordinates.width
+        self.x = torch.zeros(shape, dtype=torch.float64)
+        self.free = torch.zeros(shape, dtype=torch.bool)
+        self.low = torch.full_like(self.x, -torch.inf)
+        self.high = torch.full_like(self.x, torch.inf)
+        self.levels: list[Tensor] = []
+        for column, chosen in zip(coordinates.numbers, maps, strict=True):
+            self._place_number(column, column.maps[chosen], rows, known[:, column.column])
+        for category in coordinates.categories:
+            cells = np.where(known[:, category.column], rows.numbers[:, category.column], np.nan)
+            self.levels.append(torch.as_tensor(category.level_of(cells)))
+            self._place_category(category, self.levels[-1])
+        limited = self.low.isfinite() | self.high.isfinite()
+        self._limited = [
+            (place, limited[:, place].nonzero()[:, 0])
+            for place in range(coordinates.width)
+            if limited[:, place].any()
+        ]
+        self._open = self.free.any(1).nonzero()[:, 0]
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether one sweep is an independent draw: nothing but numbers is missing."""
+        indicated = any(
+            category.form == "indicators" and bool((level < 0).any())
+            for category, level in zip(self.coordinates.categories, self.levels, strict=True)
+        )
+        utilities = any(c.form == "utilities" for c in self.coordinates.categories)
+        return not (self._limited or indicated or utilities)
+
+    def sweep(self, parameters: Parameters, noise: Generator) -> None:
+        """Draw everything that is not known once, given the rest."""
+        self.use(parameters.maps)
+        normal, share = standard_normal(noise, self.x), uniform(noise, self.x)
+        self._draw_free(parameters, normal)
+        rest = self.x - parameters.mean
+        for place, index in self._limited:
+            self._draw_one(parameters, rest, place, index, self.low, self.high, share)
+        for category, level, shares in zip(
+            self.coordinates.categories, self.levels, parameters.shares, strict=True
+        ):
+            if category.form == "utilities":
+                self._draw_utilities(parameters, rest, category, level, share)
+            elif category.form == "indicators":
+                self._draw_indicators(parameters, rest, category, level, shares, share)
+
+    def current(self, category: CategoryColumn) -> Tensor:
+        """Return the level that each row has now, of a category with indicators."""
+        x = self.x[:, category.places]
+        return torch.cat([1 - x.sum(1, keepdim=True), x], 1).argmax(1)
+
+    def remapped(self, number: int, chosen: int) -> tuple[Tensor, float]:
+        """Return a column's coordinates under another map, and the log of the volume's change."""
+        column = self.coordinates.numbers[number]
+        old, new = column.maps[self.maps[number]], column.maps[chosen]
+        numbers = old.back(self.x[:, column.place].numpy())
+        change = float((new.log_slope(numbers) - old.log_slope(numbers)).sum())
+        return torch.as_tensor(new.to(numbers)), change
+
+    def use(self, maps: Sequence[int]) -> None:
+        """Take these maps: what was drawn stays the number that it was."""
+        for number, column in enumerate(self.coordinates.numbers):
+            if maps[number] != self.maps[number]:
+                self.x[:, column.place], _ = self.remapped(number, maps[number])
+                self.maps[number] = maps[number]
+
+    def _place_number(
+        self, column: NumberColumn, chosen: Map, rows: Rows, known: NDArray[np.bool_]
+    ) -> None:
+        """Set what is known of a column of numbers: its cells, and limits of others."""
+        at, numbers = column.place, rows.numbers[:, column.column]
+        self.x[known, at] = torch.as_tensor(chosen.to(numbers[known]))
+        for given, limits in ((rows.above, self.low), (rows.below, self.high)):
+            cells = given[:, column.column]
+            limited = ~np.isnan(cells)
+            limits[limited, at] = torch.as_tensor(chosen.to(cells[limited]))
+        for spike in column.spikes:
+            here = known & (numbers == spike.value)
+            self.low[here, at], self.high[here, at] = spike.low, spike.high
+        unlimited = self.low[:, at].isinf() & self.high[:, at].isinf()
+        self.free[:, at] = ~torch.as_tensor(known) & unlimited
+        self._enter(at)
+
+    def _place_category(self, category: CategoryColumn, level: Tensor) -> None:
+        known, places = level >= 0, category.places
+        if category.form == "grades":
+            cuts = torch.as_tensor(category.cuts)
+            self.low[known, places.start] = cuts[level[known]]
+            self.high[known, places.start] = cuts[level[known] + 1]
+            self.free[~known, places.start] = True
+            self._enter(places.start)
+            return
+        most = level[known].bincount(minlength=len(category.levels)).argmax()
+        identity = torch.eye(len(category.levels), dtype=torch.float64)[:, 1:]
+        if category.form == "indicators":
+            self.x[:, places] = identity[torch.where(known, level, most)]
+            return
+        start = (1 + EDGE) * identity[level.clamp(min=0)] - EDGE
+        self.x[:, places] = torch.where(known[:, None], start, 0.0)
+        self.free[:, places] = ~known[:, None]
+
+    def _enter(self, place: int) -> None:
+        """Move a coordinate between its limits."""
+        low, high = self.low[:, place], self.high[:, place]
+        inner = torch.minimum(low + EDGE, 0.5 * (low + high)).nan_to_num(nan=0.0)
+        outer = torch.maximum(high - EDGE, 0.5 * (low + high)).nan_to_num(nan=0.0)
+        limited = low.isfinite() | high.isfinite()
+        x = self.x[:, place]
+        x = torch.where(limited & (x <= low), inner, x)
+        self.x[:, place] = torch.where(limited & (x >= high), outer, x)
+
+    def _draw_free(self, parameters: Parameters, normal: Tensor) -> None:
+        """Draw what nothing is known of, jointly in each row."""
+        if not len(self._open):
+            return
+        free = self.free[self._open].double()
+        known = (1 - free) * (self.x[self._open] - parameters.mean)
+        inside = free[:, :, None] * free[:, None, :]
+        precision = inside * parameters.precision + torch.diag_embed(1 - free)
+        factor = torch.linalg.cholesky(precision)
+        right = -free * (known @ parameters.precision)
+        half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
+        half = half + normal[self._open, :, None]
+        drawn = torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0]
+        self.x[self._open] = torch.where(free > 0, drawn + parameters.mean, self.x[self._open])
+
+    def _draw_one(
+        self,
+        parameters: Parameters,
+        rest: Tensor,
+        place: int,
+        index: Tensor,
+        low: Tensor,
+        high: Tensor,
+        share: Tensor,
+    ) -> None:
+        """Draw a coordinate of some rows between its limits."""
+        scale = parameters.precision[place, place] ** -0.5
+        slope = rest[index] @ parameters.precision[:, place] * scale**2
+        old = rest[index, place]
+        mean = old - slope + parameters.mean[place]
+        x = truncated_normal(
+            mean, scale, low[index, place], high[index, place], share[index, place]
+        )
+        self.x[index, place] = x
+        rest[index, place] = x - parameters.mean[place]
+
+    def _draw_utilities(
+        self,
+        parameters: Parameters,
+        rest: Tensor,
+        category: CategoryColumn,
+        level: Tensor,
+        share: Tensor,
+    ) -> None:
+        """Draw the utilities of known categories one after the other."""
+        index = (level >= 0).nonzero()[:, 0]
+        if not len(index):
+            return
+        places, true = category.places, level[index]
+        for number in range(1, len(category.levels)):
+            place = places.start + number - 1
+            utilities = self.x[index, places]
+            padded = torch.cat([torch.zeros_like(utilities[:, :1]), utilities], 1)
+            of_true = padded.gather(1, true[:, None])[:, 0]
+            padded[:, number] = -torch.inf
+            is_true = true == number
+            self.low[index, place] = torch.where(is_true, padded.amax(1), -torch.inf)
+            self.high[index, place] = torch.where(is_true, torch.inf, of_true)
+            self._draw_one(parameters, rest, place, index, self.low, self.high, share)
+
+    def _draw_indicators(
+        self,
+        parameters: Parameters,
+        rest: Tensor,
+        category: CategoryColumn,
+        level: Tensor,
+        shares: Tensor,
+        share: Tensor,
+    ) -> None:
+        """Draw unknown categories: how probable each makes the other coordinates."""
+        index = (level < 0).nonzero()[:, 0]
+        if not len(index):
+            return
+        places = category.places
+        identity = torch.eye(len(category.levels), dtype=torch.float64)[:, 1:]
+        energy = category_energies(parameters, rest[index], category, shares)
+        chances = (-energy).softmax(1).cumsum(1)
+        drawn = (share[index, places.start, None] > chances).sum(1).clamp(max=len(identity) - 1)
+        self.x[index, places] = identity[drawn]
+        rest[index, places] = identity[drawn] - parameters.mean[places]
+
+
+def category_energies(
+    parameters: Parameters, rest: Tensor, category: CategoryColumn, shares: Tensor
+) -> Tensor:
+    """Return minus the log probability of each level given all other coordinates, up to a constant.
+
+    The density of the others is normal with a mean linear in the indicators (the general location
+    model of Olkin & Tate 1961 without interactions), times the level's share.
+
+    Parameters
+    ----------
+    rest : Tensor, (n, p)
+        Coordinates less their means.
+    """
+    places = category.places
+    identity = torch.eye(len(category.levels), dtype=torch.float64)[:, 1:]
+    offset = identity - parameters.mean[places]
+    own = parameters.precision[places, places]
+    # log N(others | level) = log N(all) - log N(indicators).
+    alone = torch.linalg.inv(parameters.covariance[places, places])
+    square = 0.5 * torch.einsum("ki,ij,kj->k", offset, own - alone, offset)
+    others = rest.clone()
+    others[:, places] = 0
+    found: Tensor = square - shares.log() + others @ parameters.precision[:, places] @ offset.T
+    return found
+
+
+def decoded(coordinates: Coordinates, x: Numbers, maps: Sequence[int], like: Numbers) -> Numbers:
+    """Return the numbers, (n, columns), of coordinates (n, p); other columns as in ``like``."""
+    found = like.copy()
+    for k, column in enumerate(coordinates.numbers):
+        found[:, column.column] = column.decode(x[:, column.place], maps[k])
+    for category in coordinates.categories:
+        found[:, category.column] = category.decode(x[:, category.places])
+    return found
