@@ -257,9 +257,12 @@ def _number_column(column: int, place: int, model: ColumnModel, cells: Numbers) 
         return NumberColumn(column, place, (Bent(scores),), spikes=tuple(spikes))
     if isinstance(model, Scored) and model.is_limited:
         return NumberColumn(column, place, (Bent(model.scores),))
-    if isinstance(model, Measured) or model.is_limited:
-        return NumberColumn(column, place, (Straight(float(cells.mean()), float(cells.std())),))
+    if isinstance(model, Measured):
+        return NumberColumn(column, place, (Straight(model.loc, model.scale),))
     values = np.unique(cells)
+    if model.is_limited or len(values) < 2:
+        loc, scale = (cells.mean(), cells.std() or 1.0) if len(cells) else (0.0, 1.0)
+        return NumberColumn(column, place, (Straight(float(loc), float(scale)),))
     scores = model.scores if isinstance(model, Scored) else NormalScores.of(cells)
     grid = values if 2 * len(values) < len(cells) else None
     return NumberColumn(column, place, (Straight.of(cells), Bent(scores)), grid)

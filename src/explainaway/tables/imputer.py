@@ -48,9 +48,10 @@ class GeneratorImputer(
     """Fill in the missing cells of a table by one joint model of columns of every kind.
 
     Each row has a latent; a network makes of it what every column's observation needs, and given
-    the latent the columns are independent. The network is learned from the observed cells alone;
-    missing ones are drawn, or their means and probabilities computed, from the latent's posterior
-    given the row's observed cells. Rows that fit has not seen are filled in the same way.
+    the latent the columns are independent. The network is learned from the observed cells alone.
+    Beside it stand normal models of the rows, whose parameters are drawn, and each model gets a
+    share of the draws. Missing cells are drawn, or their means and probabilities computed, given
+    the row's observed cells. Rows that fit has not seen are filled in the same way.
 
     It stands where scikit-learn's ``IterativeImputer`` does. A data frame of pandas or polars comes
     back as such with the dtypes, categories and index that it had, an array as an array; observed
@@ -86,11 +87,11 @@ class GeneratorImputer(
     decay : float, default 40
         Decay of the weights of the non-linear part, times columns over rows.
     proper : bool, default True
-        Draw parameters too (proper multiple imputation): a linear model, whose weights and noise
-        scales are drawn from their posterior given the table, beside the network, in shares by
-        which they predict hidden cells best. False takes the learned network alone and its
+        Draw parameters too (proper multiple imputation): normal models of the rows, whose means and
+        covariances are drawn from their posterior given the table, beside the network, in shares
+        by which hidden cells are predicted best. False takes the learned network alone and its
         parameters for the true ones: intervals are too narrow in small tables or where many
-        cells are missing. True takes four to six times as long.
+        cells are missing. True takes three to five times as long.
     num_draws : int, default 200
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
@@ -100,7 +101,7 @@ class GeneratorImputer(
         Keep columns without any observed cell, as they are. By default they are dropped, with a
         warning.
     verbose : bool, default False
-        Show progress bars in ``fit``: of learning, then of drawing the weights.
+        Show progress bars in ``fit``: of learning, and of drawing parameters.
     random_state : int, RandomState or None, default None
         Reproduces fits and draws.
 
@@ -110,7 +111,9 @@ class GeneratorImputer(
         A row for each column: its dtype, what it holds, the kind by which it is modelled, how many
         different values it has, and the share of its cells that is missing.
     fitted_ : FittedTable
-        The models: ``fitted_.models`` are :class:`~explainaway.models.GeneratorModel`.
+        The models, ``fitted_.members``, and the shares of the draws that they get,
+        ``fitted_.shares``. The network's ``model`` is a
+        :class:`~explainaway.models.GeneratorModel`.
     n_features_in_ : int
         Number of columns.
     feature_names_in_ : array
@@ -119,7 +122,8 @@ class GeneratorImputer(
     References
     ----------
     Han, Lu, Zhu & Wu (2017), section 3.3, for learning from incomplete data; Rubin, "Multiple
-    Imputation for Nonresponse in Surveys" (1987), for proper draws; Hoff, "Extending the rank
+    Imputation for Nonresponse in Surveys" (1987), for proper draws; Schafer, "Analysis of
+    Incomplete Multivariate Data" (1997), for the normal models; Hoff, "Extending the rank
     likelihood for semiparametric copula estimation" (2007), for models of ranks.
 
     Examples
@@ -279,7 +283,8 @@ class GeneratorImputer(
         Returns
         -------
         list of DataFrame or array
-            Drawn numbers lie within the range of the observed ones, and are whole where those are.
+            Drawn numbers lie within the range of the observed ones or not far from it, and are
+            whole where those are.
         """
         check_positive("num_draws", num_draws)
         frame, rows = self._rows(X, limits)

@@ -1,5 +1,6 @@
 """A multivariate normal model of a table's rows, its parameters drawn from their posterior."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,11 +17,13 @@ from .normal_rows import NormalRows, Parameters, decoded
 from .storage import Numbers
 from .table import Rows, Table
 
-WARMUP, BETWEEN = 200, 15
-"""Sweeps before the first draw of the parameters, and from one to the next."""
+WARMUP, BETWEEN = 2 / 3, 1 / 30
+"""Sweeps before the first draw of the parameters, and from one to the next, as shares of the epochs
+of the network's learning."""
 
 BETWEEN_MAPS = 5
-"""Sweeps from one proposal of other maps to the next."""
+"""Sweeps from one proposal of other maps to the next, from the middle of the warmup on: columns
+that determine each other along a straight line have to be seen to do so first."""
 
 SHAPE = 2.0
 """Of the prior of the covariance: correlations are uniform, deviations half-t of two degrees."""
@@ -62,6 +65,7 @@ class JointNormal:
         table: Table,
         rows: Rows,
         coordinates: Coordinates,
+        epochs: int,
         seed: int,
         start_bent: bool = False,
         progress: bool = False,
@@ -75,6 +79,8 @@ class JointNormal:
 
         Parameters
         ----------
+        epochs : int
+            Two thirds as many sweeps before the first draw, and a thirtieth between two.
         start_bent : bool
             Whether columns begin as scores: chains rarely change several columns at once.
 
@@ -91,10 +97,11 @@ class JointNormal:
         maps = [len(column.maps) - 1 if start_bent else 0 for column in coordinates.numbers]
         sampler = _Sampler(NormalRows(coordinates, some, some.known(table.layout), maps), seed)
         found = []
-        sweeps = range(1, WARMUP + DRAWN * BETWEEN + 1)
+        warmup, between = math.ceil(WARMUP * epochs), math.ceil(BETWEEN * epochs)
+        sweeps = range(1, warmup + DRAWN * between + 1)
         for sweep in tqdm(sweeps, desc="drawing parameters", disable=not progress):
-            sampler.sweep(with_maps=sweep % BETWEEN_MAPS == 0)
-            if sweep > WARMUP and (sweep - WARMUP) % BETWEEN == 0:
+            sampler.sweep(with_maps=sweep > warmup // 2 and sweep % BETWEEN_MAPS == 0)
+            if sweep > warmup and (sweep - warmup) % between == 0:
                 found.append(sampler.parameters)
         return JointNormal(table, coordinates, found)
 

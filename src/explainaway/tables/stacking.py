@@ -92,7 +92,13 @@ class Candidates:
         def normal(coordinates: Coordinates, start_bent: bool) -> Callable[[Rows], RowModel]:
             def make(rows: Rows) -> RowModel:
                 return JointNormal.draw(
-                    table, rows, coordinates, self.seed, start_bent, self.learning.progress
+                    table,
+                    rows,
+                    coordinates,
+                    self.learning.epochs,
+                    self.seed,
+                    start_bent,
+                    self.learning.progress,
                 )
 
             return make

@@ -1,0 +1,70 @@
+"""Shares of models by the score of their mixture on hidden cells."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from explainaway.tables.fitted import apportioned
+from explainaway.tables.stacking import best_shares, simplex
+from explainaway.tables.table import Table
+
+
+def _of(frame: pd.DataFrame) -> tuple[Table, np.ndarray]:
+    table = Table.of(frame, {}, {}, 20)
+    return table, table.read(frame)[0]
+
+
+def test_the_model_that_draws_as_the_truth_is_gets_all() -> None:
+    """2,000 cells: a spread twice too wide, and a mean off by one, are seen by far."""
+    noise = np.random.default_rng(0)
+    table, truth = _of(pd.DataFrame({"x": noise.normal(size=2000)}))
+    right, wide, shifted = (
+        noise.normal(loc, scale, (40, 2000, 1)) for loc, scale in ((0, 1), (0, 2), (1, 1))
+    )
+    shares = best_shares([wide, right, shifted], truth, np.ones_like(truth, dtype=bool), table)
+    assert shares[1] >= 0.9
+
+
+def test_two_models_that_are_half_of_the_truth_share_the_draws() -> None:
+    """A column of two clusters, and one of labels: each model knows one cluster, one label."""
+    noise = np.random.default_rng(0)
+    first = noise.random(2000) < 0.5
+    x = noise.normal(np.where(first, -3, 3), 1)
+    table, truth = _of(pd.DataFrame({"x": x, "kind": np.where(first, "a", "b")}))
+    models = [
+        np.stack([noise.normal(loc, 1, (40, 2000)), np.full((40, 2000), label)], -1)
+        for loc, label in ((-3, 0.0), (3, 1.0))
+    ]
+    shares = best_shares(models, truth, np.ones_like(truth, dtype=bool), table)
+    assert shares == pytest.approx([0.5, 0.5], abs=0.051)
+
+
+def test_shares_are_the_best_of_the_pooled_draws() -> None:
+    """The quadratic form is the score of the mixture itself, all draws pooled by their weights."""
+    noise = np.random.default_rng(0)
+    table, truth = _of(pd.DataFrame({"x": noise.normal(size=30)}))
+    models = [noise.normal(loc, 0.3, (25, 30, 1)) for loc in (-0.6, 0.9)]
+    shares = best_shares(models, truth, np.ones_like(truth, dtype=bool), table)
+
+    def score(share: float) -> float:
+        weights = np.repeat([share / 25, (1 - share) / 25], 25)
+        pooled = np.concatenate(models)[..., 0]
+        error = weights @ np.abs(pooled - truth[:, 0])
+        # Pairs of one draw with itself do not count, those of one model the more.
+        more = np.ones((50, 50))
+        more[:25, :25] = more[25:, 25:] = 25 / 24
+        pairs = np.abs(pooled[:, None] - pooled[None])
+        spread = np.einsum("i,j,ij,ijn->n", weights, weights, more, pairs)
+        return float((error - spread / 2).mean())
+
+    grid = np.arange(21) / 20
+    assert shares[0] == grid[np.argmin([score(share) for share in grid])]
+
+
+def test_shares_are_all_that_there_are_and_draws_are_dealt_by_them() -> None:
+    points = simplex(3, 4)
+    assert len(points) == 15
+    np.testing.assert_array_equal(points.sum(1), 1)
+    np.testing.assert_array_equal(apportioned([0.5, 0.3, 0.2], 20), [10, 6, 4])
+    np.testing.assert_array_equal(apportioned([0.55, 0.45], 1), [1, 0])
+    assert apportioned([1 / 3, 1 / 3, 1 / 3], 200).sum() == 200
