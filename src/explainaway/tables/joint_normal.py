@@ -32,10 +32,11 @@ WIDEST = 1e5
 """Largest auxiliary variance of that prior, so that columns that determine each other stay apart
 from singular."""
 
-MOST_ROWS = 2000
-"""From so many, chosen at random, parameters are drawn: they are well known then."""
+MOST_ROWS, MOST_PRODUCTS = 2000, 4_000_000
+"""From so many rows, chosen at random, parameters are drawn: they are well known then. Fewer where
+rows times coordinates squared would be more than the second."""
 
-MOST_COORDINATES = 150
+MOST_COORDINATES = 100
 
 FIRST_SWEEPS, SWEEPS = 40, 8
 """Of new rows before the first draw, and from one to the next."""
@@ -91,8 +92,9 @@ class JointNormal:
         Hoff, "Extending the rank likelihood for semiparametric copula estimation" (2007).
         """
         index = np.flatnonzero(rows.say_something())
-        if len(index) > MOST_ROWS:
-            index = np.sort(np.random.default_rng(seed).permutation(index)[:MOST_ROWS])
+        most = min(MOST_ROWS, MOST_PRODUCTS // coordinates.width**2)
+        if len(index) > most:
+            index = np.sort(np.random.default_rng(seed).permutation(index)[:most])
         some = rows.some(index)
         maps = [len(column.maps) - 1 if start_bent else 0 for column in coordinates.numbers]
         sampler = _Sampler(NormalRows(coordinates, some, some.known(table.layout), maps), seed)
