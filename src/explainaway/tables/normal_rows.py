@@ -17,6 +17,9 @@ from .table import Rows
 EDGE = 0.5
 """How far within its limit a coordinate starts."""
 
+PRODUCTS_AT_ONCE = 4_000_000
+"""Rows times coordinates squared that are held at once."""
+
 
 class Parameters(NamedTuple):
     """Of a multivariate normal distribution of a table's rows.
@@ -180,18 +183,17 @@ class NormalRows:
 
     def _draw_free(self, parameters: Parameters, normal: Tensor) -> None:
         """Draw what nothing is known of, jointly in each row."""
-        if not len(self._open):
-            return
-        free = self.free[self._open].double()
-        known = (1 - free) * (self.x[self._open] - parameters.mean)
-        inside = free[:, :, None] * free[:, None, :]
-        precision = inside * parameters.precision + torch.diag_embed(1 - free)
-        factor = torch.linalg.cholesky(precision)
-        right = -free * (known @ parameters.precision)
-        half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
-        half = half + normal[self._open, :, None]
-        drawn = torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0]
-        self.x[self._open] = torch.where(free > 0, drawn + parameters.mean, self.x[self._open])
+        for index in self._open.split(max(1, PRODUCTS_AT_ONCE // self.x.shape[1] ** 2)):
+            free = self.free[index].double()
+            known = (1 - free) * (self.x[index] - parameters.mean)
+            inside = free[:, :, None] * free[:, None, :]
+            precision = inside * parameters.precision + torch.diag_embed(1 - free)
+            factor = torch.linalg.cholesky(precision)
+            right = -free * (known @ parameters.precision)
+            half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
+            half = half + normal[index, :, None]
+            drawn = torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0]
+            self.x[index] = torch.where(free > 0, drawn + parameters.mean, self.x[index])
 
     def _draw_one(
         self,
