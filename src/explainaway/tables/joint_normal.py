@@ -38,8 +38,10 @@ rows times coordinates squared would be more than the second."""
 
 MOST_COORDINATES = 100
 
-FIRST_SWEEPS, SWEEPS = 40, 8
-"""Of new rows before the first draw, and from one to the next."""
+FIRST_SWEEPS = 150
+MOST_SWEEPS, FEWEST_SWEEPS, ALL_SWEEPS = 15, 5, 600
+"""Of new rows before the first draw, where utilities have far to go, and from one draw to the next:
+fewer where there are many draws, in all about as many as the last."""
 
 DRAWN = 40
 """Draws of the parameters."""
@@ -121,9 +123,11 @@ class JointNormal:
             self.coordinates,
             rows,
             rows.known(self.table.layout),
-            self.parameters[chosen[0]].maps if num_draws else (),
+            self.parameters[chosen[0]].maps,
         )
-        first, between = (1, 1) if state.is_direct else (FIRST_SWEEPS, SWEEPS)
+        first, between = FIRST_SWEEPS, min(max(ALL_SWEEPS // num_draws, FEWEST_SWEEPS), MOST_SWEEPS)
+        if state.is_direct:
+            first, between = 1, 1
         states, step = [], 0
         for number, each in enumerate(chosen):
             for _ in range(between if number else first):
