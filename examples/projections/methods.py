@@ -244,4 +244,6 @@ def evaluated(problem: Problem, name: str, make: Make, seed: int) -> Evaluated:
 
 def reachable(problem: Problem) -> dict[str, Any]:
     """Return how near training faces are to the test faces: what drawn faces can reach."""
-    return Resemblance(problem.faces[problem.num_train :])(problem.faces[: problem.num_train])
+    train, test = problem.faces.split([problem.num_train, len(problem.faces) - problem.num_train])
+    found: dict[str, Any] = Resemblance(test)(train)
+    return found

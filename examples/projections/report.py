@@ -103,4 +103,5 @@ def new_faces(path: Path, problem: Problem, made: Mapping[str, Evaluated]) -> Pa
     images = {"training faces": problem.faces[places], "what their projections say": told}
     drawn = {name: each.drawn for name, each in made.items() if each.drawn is not None}
     images |= {f"drawn: {name}": drawn[name] for name in DRAWN}
-    return few(path, images)
+    few(path, images)
+    return path
