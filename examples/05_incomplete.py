@@ -96,7 +96,7 @@ def row(faces: Problem, setting: Setting, folder: Path, with_vae: bool) -> dict[
     drawn["training faces"] = faces.faces[faces.train]
     near = {name: resemblance(made) for name, made in drawn.items()}
     minutes = (time.process_time() - began) / 60
-    return {"methods": result, "new faces": near, "processor minutes": minutes}
+    return {"methods": result, "drawn": near, "processor minutes": minutes}
 
 
 def main() -> None:

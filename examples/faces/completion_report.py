@@ -48,7 +48,7 @@ def table_of_new_faces(rows: Sequence[Mapping[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        for name, resemblance in row.get("new faces", {}).items():
+        for name, resemblance in row.get("drawn", {}).items():
             cells = [row["settings"]["kind"], "T2", name, *quality_cells(resemblance)]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -151,7 +151,7 @@ def with_components(problem: Problem, factors: Factors, rank: int) -> Factors:
 
 
 def of_complete(problem: Problem, rank: int) -> Factors:
-    """Return factors of the complete training faces and their mirror images ."""
+    """Return factors of the complete training faces and their mirror images."""
     coefficients = problem.basis.coefficients(problem.faces[: problem.num_train])
     both = torch.cat([coefficients, coefficients * problem.basis.mirror])
     mean = both.mean(0)

@@ -237,7 +237,7 @@ def evaluated(problem: Problem, name: str, make: Make, seed: int) -> Evaluated:
     found["factor of deviations"] = (squares / expected) ** 0.5
     drawn = None if draw is None else draw(COUNT, seed)
     if drawn is not None:
-        found["new faces"] = Resemblance(truth["new"])(drawn)
+        found["drawn"] = Resemblance(truth["new"])(drawn)
     print(f"  {name}: MAE {found['new']['mae']:.4f} of test faces", flush=True)
     return Evaluated({**found, **numbers}, parts, drawn)
 

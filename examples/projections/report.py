@@ -59,7 +59,7 @@ def table_of_new_faces(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     for row in rows:
         settings, methods = row["settings"], row["methods"]
-        found = {name: each["new faces"] for name, each in methods.items() if "new faces" in each}
+        found = {name: each["drawn"] for name, each in methods.items() if "drawn" in each}
         if "training faces" in row:
             found["training faces"] = row["training faces"]
         for name, resemblance in found.items():
