@@ -10,7 +10,8 @@ noise with its spectrum.
 
 Scores are distances of statistics of envelopes over those of the exemplar's halves from each other,
 and what share of excerpts is copied. A row (one sound) that is stopped goes on; one that is in the
-table is not made again. ``--paper`` has the paper's settings.
+table is not made again; the table has means over seeds, sounds and spectrograms are of seed 0.
+``--paper`` has the paper's settings.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 from common.options import experiment_parser
 from common.rows import Rows
+from common.seeds import over_seeds
 from signals.data import made_up_sound, sound
 from signals.generator import Recipe, learn
 from signals.report import spectrograms, table, write_sound
@@ -100,15 +102,14 @@ def main() -> None:
             methods |= {method: scores(one) for method, one in made.items()}
             methods["generator"] |= ours.numbers
             rows.add(settings, {"methods": methods})
-            spectrograms(options.output / f"02_sounds-{name}.png", {"exemplar": exemplar, **made})
-            for method, one in made.items():
-                write_sound(
-                    options.output
-                    / f"02_sounds-{name}-{method.replace(',', '').replace(' ', '_')}.wav",
-                    one,
-                )
-        print(table(rows.rows), flush=True)
-    (options.output / "02_sounds.md").write_text(table(rows.rows) + "\n")
+            if options.seed == 0:
+                picture = options.output / f"02_sounds-{name}.png"
+                spectrograms(picture, {"exemplar": exemplar, **made})
+                for method, one in made.items():
+                    called = f"{name}-{method.replace(',', '').replace(' ', '_')}"
+                    write_sound(options.output / f"02_sounds-{called}.wav", one)
+        print(table(over_seeds(rows.rows)), flush=True)
+    (options.output / "02_sounds.md").write_text(table(over_seeds(rows.rows)) + "\n")
 
 
 if __name__ == "__main__":

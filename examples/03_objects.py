@@ -23,15 +23,13 @@ from common.options import experiment_parser
 from common.rows import Rows
 from common.seeds import over_seeds
 from faces.data import load_images, split
+from faces.features import Resemblance
 from faces.generator import PAPER, Recipe, reconstruct
 from faces.scores import clipped, noise_of, scores
-from objects.features import by_pixels, by_random_network
 from objects.grid import between, two_latents
 from objects.methods import Setting, generators
 from objects.report import grid_picture, picture, table
 from torch import Tensor
-
-from explainaway.sample_quality import sample_quality
 
 RECIPE = Recipe(noise=0.25, epochs=40, steps=5, batch_size=50, chains=1, warmup=100, draws=50)
 PAIRS = 5
@@ -58,16 +56,13 @@ def row(
     made = generators(faces.train, setting, folder)
     # Those that are kept apart are what new faces are compared with; half of them scale the noise.
     reference, few = faces.held_out, faces.held_out[: len(faces.test)]
-    measures = {"pixels": by_pixels(reference), "random network": by_random_network(reference)}
+    resemblance = Resemblance(reference)
     results: dict[str, Any] = {}
     count = min(len(reference), len(faces.train))
     candidates = {name: each.model.generate(count, setting.seed) for name, each in made.items()}
     candidates["training faces"] = faces.train[:count]
     for name, new in candidates.items():
-        results[name] = {
-            label: sample_quality(features(reference), features(new.clamp(-1, 1)))._asdict()
-            for label, features in measures.items()
-        }
+        results[name] = resemblance(new.clamp(-1, 1))
     pictures = {"training faces": faces.train[:12]}
     pictures |= {f"new: {name}": candidates[name][:12] for name in made}
     pictures["held-out faces"] = faces.test[:12]

@@ -4,11 +4,11 @@
 or 30x30 pixels does (M20, M30). A linear generator, whose latents change over the image, with noise
 that is correlated between neighbours, is learned from the incomplete training faces: in turn their
 hidden pixels are completed, and the completed faces give the weights. Its posterior mean fills the
-hidden pixels of training faces (T1) and of new faces (T2). Beside it: the mean face, linear
-interpolation, iterative PCA, kriging by a stationary covariance and by that of the kriged faces at
-each place, probabilistic PCA with its residual kriged, and a masked VAE that begins there. In a
-tenth of the training faces further holes hide pixels from all methods: on them the settings of all
-are chosen, from them come all intervals.
+hidden pixels of training faces (T1) and of test faces (T3), and it makes new faces (T2). Beside it:
+the mean face, linear interpolation, iterative PCA, kriging by a stationary covariance and by that
+of the kriged faces at each place, probabilistic PCA with its residual kriged, and a masked VAE that
+begins there. In a tenth of the training faces further holes hide pixels from all methods: on them
+the settings of all are chosen, from them come all intervals.
 
     python examples/05_incomplete.py [--rows P.5 P.7 P.9 M20 M30] [--smoke] [--paper]
 
@@ -26,8 +26,7 @@ from common.options import experiment_parser
 from common.rows import Rows
 from faces.completion import (
     STACKED,
-    Numbers,
-    Predict,
+    Methods,
     Setting,
     begin,
     classical,
@@ -35,11 +34,13 @@ from faces.completion import (
     masked_vae,
     papers_generator,
 )
-from faces.completion_report import picture, table
+from faces.completion_report import new_faces, picture, table, table_of_new_faces
 from faces.data import load_images
+from faces.features import Resemblance
 from faces.generator import Recipe
 from faces.incomplete import Problem, problem
 from faces.intervals import predicted, validated, widths
+from faces.new_faces import COUNT
 from faces.scores import Reconstruction
 
 PAPER = Recipe(0.3, 600, 10, 100, chains=1, warmup=299, draws=1, as_paper=True)
@@ -58,32 +59,28 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def predictions(
-    faces: Problem, setting: Setting, folder: Path, with_vae: bool
-) -> tuple[dict[str, Predict], dict[str, Numbers]]:
-    """Return all methods, and what there is to say of some."""
+def methods_of(faces: Problem, setting: Setting, folder: Path, with_vae: bool) -> Methods:
+    """Return all methods."""
     start = begin(faces, setting, folder)
-    methods, numbers = classical(faces, start)
+    methods = classical(faces, start)
     if setting.paper:
-        made = papers_generator(faces, setting, folder)
-        return {**methods, **made[0]}, {**numbers, **made[1]}
-    ours = generators(faces, start, methods["probabilistic PCA, kriged"], folder)
-    methods, numbers = {**methods, **ours[0]}, {**numbers, **ours[1]}
+        return methods.joined(papers_generator(faces, setting, folder))
+    other = methods.predict["probabilistic PCA, kriged"]
+    methods = methods.joined(generators(faces, start, other, folder))
     if with_vae:
-        seconds = numbers["generator"]["seconds of learning"]
-        vae = masked_vae(faces, setting, start, seconds, folder)
-        methods, numbers = {**vae[0], **methods}, {**vae[1], **numbers}
-    return methods, numbers
+        seconds = methods.numbers["generator"]["seconds of learning"]
+        methods = masked_vae(faces, setting, start, seconds, folder).joined(methods)
+    return methods
 
 
 def row(faces: Problem, setting: Setting, folder: Path, with_vae: bool) -> dict[str, Any]:
-    """Return the scores of all methods, T1 and T2, and draw a picture of some."""
+    """Return the scores of all methods, T1 to T3, and draw pictures of some."""
     began = time.process_time()
-    methods, numbers = predictions(faces, setting, folder, with_vae)
+    methods = methods_of(faces, setting, folder, with_vae)
     result: dict[str, Any] = {}
     shown: dict[str, Reconstruction] = {}
-    for name, method in methods.items():
-        held_out, result[name] = method(faces.validation), numbers.get(name, {})
+    for name, method in methods.predict.items():
+        held_out, result[name] = method(faces.validation), methods.numbers.get(name, {})
         half = widths(faces, predicted(faces, faces.validation, held_out, held_out))
         for called, part in (("known", faces.known), ("new", faces.new)):
             made = predicted(faces, part, method(part), held_out)
@@ -91,8 +88,15 @@ def row(faces: Problem, setting: Setting, folder: Path, with_vae: bool) -> dict[
             if part == faces.new and name in ("kriging", STACKED):
                 shown[name] = made
         print(f"  {name}: {result[name]['new']['mae']:.4f}", flush=True)
-    picture(folder.parent / f"05_incomplete-{setting.name}.png", faces, faces.new, shown)
-    return {"methods": result, "processor minutes": (time.process_time() - began) / 60}
+    path = folder.parent / f"05_incomplete-{setting.name}.png"
+    picture(path, faces, faces.new, shown)
+    drawn = {name: draw(COUNT, setting.seed) for name, draw in methods.draw.items()}
+    new_faces(path.with_stem(f"{path.stem}-new"), faces, drawn)
+    resemblance = Resemblance(faces.faces[faces.new])
+    drawn["training faces"] = faces.faces[faces.train]
+    near = {name: resemblance(made) for name, made in drawn.items()}
+    minutes = (time.process_time() - began) / 60
+    return {"methods": result, "drawn": near, "processor minutes": minutes}
 
 
 def main() -> None:
@@ -116,8 +120,9 @@ def main() -> None:
             folder = options.output / setting.name
             folder.mkdir(exist_ok=True)
             rows.add(settings, row(faces, setting, folder, not options.no_vae))
-        print(table(rows.rows), flush=True)
-        (options.output / "05_incomplete.md").write_text(table(rows.rows) + "\n")
+        tables = f"{table(rows.rows)}\n\n{table_of_new_faces(rows.rows)}\n"
+        print(tables, flush=True)
+        (options.output / "05_incomplete.md").write_text(tables)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 Of each face inner products with normal random images are known, one for every twelve of its cells,
 and nothing else, of training faces and of new ones. Mean face, spectrum, components and a generator
 whose pixels move are learned from the projections of the training faces; then training faces (T1)
-and new faces (T2) are reconstructed. What the generator leaves of the projections is explained by
-the Wiener estimate under the spectrum of what it leaves. Beside it: the mean face, the
-pseudo-inverse, the LASSO in a cosine basis (its coefficients weighted by the spectrum or not),
-probabilistic PCA by EM, the Wiener estimate, and the linear factors with the Wiener estimate at
-which learning begins. T3: spectrum and factors of the complete training faces. A tenth of the
-projections of some training faces are kept from all methods: settings are chosen on them, and from
-them come the sizes of intervals.
+and test faces (T3) are reconstructed, and new ones drawn (T2). What the generator leaves of the
+projections is explained by the Wiener estimate under the spectrum of what it leaves. Beside it: the
+mean face, the pseudo-inverse, the LASSO in a cosine basis (its coefficients weighted by the
+spectrum or not), probabilistic PCA by EM, the Wiener estimate, and the linear factors with the
+Wiener estimate at which learning begins; for comparison spectrum and factors of the complete faces.
+A tenth of the projections of some training faces are kept from all methods: settings are chosen on
+them, and from them come the sizes of intervals.
 
     python examples/06_indirect.py [--rows 20 60 100] [--side 64] [--smoke] [--paper]
 
@@ -26,9 +26,16 @@ from common.options import experiment_parser
 from common.rows import Rows
 from faces.data import load_images
 from projections.generator import PAPER, RECIPE
-from projections.methods import Evaluated, Setting, evaluated, with_rank, without_rank
+from projections.methods import (
+    Evaluated,
+    Setting,
+    evaluated,
+    reachable,
+    with_rank,
+    without_rank,
+)
 from projections.problem import problem
-from projections.report import picture, table
+from projections.report import new_faces, picture, table, table_of_new_faces
 
 SIZES = 1000, 80, 100, 200
 """Training faces, those of which projections are held out, those scored, new faces."""
@@ -77,18 +84,21 @@ def main() -> None:
         made: dict[str, Evaluated] = {}
         for name, make in methods.items():
             if name not in kept["methods"]:
-                made[name] = others.get(name) or evaluated(faces, name, make)
+                made[name] = others.get(name) or evaluated(faces, name, make, options.seed)
         others |= {name: made[name] for name in free if name in made}
         if made:
             rows.rows = [row for row in rows.rows if row is not kept]
-            found = {name: result for name, (result, _) in made.items()} | kept["methods"]
-            rows.add(settings, {"methods": {name: found[name] for name in methods}})
+            found = {name: each.scores for name, each in made.items()} | kept["methods"]
+            result = {"methods": {name: found[name] for name in methods}}
+            rows.add(settings, result | {"training faces": reachable(faces)})
         if all(name in made for name in SHOWN):
             path = options.output / f"06_indirect-{setting.name}.png"
-            shown = {name: made[name][1]["new"] for name in SHOWN}
+            shown = {name: made[name].parts["new"] for name in SHOWN}
             picture(path, faces.faces[faces.parts()["new"]], shown)
-        print(table(rows.rows), flush=True)
-        (options.output / "06_indirect.md").write_text(table(rows.rows) + "\n")
+            new_faces(path.with_stem(f"{path.stem}-new"), faces, made)
+        tables = f"{table(rows.rows)}\n\n{table_of_new_faces(rows.rows)}\n"
+        print(tables, flush=True)
+        (options.output / "06_indirect.md").write_text(tables)
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def _lines() -> Iterator[Line]:
         "05_incomplete",
         "kind",
         "5. faces, {}",
-        "hidden pixels of new faces, MAE",
+        "hidden pixels of test faces, MAE",
         "generator, stacked",
         ("generator",),
         lambda found: found["new"]["mae"],
@@ -107,9 +107,9 @@ def _lines() -> Iterator[Line]:
         "06_indirect",
         "rank",
         "6. projected faces, {} latents",
-        "new faces by their projections, MAE",
+        "test faces by their projections, MAE",
         "generator, Wiener",
-        ("T3: Wiener", "T3: factors, Wiener"),
+        ("complete faces: Wiener", "complete faces: factors, Wiener"),
         lambda found: found["new"]["mae"],
     )
     yield from _each_row(

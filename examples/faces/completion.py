@@ -26,6 +26,7 @@ from .fills import (
 from .generator import Recipe, learn, reconstruct
 from .incomplete import Problem, error
 from .masked_vae import MaskedVAE
+from .new_faces import Draw, of_decoder, of_field
 from .scores import Reconstruction
 from .vae import learn as learn_vae
 
@@ -51,6 +52,32 @@ Predict = Callable[[slice], Reconstruction]
 """From a part of the faces to what is predicted of their standardised pixels."""
 
 Numbers = dict[str, Any]
+
+
+class Methods(NamedTuple):
+    """Methods by name.
+
+    Attributes
+    ----------
+    predict : dict of callable
+        How each fills hidden pixels.
+    numbers : dict of dict
+        What there is to say of some.
+    draw : dict of callable
+        How some make new faces.
+    """
+
+    predict: dict[str, Predict]
+    numbers: dict[str, Numbers]
+    draw: dict[str, Draw]
+
+    def joined(self, others: "Methods") -> "Methods":
+        """Return these methods and then others."""
+        return Methods(
+            {**self.predict, **others.predict},
+            {**self.numbers, **others.numbers},
+            {**self.draw, **others.draw},
+        )
 
 
 @dataclass(frozen=True)
@@ -134,8 +161,8 @@ def kept(path: Path, make: Callable[[], Tensor]) -> Tensor:
     return made
 
 
-def classical(problem: Problem, start: Start) -> tuple[dict[str, Predict], dict[str, Numbers]]:
-    """Return the methods of old, and how their settings were chosen."""
+def classical(problem: Problem, start: Start) -> Methods:
+    """Return the methods of old."""
     shape = problem.faces.shape[1:]
 
     def signal(components: Components, noise: float) -> Callable[[slice], Tensor]:
@@ -157,13 +184,19 @@ def classical(problem: Problem, start: Start) -> tuple[dict[str, Predict], dict[
         "probabilistic PCA, kriged": without_deviation(best),
     }
     held_out = "held-out MAE"
-    return methods, {
+    numbers = {
         "iterative PCA": {held_out: {f"rank {each}": found for each, found in errors.items()}},
         "kriging": {held_out: start.stationary.errors},
         "probabilistic PCA, kriged": {
             held_out: {f"noise {noise:g}": each.error for noise, each in kriged.items()}
         },
     }
+    linear, count = start.components.linear(), start.components.loadings.shape[1]
+    draws = {
+        "kriging": of_field(problem, start.krige.field),
+        "probabilistic PCA": of_decoder(problem, linear, count),
+    }
+    return Methods(methods, numbers, draws)
 
 
 def without_deviation(method: Callable[[slice], Tensor]) -> Predict:
@@ -199,9 +232,7 @@ def stacked(problem: Problem, first: Predict, second: Predict) -> tuple[Predict,
     return without_deviation(lambda part: mean(part, best)), {"held-out MAE": named}
 
 
-def generators(
-    problem: Problem, start: Start, other: Predict, folder: Path
-) -> tuple[dict[str, Predict], dict[str, Numbers]]:
+def generators(problem: Problem, start: Start, other: Predict, folder: Path) -> Methods:
     """Return kriging with a covariance of each place, the generator, and its mean with another."""
     began = time.monotonic()
     covariance = start.stationary.covariance
@@ -214,21 +245,21 @@ def generators(
     def zero(part: slice) -> Tensor:
         return torch.zeros_like(problem.faces[part])
 
+    fields = {name: GaussianField(found.covariance) for name, found in chosen.items()}
     methods = {
-        name: without_deviation(Krige(problem, zero, GaussianField(found.covariance)))
-        for name, found in chosen.items()
+        name: without_deviation(Krige(problem, zero, field)) for name, field in fields.items()
     }
     numbers: dict[str, Numbers] = {
         name: {"held-out MAE": found.errors} for name, found in chosen.items()
     }
     numbers["generator"]["seconds of learning"] = float(spent)
     methods[STACKED], numbers[STACKED] = stacked(problem, methods["generator"], other)
-    return methods, numbers
+    return Methods(methods, numbers, {"generator": of_field(problem, fields["generator"])})
 
 
 def masked_vae(
     problem: Problem, setting: Setting, start: Start, seconds: float, folder: Path
-) -> tuple[dict[str, Predict], dict[str, Numbers]]:
+) -> Methods:
     """Let a masked VAE learn for so many seconds; its decoder begins at the components."""
     torch.manual_seed(setting.seed)
     decoder = WarpedLinear(start.components.linear(), problem.faces.shape[1:])
@@ -242,12 +273,11 @@ def masked_vae(
         return vae.reconstruct(data[part])
 
     methods = {"masked VAE": predict, "masked VAE, kriged": with_kriging(problem, predict, start)}
-    return methods, {"masked VAE": {"seconds of learning": seconds, "epochs": epochs}}
+    numbers = {"masked VAE": {"seconds of learning": seconds, "epochs": epochs}}
+    return Methods(methods, numbers, {"masked VAE": of_decoder(problem, decoder, setting.rank)})
 
 
-def papers_generator(
-    problem: Problem, setting: Setting, folder: Path
-) -> tuple[dict[str, Predict], dict[str, Numbers]]:
+def papers_generator(problem: Problem, setting: Setting, folder: Path) -> Methods:
     """Learn and reconstruct as the paper does, by Langevin steps."""
     recipe, seed = setting.paper, setting.seed
     assert recipe is not None
@@ -271,4 +301,10 @@ def papers_generator(
         "gradients of each training face": recipe.epochs * (recipe.steps + 2),
         "mean square of z": float(fit.latents.square().mean()),
     }
-    return {"generator": without_deviation(drawn)}, {"generator": numbers}
+
+    def new(count: int, seed: int) -> Tensor:
+        return model.generate(count, seed=seed).cpu().clamp(-1, 1)
+
+    return Methods(
+        {"generator": without_deviation(drawn)}, {"generator": numbers}, {"generator": new}
+    )

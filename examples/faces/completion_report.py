@@ -9,7 +9,9 @@ from torch import Tensor
 
 from explainaway.plots import save_panels
 
+from .features import quality_cells
 from .incomplete import Problem
+from .new_faces import few
 from .report import PARTS, from_best_to_worst, in_colour, in_grey, score_cells
 from .scores import Reconstruction
 
@@ -36,6 +38,19 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                     f"{seconds / 60:.1f}" if seconds else "",
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def table_of_new_faces(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how near drawn faces (T2) are to faces that nothing has learned from."""
+    lines = [
+        "| holes | | | MMD² x 1000 | precision | recall | density | coverage |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        for name, resemblance in row.get("drawn", {}).items():
+            cells = [row["settings"]["kind"], "T2", name, *quality_cells(resemblance)]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -80,3 +95,12 @@ def picture(
 def _where(hidden: Tensor, values: Tensor) -> Tensor:
     """Return the mean over channels over the range (n, side, side), NaN where not hidden."""
     return torch.where(hidden[:, 0], values.mean(1) / 2, torch.nan)
+
+
+def new_faces(path: Path, problem: Problem, drawn: Mapping[str, Tensor]) -> Path:
+    """Write training faces as they were seen, and new faces by the methods that made them."""
+    train = problem.train
+    seen = torch.where(problem.observed[train], problem.faces[train], torch.nan)
+    images = {"training faces as they were seen": seen}
+    images |= {f"drawn: {name}": made for name, made in drawn.items()}
+    return few(path, images)

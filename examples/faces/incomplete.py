@@ -38,7 +38,7 @@ class Problem(NamedTuple):
     train : slice
         Learned from.
     validation, known, new : slice
-        Those with further holes; training faces that are scored (T1); new ones (T2).
+        Those with further holes; training faces that are scored (T1); new ones (T3).
     """
 
     faces: Tensor

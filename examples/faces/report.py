@@ -12,8 +12,11 @@ from explainaway.plots import save_panels, tile
 GOALS = {20: 0.75, 60: 0.73, 100: 0.73, 200: 0.80}
 """MAE over PCA's, by the number of latents."""
 
-PARTS = {"known": "T1", "new": "T2"}
-"""What the scored parts of incomplete or indirect data are called: training faces, new ones."""
+PARTS = {"known": "T1", "new": "T3"}
+"""What the scored parts of incomplete or indirect data are called: training faces, test faces.
+
+As in the paper; T2 are new faces that are drawn from what was learned.
+"""
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

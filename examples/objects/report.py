@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faces.features import quality_cells
 from torch import Tensor
 
 from explainaway.plots import save_panels, tile
@@ -22,11 +23,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     for row in rows:
         for name, method in row["methods"].items():
-            by_random, by_pixels = method["random network"], method["pixels"]
-            cells = [row["settings"]["decoder"], name]
-            cells.append(f"{1000 * by_random['mmd']:.1f} ({1000 * by_pixels['mmd']:.1f})")
-            for key in ("precision", "recall", "density", "coverage"):
-                cells.append(f"{by_random[key]:.2f} ({by_pixels[key]:.2f})")
+            cells = [row["settings"]["decoder"], name, *quality_cells(method)]
             for key in ("mae", "rmse"):
                 cells.append(f"{method[key]:.4f}" if key in method else "")
             cells.append(f"{method['epochs']:.0f}" if "epochs" in method else "")

@@ -238,6 +238,20 @@ class Generator:
         left = residual_variance(white, spread, basis)
         return Prediction(found["coefficients"].mean, found["image"].variance + left)
 
+    def draw(self, count: int, seed: int) -> Tensor:
+        """Return new faces: the network's images of latents from the prior, with what they leave.
+
+        The paper's have no such rest.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        latents = torch.randn(count, self.factors.loadings.shape[1], generator=generator)
+        device = self.projection.matrix.device
+        with torch.no_grad():
+            made = self.model.decode(latents.to(device)).cpu()
+        if not self.recipe.as_paper:
+            made = made + torch.randn(made.shape, generator=generator)
+        return self.problem.basis.images(made * self.factors.variance.sqrt()).clamp(-1, 1)
+
     def _linear(self, white: Whitened, signs: Tensor | None = None) -> Tensor:
         """Return the latents' posterior mean under the factors."""
         deviation = self.factors.variance.sqrt() * (1 if signs is None else signs)

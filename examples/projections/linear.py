@@ -43,6 +43,9 @@ class Prediction(NamedTuple):
 
 Predict = Callable[[Projected], Prediction]
 
+Draw = Callable[[int, int], Tensor]
+"""From how many and a seed to new faces (n, 3, side, side) in [-1, 1]."""
+
 Pooling = Callable[[Tensor], Tensor]
 """From each coefficient's share of the residual to what those of like variance have in common."""
 
@@ -60,6 +63,24 @@ def by_factors(factors: Factors, basis: CosineBasis) -> Predict:
         return Prediction(conditional_mean(white, factors), variance(white, factors, basis))
 
     return predict
+
+
+def drawn_from(factors: Factors, basis: CosineBasis, with_rest: bool) -> Draw:
+    """Return how new faces are drawn under a normal distribution, with what factors leave or not.
+
+    What independent coefficients of their own spectrum leave is part of a face; white noise is not.
+    """
+
+    def draw(count: int, seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        latents = torch.randn(count, factors.loadings.shape[1], generator=generator)
+        made = factors.mean + latents @ factors.loadings.mT
+        if with_rest:
+            white = torch.randn(made.shape, generator=generator)
+            made = made + white * factors.variance.sqrt()
+        return basis.images(made).clamp(-1, 1)
+
+    return draw
 
 
 def variance(white: Whitened, factors: Factors, basis: CosineBasis) -> Tensor:
@@ -130,7 +151,7 @@ def with_components(problem: Problem, factors: Factors, rank: int) -> Factors:
 
 
 def of_complete(problem: Problem, rank: int) -> Factors:
-    """Return factors of the complete training faces and their mirror images (for T3)."""
+    """Return factors of the complete training faces and their mirror images."""
     coefficients = problem.basis.coefficients(problem.faces[: problem.num_train])
     both = torch.cat([coefficients, coefficients * problem.basis.mirror])
     mean = both.mean(0)

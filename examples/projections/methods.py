@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from faces.decoders import WarpedLinear
+from faces.features import Resemblance
+from faces.new_faces import COUNT
 from faces.scores import Reconstruction, scores
-from torch import nn
+from torch import Tensor, nn
 
 from explainaway.models import deconvnet
 from explainaway.projected_factors import Factors
@@ -18,10 +20,12 @@ from .basis import CosineBasis
 from .generator import Generator, Recipe
 from .linear import (
     WIENER_STEPS,
+    Draw,
     Predict,
     by_factors,
     by_lasso,
     by_pseudo_inverse,
+    drawn_from,
     fitted,
     flat,
     of_complete,
@@ -83,15 +87,29 @@ def kept(path: Path, make: Callable[[], Any]) -> Any:
 
 HELD_OUT = "held-out RMSE by setting"
 
-Made = tuple[Predict, dict[str, Any]]
-"""A method, and what there is to say of it."""
+COMPLETE = "complete faces: "
+"""Begins the names of methods that are learned from faces that are known completely."""
+
+
+class Made(NamedTuple):
+    """A method: what it predicts, what there is to say of it, and how it draws new faces."""
+
+    predict: Predict
+    numbers: dict[str, Any]
+    draw: Draw | None = None
+
 
 Make = Callable[[], Made]
 
 Fitting = Callable[[Problem, Factors], tuple[Factors, dict[str, float]]]
 
-Evaluated = tuple[dict[str, Any], dict[str, Reconstruction]]
-"""A method's scores and further numbers, and its reconstructions by part."""
+
+class Evaluated(NamedTuple):
+    """A method's scores and further numbers, its reconstructions by part, new faces of some."""
+
+    scores: dict[str, Any]
+    parts: dict[str, Reconstruction]
+    drawn: Tensor | None
 
 
 def spectrum_of(problem: Problem, setting: Setting, folder: Path) -> Factors:
@@ -106,19 +124,20 @@ def without_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, 
 
     def sparse(weighted: bool) -> Made:
         predict, errors = by_lasso(problem, spectrum, weighted)
-        return predict, {HELD_OUT: errors}
+        return Made(predict, {HELD_OUT: errors})
 
     def of(factors: Factors) -> Made:
-        return by_factors(factors, problem.basis), {}
+        draw = drawn_from(factors, problem.basis, with_rest=True)
+        return Made(by_factors(factors, problem.basis), {}, draw)
 
     return {
-        "mean face": lambda: (lambda data: flat(spectrum.mean.expand(len(data.y), -1)), {}),
-        "pseudo-inverse": lambda: (by_pseudo_inverse(spectrum), {}),
+        "mean face": lambda: Made(lambda data: flat(spectrum.mean.expand(len(data.y), -1)), {}),
+        "pseudo-inverse": lambda: Made(by_pseudo_inverse(spectrum), {}),
         "LASSO": lambda: sparse(weighted=False),
         "LASSO, weighted by the spectrum": lambda: sparse(weighted=True),
         # The others' spectra go on being fitted from there, so its own does too.
         "Wiener": lambda: of(fitted(problem, spectrum, WIENER_STEPS, 0.0)),
-        "T3: Wiener": lambda: of(of_complete(problem, 0)),
+        f"{COMPLETE}Wiener": lambda: of(of_complete(problem, 0)),
     }
 
 
@@ -137,9 +156,9 @@ def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Mak
         factors, numbers = kept(folder / f"{name}-{setting.name}.pt", made)
         return Factors(*factors), numbers
 
-    def linear(name: str, learn: Fitting) -> Made:
+    def linear(name: str, learn: Fitting, with_rest: bool) -> Made:
         factors, numbers = learned(name, learn)
-        return by_factors(factors, basis), numbers
+        return Made(by_factors(factors, basis), numbers, drawn_from(factors, basis, with_rest))
 
     def generator() -> Made:
         factors, _ = learned("factors", with_spectrum)
@@ -149,13 +168,17 @@ def with_rank(problem: Problem, setting: Setting, folder: Path) -> dict[str, Mak
         torch.manual_seed(setting.seed)
         decoder = network(setting, factors, basis)
         made = Generator(problem, decoder, noise, setting.recipe, setting.seed, setting.device)
-        return made.predict, made.learn()
+        return Made(made.predict, made.learn(), made.draw)
+
+    def complete() -> Made:
+        factors = of_complete(problem, rank)
+        return Made(by_factors(factors, basis), {}, drawn_from(factors, basis, with_rest=True))
 
     return {
-        "probabilistic PCA": lambda: linear("pca", with_white_noise),
-        "factors, Wiener": lambda: linear("factors", with_spectrum),
+        "probabilistic PCA": lambda: linear("pca", with_white_noise, with_rest=False),
+        "factors, Wiener": lambda: linear("factors", with_spectrum, with_rest=True),
         "generator, Wiener": generator,
-        "T3: factors, Wiener": lambda: (by_factors(of_complete(problem, rank), basis), {}),
+        f"{COMPLETE}factors, Wiener": complete,
     }
 
 
@@ -181,13 +204,13 @@ def appearance(factors: Factors, basis: CosineBasis) -> nn.Linear:
     return layer
 
 
-def evaluated(problem: Problem, name: str, make: Make) -> Evaluated:
-    """Return a method's scores and its reconstructions of the scored faces, by part.
+def evaluated(problem: Problem, name: str, make: Make, seed: int) -> Evaluated:
+    """Return a method's scores, its reconstructions of the scored faces, by part, and new faces.
 
     Its deviations are multiplied by the number that makes them as large as the errors of held-out
     projections.
     """
-    predict, numbers = make()
+    predict, numbers, draw = make()
     squares, expected = 0.0, 0.0
     for group in problem.validation:
         made = predict(group.data)
@@ -212,5 +235,15 @@ def evaluated(problem: Problem, name: str, make: Make) -> Evaluated:
     cells = problem.faces[0].numel()
     found["held-out RMSE"] = (squares / count / cells) ** 0.5 / SCALE / 2
     found["factor of deviations"] = (squares / expected) ** 0.5
-    print(f"  {name}: MAE {found['new']['mae']:.4f} of new faces", flush=True)
-    return {**found, **numbers}, parts
+    drawn = None if draw is None else draw(COUNT, seed)
+    if drawn is not None:
+        found["drawn"] = Resemblance(truth["new"])(drawn)
+    print(f"  {name}: MAE {found['new']['mae']:.4f} of test faces", flush=True)
+    return Evaluated({**found, **numbers}, parts, drawn)
+
+
+def reachable(problem: Problem) -> dict[str, Any]:
+    """Return how near training faces are to the test faces: what drawn faces can reach."""
+    train, test = problem.faces.split([problem.num_train, len(problem.faces) - problem.num_train])
+    found: dict[str, Any] = Resemblance(test)(train)
+    return found

@@ -48,7 +48,7 @@ class Problem(NamedTuple):
         Complete, in [-1, 1]: training faces, then new ones.
     train, validation, scored : list of Group
         What is learned from; those of them of which projections are held out; those that are
-        scored, of which some are training faces (T1), others new (T2).
+        scored, of which some are training faces (T1), others new (T3).
     num_train : int
         Number of training faces.
     """

@@ -4,11 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faces.features import quality_cells
+from faces.new_faces import few
 from faces.report import PARTS, from_best_to_worst, in_colour, in_grey, score_cells
 from faces.scores import Reconstruction
 from torch import Tensor
 
 from explainaway.plots import save_panels
+
+from .methods import Evaluated
+from .problem import Problem
+
+DRAWN = "Wiener", "probabilistic PCA", "generator, Wiener"
+"""Of the methods that draw faces, those that are shown."""
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -25,7 +33,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         settings, methods = row["settings"], row["methods"]
         for part, called in PARTS.items():
             base = methods["Wiener"][part]
-            fair = {name: each for name, each in methods.items() if not name.startswith("T3")}
+            fair = {name: each for name, each in methods.items() if not name.startswith("complete")}
             best = min(method[part]["mae"] for method in fair.values())
             for name in sorted(methods, key=lambda name: name not in fair):
                 method = methods[name]
@@ -34,8 +42,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 score = method[part]
                 cells = [
                     f"{settings['rank']}, {settings['side']}",
-                    called if name in fair else "T3",
-                    name.removeprefix("T3: "),
+                    called,
+                    name,
                     *score_cells(score, base, name in fair and score["mae"] == best),
                     f"{method['held-out RMSE']:.4f}",
                 ]
@@ -43,8 +51,25 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def table_of_new_faces(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return how near drawn faces (T2) are to faces that nothing has learned from."""
+    lines = [
+        "| d, side | | | MMD² x 1000 | precision | recall | density | coverage |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        settings, methods = row["settings"], row["methods"]
+        found = {name: each["drawn"] for name, each in methods.items() if "drawn" in each}
+        if "training faces" in row:
+            found["training faces"] = row["training faces"]
+        for name, resemblance in found.items():
+            cells = [f"{settings['rank']}, {settings['side']}", "T2", name]
+            lines.append("| " + " | ".join([*cells, *quality_cells(resemblance)]) + " |")
+    return "\n".join(lines)
+
+
 def picture(path: Path, truth: Tensor, made: Mapping[str, Reconstruction], count: int = 10) -> Path:
-    """Write some new faces, reconstructed by methods, with errors and the last one's doubts.
+    """Write some test faces, reconstructed by methods, with errors and the last one's doubts.
 
     Parameters
     ----------
@@ -59,7 +84,7 @@ def picture(path: Path, truth: Tensor, made: Mapping[str, Reconstruction], count
     """
     last = list(made.values())[-1]
     shown = from_best_to_worst((last.mean - truth).abs().flatten(1).mean(1), count)
-    drawn = {"new faces, from the best reconstructed to the worst": in_colour(truth[shown])}
+    drawn = {"test faces, from the best reconstructed to the worst": in_colour(truth[shown])}
     drawn |= {name: in_colour(each.mean[shown]) for name, each in made.items()}
     scale = "white is a quarter of the range"
     error = (last.mean - truth).abs().mean(1)[shown] / 2
@@ -69,3 +94,14 @@ def picture(path: Path, truth: Tensor, made: Mapping[str, Reconstruction], count
     }
     drawn |= {name: in_grey(each) for name, each in maps.items()}
     return save_panels(path, drawn, limits=dict.fromkeys(maps, (0.0, 0.25)))
+
+
+def new_faces(path: Path, problem: Problem, made: Mapping[str, Evaluated]) -> Path:
+    """Write training faces, what their projections say, and faces that methods have drawn."""
+    places = problem.parts()["known"]
+    told = made["pseudo-inverse"].parts["known"].mean
+    images = {"training faces": problem.faces[places], "what their projections say": told}
+    drawn = {name: each.drawn for name, each in made.items() if each.drawn is not None}
+    images |= {f"drawn: {name}": drawn[name] for name in DRAWN}
+    few(path, images)
+    return path

@@ -20,12 +20,13 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a Markdown table, a column for each exemplar.
 
     A cell is the distance over that of the exemplar's halves, and the share that is copied; the
-    least distance of each column is bold. Its head says how many iterations were made.
+    least distance of each column is bold. Its head says how many iterations were made, its foot of
+    how many seeds the column is the mean.
 
     Parameters
     ----------
     rows : sequence of mapping
-        As ``Rows`` keeps them.
+        As ``Rows`` keeps them, or means of them over ``seeds``.
     """
     methods = list(rows[0]["methods"])
     lines = [
@@ -42,6 +43,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
         lines.append("| " + " | ".join(cells) + " |")
     seconds = [f"{row['methods']['generator']['seconds']:.0f}" for row in rows]
     lines.append("| CPU seconds of learning | " + " | ".join(seconds) + " |")
+    lines.append("| seeds | " + " | ".join(str(row.get("seeds", 1)) for row in rows) + " |")
     return "\n".join(lines)
 
 

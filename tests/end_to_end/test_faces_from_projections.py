@@ -7,7 +7,14 @@ from torch import Tensor, nn
 from examples.faces.data import load_images
 from examples.projections.basis import CosineBasis
 from examples.projections.generator import Generator, Projection, Recipe
-from examples.projections.linear import Predict, by_factors, by_lasso, by_pseudo_inverse, wiener
+from examples.projections.linear import (
+    Predict,
+    by_factors,
+    by_lasso,
+    by_pseudo_inverse,
+    drawn_from,
+    wiener,
+)
 from examples.projections.problem import SCALE, Problem, held_out_error, problem
 from explainaway.projected_factors import Factors
 
@@ -85,6 +92,37 @@ def test_the_variance_of_pixels_is_that_of_the_normal_distribution(faces: Proble
     expected = (pixels @ left @ pixels.mT).diagonal().reshape(1, *basis.shape)
     found = by_factors(factors, basis)(data).variance
     torch.testing.assert_close(found, expected, rtol=2e-2, atol=2e-3)
+
+
+def test_new_faces_have_the_moments_of_the_factors(faces: Problem) -> None:
+    """Of 4,000 draws of 192 coefficients, scaled so that no pixel leaves its range."""
+    basis, cells = faces.basis, faces.faces[0].numel()
+    some = random_factors(cells, 3)
+    factors = Factors(some.mean / 50, some.loadings / 50, some.variance / 2500)
+    for with_rest in (False, True):
+        images = drawn_from(factors, basis, with_rest)(4000, 1)
+        assert images.abs().max() < 1
+        made = basis.coefficients(images)
+        expected = factors.loadings @ factors.loadings.mT + with_rest * factors.variance.diag()
+        # Six standard errors of a mean, and of a product: the largest of 192 and of 18,528.
+        spread = expected.diagonal().max()
+        assert (made.mean(0) - factors.mean).abs().max() < 6 * (spread / 4000).sqrt()
+        assert (made.mT.cov() - expected).abs().max() < 6 * 2**0.5 * spread / 4000**0.5
+
+
+def test_the_generators_new_faces_have_what_it_leaves(faces: Problem) -> None:
+    """A linear network draws as its factors do: the same draws of latents and of the rest."""
+    basis, cells = faces.basis, faces.faces[0].numel()
+    factors = random_factors(cells, 2)
+
+    class Linear(nn.Module):
+        def forward(self, z: Tensor) -> Tensor:
+            return basis.images(factors.mean + z @ factors.loadings.mT)
+
+    generator = Generator(faces, Linear(), factors, Recipe(), 0, "cpu")
+    torch.testing.assert_close(
+        generator.draw(20, seed=3), drawn_from(factors, basis, with_rest=True)(20, 3)
+    )
 
 
 def test_chains_through_the_projections_find_the_exact_posterior(faces: Problem) -> None:

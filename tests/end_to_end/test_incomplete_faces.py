@@ -18,6 +18,7 @@ from examples.faces.incomplete import Problem, problem
 from examples.faces.intervals import predicted, validated, widths
 from examples.faces.local import kriged_locally, learned, stationary
 from examples.faces.masked_vae import MaskedVAE
+from examples.faces.new_faces import colours, of_decoder, of_field
 from examples.faces.scores import Reconstruction, scores
 from explainaway.gaussian_fields import GaussianField
 
@@ -206,3 +207,33 @@ def test_the_masked_bound_rises_with_draws_and_knows_observed_pixels_alone(
             torch.manual_seed(1)
             losses.append(float(vae.loss(each)))
     assert losses[0] == losses[1]
+
+
+def test_new_faces_have_the_covariance_of_places_and_of_colours(faces: Problem) -> None:
+    distance = torch.arange(256.0)[:, None] - torch.arange(256.0)
+    # Small, so that no pixel leaves its range.
+    covariance = 0.01 * (-(distance.abs()) / 20).exp()
+    small = faces._replace(mean=torch.zeros(3, 16, 16), deviation=torch.ones(3, 16, 16))
+    made = of_field(small, GaussianField(covariance))(4000, 1).flatten(1)
+    found = made.mT @ made / len(made)
+    expected = torch.kron(colours(faces.y[faces.train]), covariance)
+    # A product's standard error is at most sqrt(2) of the variance over the root of 4,000.
+    assert (found - expected).abs().max() < 6.5 * 2**0.5 * expected.max() / 4000**0.5
+
+
+def test_colours_are_those_of_the_observed_pixels() -> None:
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.tensor([[1.0, 0, 0], [0.8, 0.6, 0], [-0.5, 0.5, 0.5**0.5]])
+    y = torch.einsum("ij,njhw->nihw", mixing, torch.randn(50, 3, 16, 16, generator=generator))
+    hidden = torch.rand(50, 1, 16, 16, generator=generator) < 0.5
+    found = colours(y.masked_fill(hidden, torch.nan))
+    # 6,400 pixels; five standard errors of a product of standard normal numbers.
+    torch.testing.assert_close(found, mixing @ mixing.mT, rtol=0, atol=5 * (2 / 6400) ** 0.5)
+
+
+def test_decoded_new_faces_are_in_the_units_of_faces(faces: Problem) -> None:
+    linear = torch.nn.Linear(2, 768)
+    torch.nn.init.zeros_(linear.weight)
+    torch.nn.init.zeros_(linear.bias)
+    mean = faces.mean.clamp(-1, 1).expand(150, -1, -1, -1)
+    torch.testing.assert_close(of_decoder(faces, linear, 2)(150, 0), mean)

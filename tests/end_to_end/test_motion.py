@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from examples.faces.features import by_pixels, by_random_network
 from examples.motion.data import load_motion, num_known, seen_cells, table_of, video_of
 from examples.motion.linear import (
     autoregression,
@@ -15,7 +16,6 @@ from examples.motion.linear import (
     shrunk_last,
 )
 from examples.motion.scores import of_forecasts, of_synthesis
-from examples.objects.features import by_pixels, by_random_network
 from examples.objects.grid import between
 from explainaway.data import MissingDataError
 from explainaway.models import Gaussian, GeneratorModel, Normal, mlp

@@ -1,6 +1,7 @@
 """Features of images by which samples are compared: nothing that would have to be downloaded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,9 +9,49 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from torch import Tensor, nn
 
+from explainaway.sample_quality import sample_quality
+
 Features = Callable[[Tensor], NDArray[np.float64]]
 
 COUNT = 64
+
+
+class Resemblance:
+    """How near new images are to others, by pixels and by a network with random filters.
+
+    Parameters
+    ----------
+    reference : Tensor, (n, 3, side, side)
+        Images that nothing has learned from.
+    """
+
+    def __init__(self, reference: Tensor) -> None:
+        self.measures = {
+            label: (features, features(reference))
+            for label, features in {
+                "pixels": by_pixels(reference),
+                "random network": by_random_network(reference),
+            }.items()
+        }
+
+    def __call__(self, made: Tensor) -> dict[str, Any]:
+        """Return what `explainaway.sample_quality` says of images in [-1, 1], by measure."""
+        return {
+            label: sample_quality(of_reference, features(made))._asdict()
+            for label, (features, of_reference) in self.measures.items()
+        }
+
+
+def quality_cells(resemblance: Mapping[str, Any]) -> list[str]:
+    """Return cells of a line of a table: 1000 MMD², precision, recall, density, coverage.
+
+    They are by random features, and by principal components of pixels in parentheses.
+    """
+    by_random, by_pixels = resemblance["random network"], resemblance["pixels"]
+    cells = [f"{1000 * by_random['mmd']:.1f} ({1000 * by_pixels['mmd']:.1f})"]
+    for key in ("precision", "recall", "density", "coverage"):
+        cells.append(f"{by_random[key]:.2f} ({by_pixels[key]:.2f})")
+    return cells
 
 
 def by_pixels(images: Tensor) -> Features:
