@@ -134,8 +134,11 @@ def test_chances_of_categories_are_those_of_the_rule_of_bayes() -> None:
     shares = torch.tensor([0.2, 0.3, 0.5]).double()
     x = noise.normal(size=4)
     (category,) = coordinates.categories
-    rest = torch.as_tensor(x - mean)[None]
-    found = (-category_energies(parameters, rest, category, shares)).softmax(1)[0]
+    known = torch.as_tensor(x - mean)[None]
+    free = torch.zeros(1, 4).double()
+    factor = torch.eye(4).double()[None]
+    found = -category_energies(parameters, known, free, factor, category, shares)
+    found = found.softmax(1)[0]
     own, others = [2, 3], [0, 1]
     slope = covariance[np.ix_(others, own)] @ np.linalg.inv(covariance[np.ix_(own, own)])
     within = covariance[np.ix_(others, others)] - slope @ covariance[np.ix_(own, others)]
@@ -148,6 +151,31 @@ def test_chances_of_categories_are_those_of_the_rule_of_bayes() -> None:
     ]
     expected = shares.numpy() * densities
     np.testing.assert_allclose(found.numpy(), expected / expected.sum(), rtol=1e-6)
+
+
+def test_missing_categories_are_drawn_as_often_as_they_are() -> None:
+    """Three groups six deviations apart: given a drawn number its group would never change.
+
+    Of 300 empty rows, 20 draws each: a share's error is .03 with that of the 90 known labels.
+    """
+    noise = np.random.default_rng(0)
+    group = np.repeat([0, 1, 2], 30)
+    frame = pd.DataFrame(
+        {"x": 6.0 * group + noise.normal(size=90), "kind": np.array(list("abc"))[group]}
+    )
+    frame = pd.concat([frame, pd.DataFrame({"x": [np.nan] * 300})], ignore_index=True)
+    table, rows = _table(frame, x=Gaussian())
+    coordinates = Coordinates.of(table, rows, indicators=True)
+    model = JointNormal.draw(table, rows.some(np.arange(90)), coordinates, EPOCHS, seed=0)
+    empty = rows.some(np.arange(90, 390))
+    drawn = model.drawn(empty, np.arange(300), 20, seed=0)
+    shares = drawn.probabilities(1).mean(0)
+    assert shares == pytest.approx([1 / 3] * 3, abs=0.06)
+    x, kind = np.moveaxis(drawn.completed(), -1, 0)
+    for number in range(3):
+        assert x[kind == number].mean() == pytest.approx(6 * number, abs=0.8)
+    # Every row changes from draw to draw.
+    assert (np.diff(kind, axis=0) != 0).any(0).all()
 
 
 def test_a_slope_is_drawn_as_surely_as_a_regression_knows_it() -> None:
@@ -255,6 +283,19 @@ def test_draws_of_a_row_do_not_depend_on_the_other_rows_and_a_seed_gives_the_sam
         whole = model.drawn(rows, ids, 3, seed=0).completed()
         part = model.drawn(rows.some(ids[5:9]), ids[5:9], 3, seed=0).completed()
         np.testing.assert_allclose(part, whole[:, 5:9], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-12, 1e12, 1e160])
+def test_numbers_of_any_size_are_filled_in(size: float) -> None:
+    noise = np.random.default_rng(0)
+    x = noise.normal(2, 1, 60)
+    frame = pd.DataFrame({"x": size * x, "y": x + 0.1 * noise.normal(size=60)})
+    frame.loc[:9, "x"] = np.nan
+    table, rows = _table(frame)
+    coordinates = Coordinates.of(table, rows, indicators=False)
+    model = JointNormal.draw(table, rows, coordinates, epochs=60, seed=0)
+    drawn = model.drawn(rows.some(np.arange(10)), np.arange(10), 20, seed=0).completed()
+    assert np.abs(drawn[..., 0].mean(0) / size - x[:10]).max() < 0.5
 
 
 def test_utilities_of_a_known_category_are_in_order() -> None:

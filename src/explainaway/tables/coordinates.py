@@ -17,6 +17,10 @@ from .table import Rows, Table
 class Map(Protocol):
     """An increasing map from a column's numbers to a coordinate."""
 
+    @property
+    def freedom(self) -> int:
+        """How many of its parameters are fitted to the cells."""
+
     def to(self, numbers: Numbers) -> Numbers:
         """Return coordinates."""
 
@@ -47,6 +51,11 @@ class Straight:
     lowest: float = -np.inf
     highest: float = np.inf
 
+    @property
+    def freedom(self) -> int:
+        """Place and scale."""
+        return 2
+
     @staticmethod
     def of(observed: Numbers) -> "Straight":
         """Return the map of a column's cells; draws go beyond them by half of their range.
@@ -54,10 +63,13 @@ class Straight:
         Where all are positive, or none is, draws are so too.
         """
         low, high = float(observed.min()), float(observed.max())
+        # Squares of very large or small numbers are beyond what a number holds.
+        unit = max(-low, high)
+        within = observed / unit
         lowest, highest = low - (high - low) / 2, high + (high - low) / 2
         return Straight(
-            float(observed.mean()),
-            float(observed.std()),
+            unit * float(within.mean()),
+            unit * float(within.std()),
             lowest if low < 0 else max(lowest, 0.0),
             highest if high > 0 else min(highest, 0.0),
         )
@@ -84,6 +96,11 @@ class Bent:
     """The normal score, whose ends go on as straight lines."""
 
     scores: NormalScores
+
+    @property
+    def freedom(self) -> int:
+        """Knots."""
+        return len(self.scores.values)
 
     def to(self, numbers: Numbers) -> Numbers:
         """Return coordinates."""
@@ -124,6 +141,8 @@ class NumberColumn:
         The values of a column that repeats itself: a draw is moved to the nearest.
     spikes : tuple of Spike
         Values that are no measurements.
+    is_limited : bool
+        Whether cells may be known by limits alone.
     """
 
     column: int
@@ -131,6 +150,7 @@ class NumberColumn:
     maps: tuple[Map, ...]
     grid: Numbers | None = None
     spikes: tuple[Spike, ...] = ()
+    is_limited: bool = False
 
     def decode(self, coordinates: Numbers, chosen: int) -> Numbers:
         """Return the numbers that coordinates stand for under one of the maps."""
@@ -212,6 +232,13 @@ class Coordinates:
     categories: Sequence[CategoryColumn]
     width: int
 
+    @property
+    def are_numbers(self) -> bool:
+        """Whether cells are known or not, so that one sweep is an independent draw."""
+        return not self.categories and not any(
+            column.spikes or column.is_limited for column in self.numbers
+        )
+
     @staticmethod
     def of(table: Table, rows: Rows, indicators: bool) -> "Coordinates":
         """Return those of a table.
@@ -255,14 +282,17 @@ def _number_column(column: int, place: int, model: ColumnModel, cells: Numbers) 
             for value, interval in zip(model.spikes, intervals, strict=True)
         ]
         return NumberColumn(column, place, (Bent(scores),), spikes=tuple(spikes))
-    if isinstance(model, Scored) and model.is_limited:
-        return NumberColumn(column, place, (Bent(model.scores),))
+    limited = model.is_limited
+    if isinstance(model, Scored) and limited:
+        return NumberColumn(column, place, (Bent(model.scores),), is_limited=True)
     if isinstance(model, Measured):
-        return NumberColumn(column, place, (Straight(model.loc, model.scale),))
+        maps = (Straight(model.loc, model.scale),)
+        return NumberColumn(column, place, maps, is_limited=limited)
     values = np.unique(cells)
-    if model.is_limited or len(values) < 2:
+    if limited or len(values) < 2:
         loc, scale = (cells.mean(), cells.std() or 1.0) if len(cells) else (0.0, 1.0)
-        return NumberColumn(column, place, (Straight(float(loc), float(scale)),))
+        maps = (Straight(float(loc), float(scale)),)
+        return NumberColumn(column, place, maps, is_limited=limited)
     scores = model.scores if isinstance(model, Scored) else NormalScores.of(cells)
     grid = values if 2 * len(values) < len(cells) else None
     return NumberColumn(column, place, (Straight.of(cells), Bent(scores)), grid)

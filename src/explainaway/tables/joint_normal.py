@@ -36,7 +36,7 @@ MOST_ROWS, MOST_PRODUCTS = 2000, 4_000_000
 """From so many rows, chosen at random, parameters are drawn: they are well known then. Fewer where
 rows times coordinates squared would be more than the second."""
 
-MOST_COORDINATES = 100
+MOST_COORDINATES, MOST_LEVELS = 100, 40
 
 FIRST_SWEEPS = 150
 MOST_SWEEPS, FEWEST_SWEEPS, ALL_SWEEPS = 15, 5, 600
@@ -126,7 +126,7 @@ class JointNormal:
             self.parameters[chosen[0]].maps,
         )
         first, between = FIRST_SWEEPS, min(max(ALL_SWEEPS // num_draws, FEWEST_SWEEPS), MOST_SWEEPS)
-        if state.is_direct:
+        if self.coordinates.are_numbers:
             first, between = 1, 1
         states, step = [], 0
         for number, each in enumerate(chosen):
@@ -172,8 +172,7 @@ class NormalDraws:
         drawn = [
             self._cells(column, x, p) for x, p in zip(self.states, self.parameters, strict=True)
         ]
-        counts = (np.stack(drawn)[..., None] == levels).sum(0) + 0.5
-        shares: Numbers = counts / counts.sum(1, keepdims=True)
+        shares: Numbers = (np.stack(drawn)[..., None] == levels).mean(0)
         return shares
 
     def log_densities(self, of: Rows) -> Numbers:
@@ -192,10 +191,11 @@ class NormalDraws:
                 found[:, column.column] = self._densities(k, cells)
         for place, model in enumerate(table.models):
             if model.levels is not None and model.parts:
-                chances, cells = self.probabilities(place), of.numbers[:, place, None]
-                of_cell = (chances * (cells == model.levels)).sum(1)
-                with np.errstate(divide="ignore"):
-                    found[:, place] = np.where(np.isnan(cells[:, 0]), np.nan, np.log(of_cell))
+                cells, number = of.numbers[:, place, None], len(self.states)
+                share = (self.probabilities(place) * (cells == model.levels)).sum(1)
+                # What was never drawn is not impossible.
+                chance = (number * share + 0.5) / (number + 0.5 * len(model.levels))
+                found[:, place] = np.where(np.isnan(cells[:, 0]), np.nan, np.log(chance))
         return found
 
     def _densities(self, number: int, cells: Numbers) -> Numbers:
@@ -256,7 +256,10 @@ class _Sampler:
         return torch.diag(2 * SHAPE / self.auxiliary)
 
     def _draw_maps(self) -> None:
-        """Propose the other map of each column of numbers that has two."""
+        """Propose the other map of each column of numbers that has two.
+
+        Scores follow the cells that they are made of, so each free knot costs a nat (Akaike 1974).
+        """
         rows, prior = self.rows, self._prior()
         errors = rows.x - rows.x.mean(0)
         energy = self._energy(prior, errors)
@@ -268,7 +271,8 @@ class _Sampler:
             other = errors.clone()
             other[:, column.place] = x - x.mean()
             proposed = self._energy(prior, other)
-            rate = np.exp(min(0.0, energy - proposed + change))
+            price = column.maps[chosen].freedom - column.maps[rows.maps[number]].freedom
+            rate = np.exp(min(0.0, energy - proposed + change - price))
             if float(torch.rand((), generator=self.noise)) < rate:
                 maps = list(rows.maps)
                 maps[number] = chosen
@@ -309,9 +313,11 @@ class _Sampler:
         if category.form != "indicators":
             return torch.full((number,), 1 / number).double()
         counts = self.rows.current(category).bincount(minlength=number) + 0.5
-        return counts / counts.sum()
+        drawn = torch._standard_gamma(counts.double(), generator=self.noise)
+        return drawn / drawn.sum()
 
 
 def is_narrow(coordinates: Coordinates) -> bool:
-    """Return whether there are few enough coordinates for a matrix of each row."""
-    return 0 < coordinates.width <= MOST_COORDINATES
+    """Return whether there are few enough coordinates for a matrix of each row, and levels."""
+    most = max([len(category.levels) for category in coordinates.categories], default=0)
+    return 0 < coordinates.width <= MOST_COORDINATES and most <= MOST_LEVELS

@@ -88,33 +88,23 @@ class NormalRows:
             for place in range(coordinates.width)
             if limited[:, place].any()
         ]
-        self._open = self.free.any(1).nonzero()[:, 0]
-
-    @property
-    def is_direct(self) -> bool:
-        """Whether one sweep is an independent draw: nothing but numbers is missing."""
-        indicated = any(
-            category.form == "indicators" and bool((level < 0).any())
-            for category, level in zip(self.coordinates.categories, self.levels, strict=True)
-        )
-        utilities = any(c.form == "utilities" for c in self.coordinates.categories)
-        return not (self._limited or indicated or utilities)
+        unknown = self.free.any(1)
+        for category, level in zip(coordinates.categories, self.levels, strict=True):
+            if category.form == "indicators":
+                unknown = unknown | (level < 0)
+        self._open = unknown.nonzero()[:, 0]
 
     def sweep(self, parameters: Parameters, noise: Generator) -> None:
         """Draw everything that is not known once, given the rest."""
         self.use(parameters.maps)
         normal, share = standard_normal(noise, self.x), uniform(noise, self.x)
-        self._draw_free(parameters, normal)
+        self._draw_missing(parameters, normal, share)
         rest = self.x - parameters.mean
         for place, index in self._limited:
             self._draw_one(parameters, rest, place, index, self.low, self.high, share)
-        for category, level, shares in zip(
-            self.coordinates.categories, self.levels, parameters.shares, strict=True
-        ):
+        for category, level in zip(self.coordinates.categories, self.levels, strict=True):
             if category.form == "utilities":
                 self._draw_utilities(parameters, rest, category, level, share)
-            elif category.form == "indicators":
-                self._draw_indicators(parameters, rest, category, level, shares, share)
 
     def current(self, category: CategoryColumn) -> Tensor:
         """Return the level that each row has now, of a category with indicators."""
@@ -162,10 +152,9 @@ class NormalRows:
             self.free[~known, places.start] = True
             self._enter(places.start)
             return
-        most = level[known].bincount(minlength=len(category.levels)).argmax()
-        identity = torch.eye(len(category.levels), dtype=torch.float64)[:, 1:]
+        identity = indicators(category)
         if category.form == "indicators":
-            self.x[:, places] = identity[torch.where(known, level, most)]
+            self.x[:, places] = identity[level.clamp(min=0)]
             return
         start = (1 + EDGE) * identity[level.clamp(min=0)] - EDGE
         self.x[:, places] = torch.where(known[:, None], start, 0.0)
@@ -181,14 +170,32 @@ class NormalRows:
         x = torch.where(limited & (x <= low), inner, x)
         self.x[:, place] = torch.where(limited & (x >= high), outer, x)
 
-    def _draw_free(self, parameters: Parameters, normal: Tensor) -> None:
-        """Draw what nothing is known of, jointly in each row."""
+    def _draw_missing(self, parameters: Parameters, normal: Tensor, share: Tensor) -> None:
+        """Draw missing categories that are indicators, then missing numbers, jointly in each row.
+
+        A category is drawn with the row's missing numbers integrated out: given them it would
+        hardly ever change.
+        """
         for index in self._open.split(max(1, PRODUCTS_AT_ONCE // self.x.shape[1] ** 2)):
             free = self.free[index].double()
             known = (1 - free) * (self.x[index] - parameters.mean)
             inside = free[:, :, None] * free[:, None, :]
             precision = inside * parameters.precision + torch.diag_embed(1 - free)
             factor = torch.linalg.cholesky(precision)
+            for category, level, shares in zip(
+                self.coordinates.categories, self.levels, parameters.shares, strict=True
+            ):
+                if category.form == "indicators":
+                    some = (level[index] < 0).nonzero()[:, 0]
+                    energy = category_energies(
+                        parameters, known[some], free[some], factor[some], category, shares
+                    )
+                    places = category.places
+                    chances = (-energy).softmax(1).cumsum(1)
+                    drawn = (share[index[some], places.start, None] > chances).sum(1)
+                    x = indicators(category)[drawn.clamp(max=len(category.levels) - 1)]
+                    self.x[index[some], places] = x
+                    known[some, places] = x - parameters.mean[places]
             right = -free * (known @ parameters.precision)
             half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
             half = half + normal[index, :, None]
@@ -240,51 +247,51 @@ class NormalRows:
             self.high[index, place] = torch.where(is_true, torch.inf, of_true)
             self._draw_one(parameters, rest, place, index, self.low, self.high, share)
 
-    def _draw_indicators(
-        self,
-        parameters: Parameters,
-        rest: Tensor,
-        category: CategoryColumn,
-        level: Tensor,
-        shares: Tensor,
-        share: Tensor,
-    ) -> None:
-        """Draw unknown categories: how probable each makes the other coordinates."""
-        index = (level < 0).nonzero()[:, 0]
-        if not len(index):
-            return
-        places = category.places
-        identity = torch.eye(len(category.levels), dtype=torch.float64)[:, 1:]
-        energy = category_energies(parameters, rest[index], category, shares)
-        chances = (-energy).softmax(1).cumsum(1)
-        drawn = (share[index, places.start, None] > chances).sum(1).clamp(max=len(identity) - 1)
-        self.x[index, places] = identity[drawn]
-        rest[index, places] = identity[drawn] - parameters.mean[places]
+
+def indicators(category: CategoryColumn) -> Tensor:
+    """Return the coordinates of each level of a category with indicators, (levels, width)."""
+    return torch.eye(len(category.levels), dtype=torch.float64)[:, 1:]
 
 
 def category_energies(
-    parameters: Parameters, rest: Tensor, category: CategoryColumn, shares: Tensor
+    parameters: Parameters,
+    known: Tensor,
+    free: Tensor,
+    factor: Tensor,
+    category: CategoryColumn,
+    shares: Tensor,
 ) -> Tensor:
-    """Return minus the log probability of each level given all other coordinates, up to a constant.
+    """Return minus the log probability of each level given what is known, up to a constant.
 
     The density of the others is normal with a mean linear in the indicators (the general location
     model of Olkin & Tate 1961 without interactions), times the level's share.
 
     Parameters
     ----------
-    rest : Tensor, (n, p)
-        Coordinates less their means.
+    known : Tensor, (n, p)
+        Coordinates less their means, zero where not known.
+    free : Tensor, (n, p)
+        1 where a coordinate is missing, else 0.
+    factor : Tensor, (n, p, p)
+        Cholesky factors of the precision of the missing ones, with ones for all others.
     """
     places = category.places
-    identity = torch.eye(len(category.levels), dtype=torch.float64)[:, 1:]
-    offset = identity - parameters.mean[places]
-    own = parameters.precision[places, places]
+    others = known.clone()
+    others[:, places] = 0
+    slope = parameters.precision[:, places]
+    # The precision with the missing ones integrated out: Q_NN - Q_NF Q_FF^-1 Q_FN.
+    ahead = torch.cat(
+        [slope.expand(len(known), -1, -1), (others @ parameters.precision)[..., None]], 2
+    )
+    half = torch.linalg.solve_triangular(factor, free[..., None] * ahead, upper=False)
+    by_slope, by_others = half[..., :-1], half[..., -1:]
+    own = parameters.precision[places, places] - by_slope.mT @ by_slope
+    linear = others @ slope - (by_slope.mT @ by_others)[..., 0]
     # log N(others | level) = log N(all) - log N(indicators).
     alone = torch.linalg.inv(parameters.covariance[places, places])
-    square = 0.5 * torch.einsum("ki,ij,kj->k", offset, own - alone, offset)
-    others = rest.clone()
-    others[:, places] = 0
-    found: Tensor = square - shares.log() + others @ parameters.precision[:, places] @ offset.T
+    offset = indicators(category) - parameters.mean[places]
+    square = 0.5 * torch.einsum("ki,nij,kj->nk", offset, own - alone, offset)
+    found: Tensor = square - shares.log() + linear @ offset.T
     return found
 
 

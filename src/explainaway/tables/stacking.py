@@ -22,6 +22,9 @@ HIDDEN_SHARE = 0.15
 
 NUM_DRAWS = 60
 
+MOST_ROWS = 1000
+"""In which hidden cells are drawn and compared."""
+
 PARTS = 20
 """Shares are multiples of one over so many."""
 
@@ -77,7 +80,9 @@ class Candidates:
             hidden = np.zeros_like(complete.open)
             hidden[tuple(chosen.T)] = True
             rows = table.rows(complete.numbers, np.isnan(complete.numbers), limits, hidden)
-            index = np.flatnonzero(hidden.any(1))
+            index = np.unique(chosen[:, 0])
+            if len(index) > MOST_ROWS:
+                index = np.sort(np.random.default_rng(self.seed).permutation(index)[:MOST_ROWS])
             some = rows.some(index)
             draws = [
                 make(rows).drawn(some, index, NUM_DRAWS, self.seed).completed() for make in makers
