@@ -121,8 +121,9 @@ def _plain(table: Table, rows: Rows) -> Coordinates:
     return dataclasses.replace(coordinates, numbers=plain)
 
 
-def test_chances_of_categories_are_those_of_the_rule_of_bayes() -> None:
-    """p(k | x) is p(k) N(x | mean given k, covariance given k), computed another way."""
+@pytest.mark.parametrize("missing", [[], [1]])
+def test_chances_of_categories_are_those_of_the_rule_of_bayes(missing: list[int]) -> None:
+    """p(k | x) is p(k) N(x | mean given k, covariance given k), missing numbers left out."""
     noise = np.random.default_rng(0)
     frame = pd.DataFrame({"x": noise.normal(size=60), "y": noise.normal(size=60)})
     frame["kind"] = noise.choice(["a", "b", "c"], 60)
@@ -134,23 +135,20 @@ def test_chances_of_categories_are_those_of_the_rule_of_bayes() -> None:
     shares = torch.tensor([0.2, 0.3, 0.5]).double()
     x = noise.normal(size=4)
     (category,) = coordinates.categories
-    known = torch.as_tensor(x - mean)[None]
     free = torch.zeros(1, 4).double()
-    factor = torch.eye(4).double()[None]
+    free[0, missing] = 1
+    known = (1 - free) * torch.as_tensor(x - mean)
+    inside = free[:, :, None] * free[:, None] * parameters.precision
+    factor = torch.linalg.cholesky(inside + torch.diag_embed(1 - free))
     found = -category_energies(parameters, known, free, factor, category, shares)
-    found = found.softmax(1)[0]
-    own, others = [2, 3], [0, 1]
+    own, others = [2, 3], [k for k in (0, 1) if k not in missing]
     slope = covariance[np.ix_(others, own)] @ np.linalg.inv(covariance[np.ix_(own, own)])
     within = covariance[np.ix_(others, others)] - slope @ covariance[np.ix_(own, others)]
     levels = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
-    densities = [
-        scipy.stats.multivariate_normal.pdf(
-            x[others], mean[others] + slope @ (d - mean[own]), within
-        )
-        for d in levels
-    ]
+    means = [mean[others] + slope @ (level - mean[own]) for level in levels]
+    densities = [scipy.stats.multivariate_normal.pdf(x[others], each, within) for each in means]
     expected = shares.numpy() * densities
-    np.testing.assert_allclose(found.numpy(), expected / expected.sum(), rtol=1e-6)
+    np.testing.assert_allclose(found.softmax(1)[0].numpy(), expected / expected.sum(), rtol=1e-6)
 
 
 def test_missing_categories_are_drawn_as_often_as_they_are() -> None:
