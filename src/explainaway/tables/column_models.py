@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ..models import Bernoulli, Categorical, Censored, Gaussian, Observation, Ordinal, Truncated
@@ -144,8 +145,8 @@ class Levels(ColumnModel):
 
     def encode(self, numbers: Numbers) -> Numbers:
         """Return the level's number, NaN where there is none such."""
-        place = np.clip(np.searchsorted(self.values, numbers), 0, len(self.values) - 1)
-        return np.where(self.values[place] == numbers, place, np.nan)[:, None]
+        place = places_among(self.values, numbers)
+        return np.where(place < 0, np.nan, place)[:, None]
 
     def decode(self, cells: Numbers) -> Numbers:
         """Return the level."""
@@ -316,6 +317,12 @@ class Given(ColumnModel):
     def decode(self, cells: Numbers) -> Numbers:
         """Return the numbers, or the levels."""
         return cells[..., 0] if self.values is None else self.values[cells[..., 0].astype(np.int64)]
+
+
+def places_among(levels: Numbers, numbers: Numbers) -> NDArray[np.int64]:
+    """Return where numbers stand among increasing levels, -1 where there is none such."""
+    place = np.clip(np.searchsorted(levels, numbers), 0, len(levels) - 1)
+    return np.where(levels[place] == numbers, place, -1)
 
 
 def _base_of(observation: Observation) -> Any:

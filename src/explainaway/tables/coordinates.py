@@ -200,11 +200,6 @@ class CategoryColumn:
         """How many there are."""
         return 1 if self.form == "grades" else len(self.levels) - 1
 
-    def level_of(self, numbers: Numbers) -> np.ndarray:
-        """Return the numbers of levels, -1 where there is none."""
-        place = np.clip(np.searchsorted(self.levels, numbers), 0, len(self.levels) - 1)
-        return np.where(self.levels[place] == numbers, place, -1)
-
     def decode(self, coordinates: Numbers) -> Numbers:
         """Return the table's numbers of coordinates (..., width)."""
         if self.form == "grades":
@@ -238,6 +233,16 @@ class Coordinates:
         return not self.categories and not any(
             column.spikes or column.is_limited for column in self.numbers
         )
+
+    def decoded(self, x: Numbers, maps: Sequence[int]) -> dict[int, Numbers]:
+        """Return the numbers (n,) of each column of the table, of coordinates (n, p)."""
+        found = {
+            column.column: column.decode(x[:, column.place], chosen)
+            for column, chosen in zip(self.numbers, maps, strict=True)
+        }
+        for category in self.categories:
+            found[category.column] = category.decode(x[:, category.places])
+        return found
 
     @staticmethod
     def of(table: Table, rows: Rows, indicators: bool) -> "Coordinates":

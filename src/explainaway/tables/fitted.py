@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,8 @@ class RowDraws(Protocol):
 class RowModel(Protocol):
     """A model of a table's rows."""
 
-    def drawn(self, rows: Rows, ids: NDArray[np.int64], num_draws: int, seed: int) -> Any:
-        """Return `RowDraws` of rows with these numbers."""
+    def drawn(self, rows: Rows, ids: NDArray[np.int64], num_draws: int, seed: int) -> RowDraws:
+        """Return draws of rows with these numbers."""
 
 
 @dataclass(frozen=True)

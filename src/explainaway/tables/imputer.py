@@ -372,13 +372,9 @@ class GeneratorImputer(
         bounds = checked_limits(limits, list(frame), frame.index)
         numbers, missing = table.read(frame)
         complete = table.rows(numbers, missing, bounds)
-        cells = np.argwhere(complete.known(table.layout) & ~complete.open)
-        if len(cells) == 0:
+        hidden = table.some_known(complete, HIDDEN_SHARE, self.seed_, fewest=1)
+        if not hidden.any():
             raise ValueError("X must have observed cells of columns that are not constant")
-        order = np.random.default_rng(self.seed_).permutation(len(cells))
-        chosen = cells[order[: max(1, round(HIDDEN_SHARE * len(cells)))]]
-        hidden = np.zeros_like(missing)
-        hidden[tuple(chosen.T)] = True
         rows = table.rows(numbers, missing, bounds, hidden)
         return self.fitted_.score(rows, complete, hidden, self.num_draws, self.seed_)
 

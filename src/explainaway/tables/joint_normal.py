@@ -1,6 +1,7 @@
 """A multivariate normal model of a table's rows, its parameters drawn from their posterior."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..inference.noise.keyed import KeyedSource
 from .coordinates import CategoryColumn, Coordinates
 from .draws import log_mean_exp
 from .normal_noise import inverse_wishart
-from .normal_rows import NormalRows, Parameters, decoded
+from .normal_rows import NormalRows, Parameters
 from .storage import Numbers
 from .table import Rows, Table
 
@@ -159,20 +160,19 @@ class NormalDraws:
     def completed(self) -> Numbers:
         """Return the numbers of the rows' cells, (draws, n, columns), drawn where open."""
         table, rows = self.model.table, self.rows
-        found = np.empty((len(self.states), *rows.numbers.shape))
-        for draw, (x, parameters) in enumerate(zip(self.states, self.parameters, strict=True)):
-            cells = decoded(self.model.coordinates, x.numpy(), parameters.maps, rows.numbers)
-            found[draw] = np.where(rows.open, table.within(cells, rows), rows.numbers)
-        return found
+        filled = np.repeat(rows.numbers[None], len(self.states), 0)
+        for draw, cells in zip(filled, self._decoded(), strict=True):
+            for column, numbers in cells.items():
+                hidden = rows.open[:, column]
+                draw[hidden, column] = table.within(column, numbers, rows)[hidden]
+        return filled
 
     def probabilities(self, column: int) -> Numbers:
         """Return those of a column's levels, (n, levels): how often they were drawn."""
         levels = self.model.table.models[column].levels
         assert levels is not None
-        drawn = [
-            self._cells(column, x, p) for x, p in zip(self.states, self.parameters, strict=True)
-        ]
-        shares: Numbers = (np.stack(drawn)[..., None] == levels).mean(0)
+        drawn = np.stack([cells[column] for cells in self._decoded()])
+        shares: Numbers = (drawn[..., None] == levels).mean(0)
         return shares
 
     def log_densities(self, of: Rows) -> Numbers:
@@ -198,6 +198,11 @@ class NormalDraws:
                 found[:, place] = np.where(np.isnan(cells[:, 0]), np.nan, np.log(chance))
         return found
 
+    def _decoded(self) -> Iterator[dict[int, Numbers]]:
+        """Yield the numbers of each draw's columns."""
+        for x, parameters in zip(self.states, self.parameters, strict=True):
+            yield self.model.coordinates.decoded(x.numpy(), parameters.maps)
+
     def _densities(self, number: int, cells: Numbers) -> Numbers:
         """Return log densities of a column of numbers, each draw given the row's other cells."""
         column = self.model.coordinates.numbers[number]
@@ -216,14 +221,6 @@ class NormalDraws:
                 density = np.where(cells == spike.value, mass, density)
             of_draws.append(density)
         return log_mean_exp(np.stack(of_draws))
-
-    def _cells(self, column: int, x: Tensor, parameters: Parameters) -> Numbers:
-        coordinates = self.model.coordinates
-        for k, number in enumerate(coordinates.numbers):
-            if number.column == column:
-                return number.decode(x[:, number.place].numpy(), parameters.maps[k])
-        category = next(c for c in coordinates.categories if c.column == column)
-        return category.decode(x[:, category.places].numpy())
 
 
 class _Sampler:
@@ -274,9 +271,7 @@ class _Sampler:
             price = column.maps[chosen].freedom - column.maps[rows.maps[number]].freedom
             rate = np.exp(min(0.0, energy - proposed + change - price))
             if float(torch.rand((), generator=self.noise)) < rate:
-                maps = list(rows.maps)
-                maps[number] = chosen
-                rows.use(maps)
+                rows.put(number, chosen, x)
                 errors, energy = other, proposed
 
     def _energy(self, prior: Tensor, errors: Tensor) -> float:

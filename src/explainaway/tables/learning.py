@@ -12,7 +12,7 @@ from ..models import GeneratorModel
 from .table_model import LinearPlusMLP
 
 NOT_IN_THESE_ROWS = ".*are observed in no example"
-"""A column of which all cells are hidden while the two models are compared."""
+"""A column of which all cells are hidden while the models are compared."""
 
 INFERENCE_STEPS = 6
 

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..inference.noise.keyed import Generator, standard_normal, uniform
+from .column_models import places_among
 from .coordinates import CategoryColumn, Coordinates, Map, NumberColumn
 from .normal_noise import truncated_normal
-from .storage import Numbers
+from .row_chains import unwhitened
 from .table import Rows
 
 EDGE = 0.5
@@ -80,7 +81,7 @@ class NormalRows:
             self._place_number(column, column.maps[chosen], rows, known[:, column.column])
         for category in coordinates.categories:
             cells = np.where(known[:, category.column], rows.numbers[:, category.column], np.nan)
-            self.levels.append(torch.as_tensor(category.level_of(cells)))
+            self.levels.append(torch.as_tensor(places_among(category.levels, cells)))
             self._place_category(category, self.levels[-1])
         limited = self.low.isfinite() | self.high.isfinite()
         self._limited = [
@@ -101,7 +102,7 @@ class NormalRows:
         self._draw_missing(parameters, normal, share)
         rest = self.x - parameters.mean
         for place, index in self._limited:
-            self._draw_one(parameters, rest, place, index, self.low, self.high, share)
+            self._draw_one(parameters, rest, place, index, share)
         for category, level in zip(self.coordinates.categories, self.levels, strict=True):
             if category.form == "utilities":
                 self._draw_utilities(parameters, rest, category, level, share)
@@ -121,10 +122,14 @@ class NormalRows:
 
     def use(self, maps: Sequence[int]) -> None:
         """Take these maps: what was drawn stays the number that it was."""
-        for number, column in enumerate(self.coordinates.numbers):
-            if maps[number] != self.maps[number]:
-                self.x[:, column.place], _ = self.remapped(number, maps[number])
-                self.maps[number] = maps[number]
+        for number, chosen in enumerate(maps):
+            if chosen != self.maps[number]:
+                self.put(number, chosen, self.remapped(number, chosen)[0])
+
+    def put(self, number: int, chosen: int, x: Tensor) -> None:
+        """Take a column's coordinates (n,) under another map."""
+        self.x[:, self.coordinates.numbers[number].place] = x
+        self.maps[number] = chosen
 
     def _place_number(
         self, column: NumberColumn, chosen: Map, rows: Rows, known: NDArray[np.bool_]
@@ -198,19 +203,11 @@ class NormalRows:
                     known[some, places] = x - parameters.mean[places]
             right = -free * (known @ parameters.precision)
             half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
-            half = half + normal[index, :, None]
-            drawn = torch.linalg.solve_triangular(factor.mT, half, upper=True)[..., 0]
+            drawn = unwhitened(factor, half[..., 0] + normal[index])
             self.x[index] = torch.where(free > 0, drawn + parameters.mean, self.x[index])
 
     def _draw_one(
-        self,
-        parameters: Parameters,
-        rest: Tensor,
-        place: int,
-        index: Tensor,
-        low: Tensor,
-        high: Tensor,
-        share: Tensor,
+        self, parameters: Parameters, rest: Tensor, place: int, index: Tensor, share: Tensor
     ) -> None:
         """Draw a coordinate of some rows between its limits."""
         scale = parameters.precision[place, place] ** -0.5
@@ -218,7 +215,7 @@ class NormalRows:
         old = rest[index, place]
         mean = old - slope + parameters.mean[place]
         x = truncated_normal(
-            mean, scale, low[index, place], high[index, place], share[index, place]
+            mean, scale, self.low[index, place], self.high[index, place], share[index, place]
         )
         self.x[index, place] = x
         rest[index, place] = x - parameters.mean[place]
@@ -245,7 +242,7 @@ class NormalRows:
             is_true = true == number
             self.low[index, place] = torch.where(is_true, padded.amax(1), -torch.inf)
             self.high[index, place] = torch.where(is_true, torch.inf, of_true)
-            self._draw_one(parameters, rest, place, index, self.low, self.high, share)
+            self._draw_one(parameters, rest, place, index, share)
 
 
 def indicators(category: CategoryColumn) -> Tensor:
@@ -292,14 +289,4 @@ def category_energies(
     offset = indicators(category) - parameters.mean[places]
     square = 0.5 * torch.einsum("ki,nij,kj->nk", offset, own - alone, offset)
     found: Tensor = square - shares.log() + linear @ offset.T
-    return found
-
-
-def decoded(coordinates: Coordinates, x: Numbers, maps: Sequence[int], like: Numbers) -> Numbers:
-    """Return the numbers, (n, columns), of coordinates (n, p); other columns as in ``like``."""
-    found = like.copy()
-    for k, column in enumerate(coordinates.numbers):
-        found[:, column.column] = column.decode(x[:, column.place], maps[k])
-    for category in coordinates.categories:
-        found[:, category.column] = category.decode(x[:, category.places])
     return found

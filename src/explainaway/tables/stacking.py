@@ -72,15 +72,11 @@ class Candidates:
             As they were given.
         """
         makers = self._makers(table, complete)
-        cells = np.argwhere(complete.known(table.layout) & ~complete.open)
-        order = np.random.default_rng(self.seed).permutation(len(cells))
-        chosen = cells[order[: round(HIDDEN_SHARE * len(cells))]]
+        hidden = table.some_known(complete, HIDDEN_SHARE, self.seed)
         shares = np.full(len(makers), 1 / len(makers))
-        if len(makers) > 1 and len(chosen):
-            hidden = np.zeros_like(complete.open)
-            hidden[tuple(chosen.T)] = True
+        if len(makers) > 1 and hidden.any():
             rows = table.rows(complete.numbers, np.isnan(complete.numbers), limits, hidden)
-            index = np.unique(chosen[:, 0])
+            index = np.flatnonzero(hidden.any(1))
             if len(index) > MOST_ROWS:
                 index = np.sort(np.random.default_rng(self.seed).permutation(index)[:MOST_ROWS])
             some = rows.some(index)

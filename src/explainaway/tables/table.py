@@ -154,6 +154,14 @@ class Table:
         numbers = np.where(hidden, np.nan, numbers)
         return Rows(numbers, missing | limited | hidden, below, above, _tensor(y), context)
 
+    def some_known(self, rows: Rows, share: float, seed: int, fewest: int = 0) -> NDArray[np.bool_]:
+        """Return a share of the cells that the model was given a value of, (n, columns)."""
+        cells = np.argwhere(rows.known(self.layout) & ~rows.open)
+        order = np.random.default_rng(seed).permutation(len(cells))
+        chosen = np.zeros_like(rows.open)
+        chosen[tuple(cells[order[: max(fewest, round(share * len(cells)))]].T)] = True
+        return chosen
+
     def labels_of(self, column: int) -> pd.Index:
         """Return a column's levels as its cells hold them."""
         storage, levels = self.storages[column], self.models[column].levels
@@ -167,14 +175,10 @@ class Table:
         """Return a column's numbers, (draws, n), from the model's cells (draws, n, columns)."""
         model = self.models[column]
         numbers = model.decode(cells[..., self.layout.places[column]].astype(np.float64))
-        return self._within(column, numbers, rows)
+        return self.within(column, numbers, rows)
 
-    def within(self, numbers: Numbers, rows: Rows) -> Numbers:
-        """Return numbers (n, columns), whole where the column's are, within the cells' limits."""
-        columns = [self._within(k, numbers[:, k], rows) for k in range(len(self.models))]
-        return np.stack(columns, 1)
-
-    def _within(self, column: int, numbers: Numbers, rows: Rows) -> Numbers:
+    def within(self, column: int, numbers: Numbers, rows: Rows) -> Numbers:
+        """Return a column's numbers, (..., n), whole where its are, within the cells' limits."""
         if self.storages[column].is_whole and self.models[column].levels is None:
             numbers = np.rint(numbers)
         # Rounding takes nothing beyond a limit.
