@@ -9,7 +9,7 @@ from torch import Tensor
 
 from explainaway.plots import save_panels
 
-from .features import quality_cells
+from . import features
 from .incomplete import Problem
 from .new_faces import few
 from .report import PARTS, from_best_to_worst, in_colour, in_grey, score_cells
@@ -43,15 +43,12 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def table_of_new_faces(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return how near drawn faces (T2) are to faces that nothing has learned from."""
-    lines = [
-        "| holes | | | MMD² x 1000 | precision | recall | density | coverage |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        for name, resemblance in row.get("drawn", {}).items():
-            cells = [row["settings"]["kind"], "T2", name, *quality_cells(resemblance)]
-            lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    drawn = (
+        (row["settings"]["kind"], name, resemblance)
+        for row in rows
+        for name, resemblance in row.get("drawn", {}).items()
+    )
+    return features.table_of_new_faces("holes", drawn)
 
 
 def picture(

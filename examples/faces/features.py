@@ -1,6 +1,6 @@
 """Features of images by which samples are compared: nothing that would have to be downloaded."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,25 @@ def quality_cells(resemblance: Mapping[str, Any]) -> list[str]:
     for key in ("precision", "recall", "density", "coverage"):
         cells.append(f"{by_random[key]:.2f} ({by_pixels[key]:.2f})")
     return cells
+
+
+def table_of_new_faces(head: str, drawn: Iterable[tuple[str, str, Mapping[str, Any]]]) -> str:
+    """Return how near drawn faces (T2) are to faces that nothing has learned from.
+
+    Parameters
+    ----------
+    head : str
+        Of the first column.
+    drawn : iterable of tuple
+        What stands there, the method's name and what `Resemblance` found.
+    """
+    lines = [
+        f"| {head} | | | MMD² x 1000 | precision | recall | density | coverage |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for first, name, resemblance in drawn:
+        lines.append("| " + " | ".join([first, "T2", name, *quality_cells(resemblance)]) + " |")
+    return "\n".join(lines)
 
 
 def by_pixels(images: Tensor) -> Features:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from faces.features import quality_cells
+from faces import features
 from faces.new_faces import few
 from faces.report import PARTS, from_best_to_worst, in_colour, in_grey, score_cells
 from faces.scores import Reconstruction
@@ -53,19 +53,16 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def table_of_new_faces(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return how near drawn faces (T2) are to faces that nothing has learned from."""
-    lines = [
-        "| d, side | | | MMD² x 1000 | precision | recall | density | coverage |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    drawn = []
     for row in rows:
         settings, methods = row["settings"], row["methods"]
         found = {name: each["drawn"] for name, each in methods.items() if "drawn" in each}
         if "training faces" in row:
             found["training faces"] = row["training faces"]
-        for name, resemblance in found.items():
-            cells = [f"{settings['rank']}, {settings['side']}", "T2", name]
-            lines.append("| " + " | ".join([*cells, *quality_cells(resemblance)]) + " |")
-    return "\n".join(lines)
+        first = f"{settings['rank']}, {settings['side']}"
+        drawn += [(first, name, resemblance) for name, resemblance in found.items()]
+    lines: str = features.table_of_new_faces("d, side", drawn)
+    return lines
 
 
 def picture(path: Path, truth: Tensor, made: Mapping[str, Reconstruction], count: int = 10) -> Path:
