@@ -25,7 +25,7 @@ COMMIT = (
 
 
 class Rows:
-    """A JSON file with a row for each setting; what is there is not made again.
+    """A JSON file with a line for each setting; what is there is not made again.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class Rows:
         row = {"settings": dict(settings), **_rounded(results), "made": provenance()}
         self.rows.append(row)
         beside = self.path.with_suffix(".part")
-        beside.write_text(json.dumps(self.rows, indent=1) + "\n")
+        beside.write_text("[\n" + ",\n".join(map(json.dumps, self.rows)) + "\n]\n")
         os.replace(beside, self.path)
         return row
 

@@ -1,11 +1,16 @@
 """Shares of models by the score of their mixture on hidden cells."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from explainaway.tables.fitted import apportioned
-from explainaway.tables.stacking import best_shares, simplex
+from explainaway.tables.learning import Learning
+from explainaway.tables.network import Network
+from explainaway.tables.stacking import Candidates, best_shares, simplex
 from explainaway.tables.table import Table
 
 
@@ -68,3 +73,30 @@ def test_shares_are_all_that_there_are_and_draws_are_dealt_by_them() -> None:
     np.testing.assert_array_equal(apportioned([0.5, 0.3, 0.2], 20), [10, 6, 4])
     np.testing.assert_array_equal(apportioned([0.55, 0.45], 1), [1, 0])
     assert apportioned([1 / 3, 1 / 3, 1 / 3], 200).sum() == 200
+
+
+def test_the_network_goes_on_from_what_it_learned_of_most_cells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Learned of the other cells it needs a third of the epochs with all of them."""
+    learn, epochs, starts = Learning.learn, [], []
+
+    def noted(self: Learning, *given: Any) -> torch.Tensor:
+        epochs.append(self.epochs)
+        starts.append(given[-1])
+        return learn(self, *given)
+
+    monkeypatch.setattr(Learning, "learn", noted)
+    noise = np.random.default_rng(0)
+    angle = noise.uniform(0, 2 * np.pi, 200)
+    frame = pd.DataFrame({"x": np.cos(angle), "y": np.sin(angle)})
+    frame.loc[:9, "x"] = np.nan
+    frame.loc[10, :] = np.nan
+    table = Table.of(frame, {}, {}, 20)
+    rows = table.rows(*table.read(frame))
+    fitted = Candidates(2, (64, 64), Learning(60, 40.0), 0).stacked(table, rows, {})
+    assert isinstance(fitted.members[0], Network)
+    assert epochs == [60, 20]
+    assert starts[0] is None
+    # One row says nothing.
+    assert starts[1].shape == (199, 2)

@@ -47,6 +47,8 @@ fewer where there are many draws, in all about as many as the last."""
 DRAWN = 40
 """Draws of the parameters."""
 
+_NO_ROWS = np.empty(0, dtype=np.int64)
+
 
 @dataclass(frozen=True)
 class JointNormal:
@@ -94,21 +96,31 @@ class JointNormal:
         Wand, "Simple marginally noninformative prior distributions for covariance matrices" (2013);
         Hoff, "Extending the rank likelihood for semiparametric copula estimation" (2007).
         """
-        index = np.flatnonzero(rows.say_something())
-        most = min(MOST_ROWS, MOST_PRODUCTS // coordinates.width**2)
-        if len(index) > most:
-            index = np.sort(np.random.default_rng(seed).permutation(index)[:most])
-        some = rows.some(index)
-        maps = [len(column.maps) - 1 if start_bent else 0 for column in coordinates.numbers]
-        sampler = _Sampler(NormalRows(coordinates, some, some.known(table.layout), maps), seed)
-        found = []
-        warmup, between = math.ceil(WARMUP * epochs), math.ceil(BETWEEN * epochs)
-        sweeps = range(1, warmup + DRAWN * between + 1)
-        for sweep in tqdm(sweeps, desc="drawing parameters", disable=not progress):
-            sampler.sweep(with_maps=sweep > warmup // 2 and sweep % BETWEEN_MAPS == 0)
-            if sweep > warmup and (sweep - warmup) % between == 0:
-                found.append(sampler.parameters)
-        return JointNormal(table, coordinates, found)
+        kept = _chain(table, rows, coordinates, epochs, seed, start_bent, progress)
+        return JointNormal(table, coordinates, [parameters for parameters, _ in kept])
+
+    @staticmethod
+    def draw_with_rows(
+        table: Table,
+        rows: Rows,
+        index: NDArray[np.int64],
+        coordinates: Coordinates,
+        epochs: int,
+        seed: int,
+        start_bent: bool = False,
+        progress: bool = False,
+    ) -> "NormalDraws":
+        """Return draws of some of the rows of which a model is made, those of its own chain.
+
+        Parameters
+        ----------
+        index : array, (n,)
+            Which rows.
+        """
+        kept = list(_chain(table, rows, coordinates, epochs, seed, start_bent, progress, index))
+        parameters, states = (list(each) for each in zip(*kept, strict=True))
+        model = JointNormal(table, coordinates, parameters)
+        return NormalDraws(model, rows.some(index), states, parameters)
 
     def drawn(self, rows: Rows, ids: NDArray[np.int64], num_draws: int, seed: int) -> "NormalDraws":
         """Return draws of rows, each under parameters of its own where there are enough.
@@ -310,6 +322,34 @@ class _Sampler:
         counts = self.rows.current(category).bincount(minlength=number) + 0.5
         drawn = torch._standard_gamma(counts.double(), generator=self.noise)
         return drawn / drawn.sum()
+
+
+def _chain(
+    table: Table,
+    rows: Rows,
+    coordinates: Coordinates,
+    epochs: int,
+    seed: int,
+    start_bent: bool,
+    progress: bool,
+    index: NDArray[np.int64] = _NO_ROWS,
+) -> Iterator[tuple[Parameters, Tensor]]:
+    """Yield draws of the parameters, each with the coordinates (n, p) of the rows in ``index``."""
+    used = np.flatnonzero(rows.say_something())
+    most = min(MOST_ROWS, MOST_PRODUCTS // coordinates.width**2)
+    if len(used) > most:
+        used = np.random.default_rng(seed).permutation(used)[:most]
+    used = np.union1d(used, index)
+    some = rows.some(used)
+    maps = [len(column.maps) - 1 if start_bent else 0 for column in coordinates.numbers]
+    sampler = _Sampler(NormalRows(coordinates, some, some.known(table.layout), maps), seed)
+    places = torch.as_tensor(np.searchsorted(used, index))
+    warmup, between = math.ceil(WARMUP * epochs), math.ceil(BETWEEN * epochs)
+    sweeps = range(1, warmup + DRAWN * between + 1)
+    for sweep in tqdm(sweeps, desc="drawing parameters", disable=not progress):
+        sampler.sweep(with_maps=sweep > warmup // 2 and sweep % BETWEEN_MAPS == 0)
+        if sweep > warmup and (sweep - warmup) % between == 0:
+            yield sampler.parameters, sampler.rows.x[places]
 
 
 def is_narrow(coordinates: Coordinates) -> bool:

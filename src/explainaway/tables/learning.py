@@ -47,8 +47,14 @@ class Learning:
         context: dict[str, Tensor] | None,
         num_columns: int,
         seed: int,
+        start: Tensor | None = None,
     ) -> Tensor:
         """Fit the model to a table (n, columns of the model), NaN where hidden.
+
+        Parameters
+        ----------
+        start : Tensor, (n, d), optional
+            Latents of the rows, of a model that was learned before; else they start from noise.
 
         Returns
         -------
@@ -86,6 +92,7 @@ class Learning:
             fit = loop.fit(
                 y,
                 context=context,
+                latents=start,
                 epochs=self.epochs,
                 seed=seed,
                 progress=self.progress,

@@ -6,6 +6,9 @@ from torch import Tensor
 LEAST_SHARE = 2.0**-40
 """Uniform numbers come in steps of 2⁻²⁴ at best: an interval is entered by half of one at least."""
 
+FAR_OUT = -300.0
+"""Logarithm of a probability from which on its quantile is found by Newton's steps."""
+
 
 def truncated_normal(
     mean: Tensor, scale: Tensor, low: Tensor, high: Tensor, uniform: Tensor
@@ -34,14 +37,18 @@ def truncated_normal(
 
 def inverse_log_ndtr(log_probability: Tensor) -> Tensor:
     """Return the normal quantile of a probability below 1 that is given by its logarithm."""
-    near = torch.special.ndtri(log_probability.clamp(min=-300.0).exp())
+    near: Tensor = torch.special.ndtri(log_probability.clamp(min=FAR_OUT).exp())
+    is_near = log_probability > FAR_OUT
+    if is_near.all():
+        return near
     # Far out, Φ(x) = φ(x) / |x| (1 - 1/x² + ...): a few steps of Newton's on its logarithm.
-    x = -(-2 * log_probability.clamp(max=-300.0)).sqrt()
+    far = log_probability.clamp(max=FAR_OUT)
+    x = -(-2 * far).sqrt()
     for _ in range(4):
         value = torch.special.log_ndtr(x)
         slope = (-0.5 * x**2 - 0.9189385332046727 - value).exp()
-        x = x - (value - log_probability.clamp(max=-300.0)) / slope
-    return torch.where(log_probability > -300.0, near, x)
+        x = x - (value - far) / slope
+    return torch.where(is_near, near, x)
 
 
 def inverse_wishart(df: float, scale: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

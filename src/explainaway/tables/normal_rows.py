@@ -42,6 +42,24 @@ class Parameters(NamedTuple):
     shares: list[Tensor]
 
 
+class Missing(NamedTuple):
+    """Which coordinates of rows are missing.
+
+    Attributes
+    ----------
+    places : Tensor, (n, m)
+        Each row's missing ones first; others fill up.
+    is_missing : Tensor, (n, m)
+        1 for the former, 0 for the latter.
+    factor : Tensor, (n, m, m)
+        Cholesky factors of the precision of the missing ones, with ones for the others.
+    """
+
+    places: Tensor
+    is_missing: Tensor
+    factor: Tensor
+
+
 class NormalRows:
     """The coordinates of rows, with those that are not known.
 
@@ -94,6 +112,11 @@ class NormalRows:
             if category.form == "indicators":
                 unknown = unknown | (level < 0)
         self._open = unknown.nonzero()[:, 0]
+        free = self.free[self._open]
+        most = int(free.sum(1).max()) if len(free) else 0
+        # Each row's missing coordinates first, as many places as the row with most of them needs.
+        self._missing = free.long().argsort(dim=1, descending=True, stable=True)[:, :most]
+        self._is_missing = free.gather(1, self._missing).double()
 
     def sweep(self, parameters: Parameters, noise: Generator) -> None:
         """Draw everything that is not known once, given the rest."""
@@ -181,30 +204,38 @@ class NormalRows:
         A category is drawn with the row's missing numbers integrated out: given them it would
         hardly ever change.
         """
-        for index in self._open.split(max(1, PRODUCTS_AT_ONCE // self.x.shape[1] ** 2)):
-            free = self.free[index].double()
-            known = (1 - free) * (self.x[index] - parameters.mean)
-            inside = free[:, :, None] * free[:, None, :]
-            precision = inside * parameters.precision + torch.diag_embed(1 - free)
+        at_once = max(1, PRODUCTS_AT_ONCE // self.x.shape[1] ** 2)
+        for index, places, missing in zip(
+            self._open.split(at_once),
+            self._missing.split(at_once),
+            self._is_missing.split(at_once),
+            strict=True,
+        ):
+            known = self.x[index] - parameters.mean
+            known.masked_fill_(self.free[index], 0.0)
+            inside = missing[:, :, None] * missing[:, None, :]
+            precision = inside * parameters.precision[places[:, :, None], places[:, None, :]]
+            precision.diagonal(dim1=1, dim2=2).add_(1 - missing)
             factor = torch.linalg.cholesky(precision)
             for category, level, shares in zip(
                 self.coordinates.categories, self.levels, parameters.shares, strict=True
             ):
                 if category.form == "indicators":
                     some = (level[index] < 0).nonzero()[:, 0]
-                    energy = category_energies(
-                        parameters, known[some], free[some], factor[some], category, shares
-                    )
-                    places = category.places
+                    given = Missing(places[some], missing[some], factor[some])
+                    energy = category_energies(parameters, known[some], given, category, shares)
+                    start = category.places.start
                     chances = (-energy).softmax(1).cumsum(1)
-                    drawn = (share[index[some], places.start, None] > chances).sum(1)
+                    drawn = (share[index[some], start, None] > chances).sum(1)
                     x = indicators(category)[drawn.clamp(max=len(category.levels) - 1)]
-                    self.x[index[some], places] = x
-                    known[some, places] = x - parameters.mean[places]
-            right = -free * (known @ parameters.precision)
+                    self.x[index[some], category.places] = x
+                    known[some, category.places] = x - parameters.mean[category.places]
+            right = -missing * (known @ parameters.precision).gather(1, places)
             half = torch.linalg.solve_triangular(factor, right[..., None], upper=False)
-            drawn = unwhitened(factor, half[..., 0] + normal[index])
-            self.x[index] = torch.where(free > 0, drawn + parameters.mean, self.x[index])
+            noise = normal[index].gather(1, places)
+            drawn = unwhitened(factor, half[..., 0] + noise) + parameters.mean[places]
+            old = self.x[index].gather(1, places)
+            self.x[index[:, None], places] = torch.where(missing > 0, drawn, old)
 
     def _draw_one(
         self, parameters: Parameters, rest: Tensor, place: int, index: Tensor, share: Tensor
@@ -253,8 +284,7 @@ def indicators(category: CategoryColumn) -> Tensor:
 def category_energies(
     parameters: Parameters,
     known: Tensor,
-    free: Tensor,
-    factor: Tensor,
+    missing: Missing,
     category: CategoryColumn,
     shares: Tensor,
 ) -> Tensor:
@@ -267,20 +297,15 @@ def category_energies(
     ----------
     known : Tensor, (n, p)
         Coordinates less their means, zero where not known.
-    free : Tensor, (n, p)
-        1 where a coordinate is missing, else 0.
-    factor : Tensor, (n, p, p)
-        Cholesky factors of the precision of the missing ones, with ones for all others.
     """
     places = category.places
     others = known.clone()
     others[:, places] = 0
     slope = parameters.precision[:, places]
     # The precision with the missing ones integrated out: Q_NN - Q_NF Q_FF^-1 Q_FN.
-    ahead = torch.cat(
-        [slope.expand(len(known), -1, -1), (others @ parameters.precision)[..., None]], 2
-    )
-    half = torch.linalg.solve_triangular(factor, free[..., None] * ahead, upper=False)
+    at, by_others = missing.places, (others @ parameters.precision).gather(1, missing.places)
+    ahead = missing.is_missing[..., None] * torch.cat([slope[at], by_others[..., None]], 2)
+    half = torch.linalg.solve_triangular(missing.factor, ahead, upper=False)
     by_slope, by_others = half[..., :-1], half[..., -1:]
     own = parameters.precision[places, places] - by_slope.mT @ by_slope
     linear = others @ slope - (by_slope.mT @ by_others)[..., 0]

@@ -1,14 +1,19 @@
 """Several models of a table side by side, in the shares that fill in hidden cells best."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from .coordinates import Coordinates
-from .fitted import FittedTable, RowModel
+from .fitted import FittedTable, RowDraws, RowModel
 from .joint_normal import JointNormal, is_narrow
 from .learning import Learning
 from .limits import Limits
@@ -20,6 +25,9 @@ from .table_model import table_model
 HIDDEN_SHARE = 0.15
 """Of the observed cells, by which the shares are found."""
 
+AGAIN = 1 / 3
+"""Of the epochs, in which the network, learned without them, learns from the hidden cells too."""
+
 NUM_DRAWS = 60
 
 MOST_ROWS = 1000
@@ -27,6 +35,20 @@ MOST_ROWS = 1000
 
 PARTS = 20
 """Shares are multiples of one over so many."""
+
+
+class _Recipe(NamedTuple):
+    """How a model is made of rows, and draws of some of those of which it is made."""
+
+    model: Callable[[Rows], RowModel]
+    draws: Callable[[Rows, NDArray[np.int64]], RowDraws]
+
+
+class _Learned(NamedTuple):
+    """A network with a draw of all rows' latents, (n, d)."""
+
+    network: Network
+    latents: Tensor
 
 
 @dataclass(frozen=True)
@@ -52,10 +74,21 @@ class Candidates:
 
     def network(self, table: Table, rows: Rows) -> Network:
         """Return the network as it is learned."""
-        some = rows.some(np.flatnonzero(rows.say_something()))
+        return self._learned(table, rows, None).network
+
+    def _learned(self, table: Table, rows: Rows, start: "_Learned | None") -> "_Learned":
+        """Return the network, learned for a shorter time if it was already of most cells."""
+        index = np.flatnonzero(rows.say_something())
+        some, learning, latents = rows.some(index), self.learning, None
         model = table_model(table.layout, self.latent_dim, self.hidden, self.seed)
-        latents = self.learning.learn(model, some.y, some.context, len(table.models), self.seed)
-        return Network.of(table, model, some.y, some.context, latents)
+        if start:
+            model.load_state_dict(start.network.model.state_dict())
+            learning = replace(learning, epochs=math.ceil(learning.epochs * AGAIN))
+            latents = start.latents[index]
+        found = learning.learn(model, some.y, some.context, len(table.models), self.seed, latents)
+        every = torch.zeros(len(rows.numbers), found.shape[1], dtype=found.dtype)
+        every[index] = found
+        return _Learned(Network.of(table, model, some.y, some.context, found), every)
 
     def stacked(self, table: Table, complete: Rows, limits: Limits) -> FittedTable:
         """Return the network and normal models, those that have a share.
@@ -71,50 +104,54 @@ class Candidates:
         limits : mapping
             As they were given.
         """
-        makers = self._makers(table, complete)
+        recipes = self._recipes(table, complete)
         hidden = table.some_known(complete, HIDDEN_SHARE, self.seed)
-        shares = np.full(len(makers), 1 / len(makers))
-        if len(makers) > 1 and hidden.any():
+        shares = np.full(len(recipes), 1 / len(recipes))
+        if len(recipes) > 1 and hidden.any():
             rows = table.rows(complete.numbers, np.isnan(complete.numbers), limits, hidden)
             index = np.flatnonzero(hidden.any(1))
             if len(index) > MOST_ROWS:
                 index = np.sort(np.random.default_rng(self.seed).permutation(index)[:MOST_ROWS])
-            some = rows.some(index)
-            draws = [
-                make(rows).drawn(some, index, NUM_DRAWS, self.seed).completed() for make in makers
-            ]
+            draws = [recipe.draws(rows, index).completed() for recipe in recipes]
             shares = best_shares(draws, complete.numbers[index], hidden[index], table)
         kept = np.flatnonzero(shares)
-        return FittedTable(table, [makers[k](complete) for k in kept], shares[kept].tolist())
+        return FittedTable(table, [recipes[k].model(complete) for k in kept], shares[kept].tolist())
 
-    def _makers(self, table: Table, complete: Rows) -> list[Callable[[Rows], RowModel]]:
-        """Return what makes each of the models from rows."""
+    def _recipes(self, table: Table, complete: Rows) -> list[_Recipe]:
+        """Return how each of the models is made."""
+        before: list[_Learned] = []
 
-        def normal(coordinates: Coordinates, start_bent: bool) -> Callable[[Rows], RowModel]:
-            def make(rows: Rows) -> RowModel:
-                return JointNormal.draw(
-                    table,
-                    rows,
-                    coordinates,
-                    self.learning.epochs,
-                    self.seed,
-                    start_bent,
-                    self.learning.progress,
-                )
+        def network_draws(rows: Rows, index: NDArray[np.int64]) -> RowDraws:
+            before.append(self._learned(table, rows, None))
+            return before[0].network.drawn(rows.some(index), index, NUM_DRAWS, self.seed)
 
-            return make
+        def network(rows: Rows) -> RowModel:
+            return self._learned(table, rows, before[0] if before else None).network
 
-        makers: list[Callable[[Rows], RowModel]] = [lambda rows: self.network(table, rows)]
+        def normal(coordinates: Coordinates, start_bent: bool) -> _Recipe:
+            settings: dict[str, Any] = {
+                "coordinates": coordinates,
+                "epochs": self.learning.epochs,
+                "seed": self.seed,
+                "start_bent": start_bent,
+                "progress": self.learning.progress,
+            }
+            return _Recipe(
+                partial(JointNormal.draw, table, **settings),
+                partial(JointNormal.draw_with_rows, table, **settings),
+            )
+
+        recipes = [_Recipe(network, network_draws)]
         utilities = Coordinates.of(table, complete, indicators=False)
         if is_narrow(utilities):
-            makers.append(normal(utilities, start_bent=False))
+            recipes.append(normal(utilities, start_bent=False))
             if any(len(column.maps) > 1 for column in utilities.numbers):
-                makers.append(normal(utilities, start_bent=True))
+                recipes.append(normal(utilities, start_bent=True))
         indicators = Coordinates.of(table, complete, indicators=True)
         differ = any(category.form == "indicators" for category in indicators.categories)
         if differ and is_narrow(indicators) and indicators.numbers:
-            makers.append(normal(indicators, start_bent=False))
-        return makers
+            recipes.append(normal(indicators, start_bent=False))
+        return recipes
 
 
 def best_shares(
