@@ -24,6 +24,7 @@ from typing import Any
 
 from common.options import experiment_parser
 from common.rows import Rows
+from common.seeds import over_seeds
 from faces.completion import (
     STACKED,
     Methods,
@@ -120,7 +121,8 @@ def main() -> None:
             folder = options.output / setting.name
             folder.mkdir(exist_ok=True)
             rows.add(settings, row(faces, setting, folder, not options.no_vae))
-        tables = f"{table(rows.rows)}\n\n{table_of_new_faces(rows.rows)}\n"
+        means = over_seeds(rows.rows)
+        tables = f"{table(means)}\n\n{table_of_new_faces(means)}\n"
         print(tables, flush=True)
         (options.output / "05_incomplete.md").write_text(tables)
 

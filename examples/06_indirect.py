@@ -24,6 +24,7 @@ from pathlib import Path
 
 from common.options import experiment_parser
 from common.rows import Rows
+from common.seeds import over_seeds
 from faces.data import load_images
 from projections.generator import PAPER, RECIPE
 from projections.methods import (
@@ -96,7 +97,8 @@ def main() -> None:
             shown = {name: made[name].parts["new"] for name in SHOWN}
             picture(path, faces.faces[faces.parts()["new"]], shown)
             new_faces(path.with_stem(f"{path.stem}-new"), faces, made)
-        tables = f"{table(rows.rows)}\n\n{table_of_new_faces(rows.rows)}\n"
+        means = over_seeds(rows.rows)
+        tables = f"{table(means)}\n\n{table_of_new_faces(means)}\n"
         print(tables, flush=True)
         (options.output / "06_indirect.md").write_text(tables)
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from common.options import experiment_parser
 from common.rows import Rows
+from common.seeds import over_seeds
 from faces.data import Faces, load_images, split
 from faces.generator import PAPER, RECIPE
 from faces.methods import Setting, generator, pca, vae
@@ -79,8 +80,8 @@ def main() -> None:
             rows.add(settings, {"methods": methods})
             shown = {name: means[name] for name in ("generator", "PCA", "VAE") if name in means}
             picture(options.output / f"07_evaluation-{setting.name}.png", faces.test, shown)
-        print(table(rows.rows), flush=True)
-    (options.output / "07_evaluation.md").write_text(table(rows.rows) + "\n")
+        print(table(over_seeds(rows.rows)), flush=True)
+    (options.output / "07_evaluation.md").write_text(table(over_seeds(rows.rows)) + "\n")
 
 
 if __name__ == "__main__":

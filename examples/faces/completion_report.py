@@ -17,11 +17,11 @@ from .scores import Reconstruction
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows as a Markdown table, a line for each method and part."""
+    """Return the rows, means over seeds, as a Markdown table, a line for each method and part."""
     lines = [
         "| holes | | | MAE | over kriging's | RMSE | over kriging's | CRPS | 50 % | 80 % | 95 % | "
-        "minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "minutes | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         for part, called in PARTS.items():
@@ -36,6 +36,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                     name,
                     *score_cells(score, base, score["mae"] == best),
                     f"{seconds / 60:.1f}" if seconds else "",
+                    f"{row['seeds']}",
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -20,15 +20,15 @@ As in the paper; T2 are new faces that are drawn from what was learned.
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows as a Markdown table, a line for each method.
+    """Return the rows, means over seeds, as a Markdown table, a line for each method.
 
     Ratios are over PCA of the faces alone; percentages are coverages, minutes of learning and
     reconstruction.
     """
     lines = [
         "| d, epochs | | MAE | over PCA's | goal | RMSE | over PCA's | CRPS | 50 % | 80 % | 95 % | "
-        "minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "minutes | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in sorted(rows, key=lambda row: row["settings"]["rank"]):
         d, methods = row["settings"]["rank"], row["methods"]
@@ -45,6 +45,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 f"{GOALS.get(d, '')}" if name == "generator" else "",
                 *others,
                 f"{seconds / 60:.1f}" if seconds else "",
+                f"{row['seeds']}",
             ]
             lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -20,14 +20,14 @@ DRAWN = "Wiener", "probabilistic PCA", "generator, Wiener"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the rows as a Markdown table, a line for each method and part.
+    """Return the rows, means over seeds, as a Markdown table, a line for each method and part.
 
     Ratios are over the Wiener estimate; percentages are coverages.
     """
     lines = [
         "| d, side | | | MAE | over Wiener's | RMSE | over Wiener's | CRPS | 50 % | 80 % | 95 % | "
-        "held-out RMSE |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "held-out RMSE | seeds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         settings, methods = row["settings"], row["methods"]
@@ -46,6 +46,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                     name,
                     *score_cells(score, base, name in fair and score["mae"] == best),
                     f"{method['held-out RMSE']:.4f}",
+                    f"{row['seeds']}",
                 ]
                 lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from explainaway.models import Censored, Gaussian
 from explainaway.tables.coordinates import Coordinates
-from explainaway.tables.joint_normal import JointNormal
+from explainaway.tables.joint_normal import MOST_LEVELS, JointNormal, is_narrow
 from explainaway.tables.normal_noise import inverse_log_ndtr, inverse_wishart, truncated_normal
 from explainaway.tables.normal_rows import Missing, NormalRows, Parameters, category_energies
 from explainaway.tables.table import Rows, Table
@@ -369,3 +369,53 @@ def test_draws_of_the_chains_own_rows_are_those_of_the_model(
     difference = (own.mean(0) - drawn.mean(0))[asked] / spread
     assert np.abs(difference).max() < 4.5 * (2 / 40) ** 0.5
     assert spread.mean() == pytest.approx(drawn.std(0)[asked].mean(), rel=0.05)
+
+
+@pytest.mark.parametrize("start_bent", [False, True])
+def test_columns_that_are_normal_are_taken_as_they_are(start_bent: bool) -> None:
+    """Scores follow the cells that they are made of: they have to pay for their knots."""
+    noise = np.random.default_rng(0)
+    y = noise.normal(size=(120, 1)) + noise.normal(size=(120, 4))
+    table, rows = _table(pd.DataFrame(y, columns=list("abcd")).mask(noise.random(y.shape) < 0.2))
+    coordinates = Coordinates.of(table, rows, indicators=False)
+    assert all(len(column.maps) == 2 for column in coordinates.numbers)
+    model = JointNormal.draw(table, rows, coordinates, 150, seed=0, start_bent=start_bent)
+    assert np.mean([parameters.maps for parameters in model.parameters]) < 0.1
+
+
+def test_shares_of_labels_are_drawn() -> None:
+    """Of 90 labels that are known, by the posterior under Jeffreys' prior, from 40 draws."""
+    noise = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": noise.normal(size=90), "kind": ["a"] * 60 + ["b"] * 20 + ["c"] * 10})
+    table, rows = _table(frame, x=Gaussian())
+    coordinates = Coordinates.of(table, rows, indicators=True)
+    model = JointNormal.draw(table, rows, coordinates, EPOCHS, seed=0)
+    shares = np.stack([parameters.shares[0].numpy() for parameters in model.parameters])
+    expected = np.array([60.5, 20.5, 10.5]) / 91.5
+    deviations = np.sqrt(expected * (1 - expected) / 92.5)
+    np.testing.assert_array_less(np.abs(shares.mean(0) - expected), 4 * deviations / 40**0.5)
+    np.testing.assert_allclose(shares.std(0), deviations, rtol=4 / 80**0.5)
+
+
+def test_probabilities_of_levels_are_how_often_they_were_drawn() -> None:
+    """Nothing is added for levels that were not: a mean over them would be pulled to the middle."""
+    noise = np.random.default_rng(0)
+    level = noise.integers(0, 10, 300)
+    frame = pd.DataFrame({"x": level + 0.01 * noise.normal(size=300), "level": level.astype(float)})
+    frame.loc[:9, "level"] = np.nan
+    table, rows = _table(frame)
+    coordinates = Coordinates.of(table, rows, indicators=False)
+    model = JointNormal.draw(table, rows, coordinates, EPOCHS, seed=0)
+    drawn = model.drawn(rows.some(np.arange(10)), np.arange(10), 8, seed=0)
+    shares = drawn.probabilities(1)
+    np.testing.assert_array_equal(shares * 8, np.round(shares * 8))
+    levels = table.models[1].levels
+    assert levels is not None
+    np.testing.assert_allclose(shares @ levels, level[:10], atol=0.3)
+
+
+@pytest.mark.parametrize(("number", "narrow"), [(MOST_LEVELS, True), (MOST_LEVELS + 1, False)])
+def test_a_column_of_many_labels_has_no_normal_model(number: int, narrow: bool) -> None:
+    labels = [f"label {k % number}" for k in range(3 * number)]
+    table, rows = _table(pd.DataFrame({"x": np.arange(3.0 * number), "kind": labels}))
+    assert is_narrow(Coordinates.of(table, rows, indicators=True)) == narrow

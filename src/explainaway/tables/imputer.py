@@ -1,6 +1,5 @@
 """Imputation of tables by a generator, as a scikit-learn estimator."""
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
@@ -21,6 +20,7 @@ from .polars_frames import filled_as, is_polars, to_pandas
 from .stacking import Candidates
 from .storage import Numbers
 from .table import Rows, Table
+from .warned import warn
 
 MOST_LATENTS = 16
 
@@ -91,7 +91,7 @@ class GeneratorImputer(
         covariances are drawn from their posterior given the table, beside the network, in shares
         by which hidden cells are predicted best. False takes the learned network alone and its
         parameters for the true ones: intervals are too narrow in small tables or where many
-        cells are missing. True takes three to five times as long.
+        cells are missing. True takes two to four times as long.
     num_draws : int, default 200
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
@@ -187,6 +187,11 @@ class GeneratorImputer(
         -------
         GeneratorImputer
 
+        Warns
+        -----
+        ConvergenceWarning
+            If chains that draw parameters have not mixed: more ``epochs`` make them longer.
+
         Raises
         ------
         ValueError
@@ -217,10 +222,9 @@ class GeneratorImputer(
         self.columns_ = described(table, frame)
         empty = [name for name in frame if name not in table.names]
         if empty and not self.keep_empty_features:
-            warnings.warn(
+            warn(
                 f"columns {empty} have no observed cell: nothing is known of them, and they are "
                 "dropped (keep_empty_features=True keeps them as they are)",
-                stacklevel=2,
             )
         return self
 

@@ -1,7 +1,7 @@
 """Several models of a table side by side, in the shares that fill in hidden cells best."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -17,6 +17,7 @@ from .fitted import FittedTable, RowDraws, RowModel
 from .joint_normal import JointNormal, is_narrow
 from .learning import Learning
 from .limits import Limits
+from .mixing import r_hats, warn_if_slow
 from .network import Network
 from .storage import Numbers
 from .table import Rows, Table
@@ -114,6 +115,11 @@ class Candidates:
                 index = np.sort(np.random.default_rng(self.seed).permutation(index)[:MOST_ROWS])
             draws = [recipe.draws(rows, index).completed() for recipe in recipes]
             shares = best_shares(draws, complete.numbers[index], hidden[index], table)
+            largest: dict[Hashable, float] = {}
+            for k in np.flatnonzero(shares[1:]) + 1:
+                for name, found in r_hats(draws[k], hidden[index], table).items():
+                    largest[name] = max(found, largest.get(name, 0.0))
+            warn_if_slow(largest, self.learning.epochs)
         kept = np.flatnonzero(shares)
         return FittedTable(table, [recipes[k].model(complete) for k in kept], shares[kept].tolist())
 

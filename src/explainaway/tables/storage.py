@@ -1,6 +1,5 @@
 """How a column is kept in its frame: its cells as numbers, and numbers as its cells."""
 
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -8,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from .warned import warn
 
 Numbers = NDArray[np.float64]
 Sort = Literal["numbers", "whole numbers", "dates", "durations", "labels", "empty"]
@@ -67,11 +68,10 @@ class Storage:
             unseen = (codes < 0) & series.notna().to_numpy()
             if unseen.any():
                 label = series[unseen].iloc[0]
-                warnings.warn(
-                    f"column {self.name!r} has {int(unseen.sum())} cells with labels that fit has "
-                    f"not seen, such as {label!r}: they stay as they are and say nothing about "
+                warn(
+                    f"column {self.name!r} has labels that fit has not seen in {unseen.sum()} of "
+                    f"its cells, such as {label!r}: they stay as they are and say nothing about "
                     "other cells",
-                    stacklevel=4,
                 )
             return np.where(codes < 0, np.nan, codes).astype(np.float64)
         if self.sort in ("dates", "durations"):
@@ -172,11 +172,10 @@ def _check_repeated(name: Hashable, labels: tuple[Any, ...], num_observed: int) 
             "it the index; if it holds dates, parse them first (pandas.to_datetime)"
         )
     if len(labels) > max(MANY_LABELS, num_observed / 2):
-        warnings.warn(
+        warn(
             f"column {name!r} holds {len(labels)} different labels in {num_observed} cells, such "
             f"as {labels[0]!r}, and each is learned as a category of its own: drop the column if "
             "it is an identifier; if it holds dates, parse them first (pandas.to_datetime)",
-            stacklevel=6,
         )
 
 

@@ -1,6 +1,5 @@
 """A table as it was in fit: how its columns are kept and modelled; rows in the model's terms."""
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from .limited_scores import limited_scores
 from .limits import Limits, censored_by, with_kind
 from .storage import Numbers, Storage, storage_of
 from .table_model import Layout
+from .warned import warn
 
 
 class Rows(NamedTuple):
@@ -213,22 +213,20 @@ def _model(
 
 
 def _warn_of_no_limits(storage: Storage) -> None:
-    warnings.warn(
+    warn(
         f"column {storage.name!r} had limits in fit, and has none for these rows: cells at or "
         f"beyond a limit stay as they are. Give limits={{{storage.name!r}: (lower, upper)}}, or "
         "(None, None) where no cell is censored",
-        stacklevel=5,
     )
 
 
 def _warn_of_unseen(storage: Storage, cells: Numbers, encoded: Numbers) -> None:
     unseen = ~np.isnan(cells) & np.isnan(encoded).all(1)
     if unseen.any():
-        warnings.warn(
-            f"column {storage.name!r} is modelled by the few values that fit has seen, and has "
-            f"{int(unseen.sum())} cells with others, such as {cells[unseen][0]:g}: they stay as "
+        warn(
+            f"column {storage.name!r} is modelled by the few values that fit has seen, and holds "
+            f"others in {unseen.sum()} of its cells, such as {cells[unseen][0]:g}: they stay as "
             "they are and say nothing about other cells",
-            stacklevel=4,
         )
 
 
