@@ -209,7 +209,7 @@ def test_a_number_beside_the_few_that_fit_has_seen_is_told_and_stays() -> None:
     noise = np.random.default_rng(0)
     y = np.stack([noise.integers(0, 4, 60).astype(float), noise.normal(size=60)], 1)
     imputer = _quick(epochs=5).fit(y)
-    with pytest.warns(UserWarning, match=r"column 'x0' .* holds others in 1 of its cells, such as 7"):
+    with pytest.warns(UserWarning, match=r"column 'x0' .* others in 1 of its cells, such as 7"):
         filled = imputer.transform(np.array([[7.0, np.nan], [1.0, 0.5]]))
     assert filled[0, 0] == 7
     assert np.isfinite(filled).all()
