@@ -213,8 +213,10 @@ class NormalRows:
         ):
             known = self.x[index] - parameters.mean
             known.masked_fill_(self.free[index], 0.0)
-            inside = missing[:, :, None] * missing[:, None, :]
-            precision = inside * parameters.precision[places[:, :, None], places[:, None, :]]
+            pairs = places[:, :, None] * self.x.shape[1] + places[:, None, :]
+            precision = parameters.precision.take(pairs)
+            precision *= missing[:, :, None]
+            precision *= missing[:, None, :]
             precision.diagonal(dim1=1, dim2=2).add_(1 - missing)
             factor = torch.linalg.cholesky(precision)
             for category, level, shares in zip(
