@@ -46,8 +46,23 @@ def test_a_column_is_modelled_as_what_it_looks_like(cells: Any, kind: str) -> No
     assert _kind(cells) == kind
 
 
+TOWNS = np.repeat(np.sort(NOISE.gamma(2.0, size=40)), np.geomspace(1, 90, 40).astype(int))
+"""Forty towns' tax rates, one of a fifth of the rows: the inverse of Simpson's index is 14."""
+
+
+def test_numbers_that_repeat_are_categories() -> None:
+    assert _kind(TOWNS) == "Categorical(40)"
+    # As many ages, all alike in number: two cells are equal once in forty.
+    assert _kind(np.tile(np.arange(40), 10)) == "normal scores"
+    # One value has most of the cells, and the others are all different.
+    rain = [*np.zeros(300), *NOISE.gamma(2.0, size=60)]
+    assert _kind(rain) == "normal scores, often 0"
+    assert _kind(TOWNS, most_levels=8).startswith("normal scores, often")
+
+
 def test_few_different_numbers_are_scores_if_asked_for() -> None:
     assert _kind(NOISE.integers(0, 6, 100), most_levels=2) == "normal scores"
+    assert "normal scores" in _kind(np.repeat([1.0, 2.0, 3.0], [200, 8, 8]), most_levels=2)
 
 
 @pytest.mark.parametrize(

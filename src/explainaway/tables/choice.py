@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..models import Bernoulli, Categorical, Observation, Ordinal
 from ..models.observations.callables import as_observation
@@ -21,6 +22,13 @@ from .storage import Numbers, Storage
 
 CELLS_OF_A_LEVEL = 5
 """Few values are categories only if each stands in so many cells, in the mean."""
+
+COMPANY = 6.0
+"""Cells that a cell shares its value with, in the mean, itself among them, for a column of many
+values to be one of values that repeat (tax rates of towns)."""
+
+MOST_REPEATED = 5
+"""Times as many values as otherwise that such a column may hold."""
 
 SPIKE = 0.1
 """Share of the cells from which on a single value of a measurement is learned by itself."""
@@ -41,9 +49,9 @@ def chosen(storage: Storage, numbers: Numbers, most_levels: int) -> ColumnModel:
     if storage.sort == "labels":
         return Levels(values, counts.astype(np.float64), storage.ordered)
     is_few = len(values) <= most_levels and len(observed) >= CELLS_OF_A_LEVEL * len(values)
-    if len(values) == 2 or is_few:
-        return Levels(values, counts.astype(np.float64))
     often = counts >= max(SPIKE * len(observed), FEWEST_IN_A_SPIKE)
+    if len(values) == 2 or is_few or _are_repeated(counts, counts[~often], most_levels):
+        return Levels(values, counts.astype(np.float64))
     if not often.any() or len(values) - often.sum() < FEWEST_BESIDE_SPIKES:
         return Scored(NormalScores.of(observed))
     spikes = values[often]
@@ -51,6 +59,26 @@ def chosen(storage: Storage, numbers: Numbers, most_levels: int) -> ColumnModel:
     shares = np.array([len(rest), *counts[often]], dtype=np.float64)
     which = Levels(np.arange(len(spikes) + 1.0), shares)
     return Hurdle(spikes, which, Scored(NormalScores.of(rest)))
+
+
+def _are_repeated(counts: NDArray[np.int64], of_others: NDArray[np.int64], most: int) -> bool:
+    """Return whether most cells hold few of many values, and values beside spikes repeat too.
+
+    How many values there are is counted by how often two cells hold the same: the inverse of
+    Simpson's index (Hill, "Diversity and evenness", 1973).
+
+    Parameters
+    ----------
+    counts, of_others : array of int
+        Of all values, and of those that are no spikes.
+    most : int
+        Number of values that a column of categories may have.
+    """
+    if most <= 2 or len(counts) > MOST_REPEATED * most or not len(of_others):
+        return False
+    values = counts.sum() ** 2 / (counts**2).sum()
+    company = (of_others**2).sum() / of_others.sum()
+    return bool(values <= most and company >= COMPANY)
 
 
 def given(kind: Any, storage: Storage, numbers: Numbers) -> ColumnModel:
