@@ -27,6 +27,10 @@ COMPANY = 6.0
 """Cells that a cell shares its value with, in the mean, itself among them, for a column of many
 values to be one of values that repeat (tax rates of towns)."""
 
+UNEVEN = 3
+"""Times as many values as there would be were all equally frequent. Of ages, which are not, there
+are one and a half or two times as many."""
+
 MOST_REPEATED = 5
 """Times as many values as otherwise that such a column may hold."""
 
@@ -78,7 +82,7 @@ def _are_repeated(counts: NDArray[np.int64], of_others: NDArray[np.int64], most:
         return False
     values = counts.sum() ** 2 / (counts**2).sum()
     company = (of_others**2).sum() / of_others.sum()
-    return bool(values <= most and company >= COMPANY)
+    return bool(values <= min(most, len(counts) / UNEVEN) and company >= COMPANY)
 
 
 def given(kind: Any, storage: Storage, numbers: Numbers) -> ColumnModel:

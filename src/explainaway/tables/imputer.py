@@ -97,9 +97,9 @@ class GeneratorImputer(
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
         Numbers are modelled by category if no more different ones occur, each five times or more
-        in the mean; and up to five times as many, if they repeat so much that two cells are equal
-        as often as those of ``most_levels`` equally frequent ones, and those that are in less than
-        a tenth of the cells repeat too. 2: never.
+        in the mean; and up to five times as many, if few of them are in most cells (two cells are
+        equal as often as those of ``most_levels`` equally frequent values, or of a third as many
+        as there are) and those in less than a tenth of the cells repeat too. 2: never.
     keep_empty_features : bool, default False
         Keep columns without any observed cell, as they are. By default they are dropped, with a
         warning.
