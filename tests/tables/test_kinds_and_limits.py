@@ -46,21 +46,28 @@ def test_a_column_is_modelled_as_what_it_looks_like(cells: Any, kind: str) -> No
     assert _kind(cells) == kind
 
 
-TOWNS = np.repeat(NOISE.gamma(2.0, size=40), [*range(3, 42), 400])
-"""Tax rates of forty towns, one with a third of the rows: the inverse of Simpson's index is 8."""
+TOWNS = np.repeat(NOISE.gamma(2.0, size=40), [*[20] * 39, 400])
+"""Tax rates of forty towns, one with a third of the rows: the inverse of Simpson's index is 8, and
+35 have nine tenths of the cells."""
 
 
 def test_numbers_that_repeat_are_categories() -> None:
-    assert _kind(TOWNS) == "Categorical(40)"
-    # As many ages, all alike in number: two cells are equal once in forty.
-    assert _kind(np.tile(np.arange(40), 10)) == "normal scores"
-    # Years of age: some are more frequent, but most cells hold many.
-    ages = np.clip(NOISE.normal(30, 5, 400).round(), 18, 45)
-    assert _kind(ages) == "normal scores"
-    # One value has most of the cells, and the others are all different.
-    rain = [*np.zeros(300), *NOISE.gamma(2.0, size=60)]
+    middle = np.r_[TOWNS, TOWNS.min() - 1, TOWNS.max() + 1]
+    assert _kind(middle) == "Categorical(42)"
+    assert _kind(middle, most_levels=7).startswith("normal scores, often")
+    # Each town of another region has one row: every sixth cell is new.
+    assert _kind([*middle, *NOISE.normal(size=240)]).startswith("normal scores, often")
+
+
+@pytest.mark.parametrize("size", [300, 5000])
+def test_counts_and_years_of_age_are_measurements(size: int) -> None:
+    """Many of their values have most of the cells, or they end in a frequent one."""
+    ages = np.clip(NOISE.normal(40, 5, size).round(), 18, 70)
+    assert _kind(ages).startswith("normal scores")
+    rain = np.maximum(NOISE.normal(-3, 15, size), 0).round()
     assert _kind(rain) == "normal scores, often 0"
-    assert _kind(TOWNS, most_levels=7).startswith("normal scores, often")
+    days = NOISE.geometric(1 / 12, size)
+    assert _kind(days).startswith("normal scores")
 
 
 def test_few_different_numbers_are_scores_if_asked_for() -> None:

@@ -1,5 +1,6 @@
 """Shares of models by the score of their mixture on hidden cells."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
+from explainaway.models import GeneratorModel
 from explainaway.tables.fitted import apportioned
 from explainaway.tables.learning import Learning
 from explainaway.tables.network import Network
@@ -79,12 +81,14 @@ def test_the_network_goes_on_from_what_it_learned_of_most_cells(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Learned of the other cells it needs a third of the epochs with all of them."""
-    learn, epochs, starts = Learning.learn, [], []
+    learn, epochs, before, after = Learning.learn, [], [], []
 
-    def noted(self: Learning, *given: Any) -> torch.Tensor:
+    def noted(self: Learning, model: GeneratorModel, *given: Any) -> torch.Tensor:
         epochs.append(self.epochs)
-        starts.append(given[-1])
-        return learn(self, *given)
+        before.append((copy.deepcopy(model.state_dict()), given[-1]))
+        latents = learn(self, model, *given)
+        after.append((copy.deepcopy(model.state_dict()), latents))
+        return latents
 
     monkeypatch.setattr(Learning, "learn", noted)
     noise = np.random.default_rng(0)
@@ -97,6 +101,9 @@ def test_the_network_goes_on_from_what_it_learned_of_most_cells(
     fitted = Candidates(2, (64, 64), Learning(60, 40.0), 0).stacked(table, rows, {})
     assert isinstance(fitted.members[0], Network)
     assert epochs == [60, 20]
-    assert starts[0] is None
-    # One row says nothing.
-    assert starts[1].shape == (199, 2)
+    assert before[0][1] is None
+    (weights, latents), (first_weights, start) = after[0], before[1]
+    torch.testing.assert_close(first_weights, weights, rtol=0, atol=0)
+    # Some rows say nothing while cells of theirs are hidden, one says nothing at all.
+    torch.testing.assert_close(start[start.any(1)], latents, rtol=0, atol=0)
+    assert len(latents) < len(start) == 199

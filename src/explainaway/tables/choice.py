@@ -23,16 +23,16 @@ from .storage import Numbers, Storage
 CELLS_OF_A_LEVEL = 5
 """Few values are categories only if each stands in so many cells, in the mean."""
 
-COMPANY = 6.0
-"""Cells that a cell shares its value with, in the mean, itself among them, for a column of many
-values to be one of values that repeat (tax rates of towns)."""
-
-UNEVEN = 3
-"""Times as many values as there would be were all equally frequent. Of ages, which are not, there
-are one and a half or two times as many."""
-
 MOST_REPEATED = 5
-"""Times as many values as otherwise that such a column may hold."""
+"""Times as many values as otherwise may a column of categories hold whose values repeat (tax rates
+of towns)."""
+
+UNEVEN = 2
+"""Times as many values have nine tenths of such a column's cells as would have all of them were
+they equally frequent. Of ages about as many have."""
+
+MOST_NEW = 0.1
+"""Share of its cells that hold a value of their own: as probable is a new one (Good 1953)."""
 
 SPIKE = 0.1
 """Share of the cells from which on a single value of a measurement is learned by itself."""
@@ -54,7 +54,9 @@ def chosen(storage: Storage, numbers: Numbers, most_levels: int) -> ColumnModel:
         return Levels(values, counts.astype(np.float64), storage.ordered)
     is_few = len(values) <= most_levels and len(observed) >= CELLS_OF_A_LEVEL * len(values)
     often = counts >= max(SPIKE * len(observed), FEWEST_IN_A_SPIKE)
-    if len(values) == 2 or is_few or _are_repeated(counts, counts[~often], most_levels):
+    # A column that ends in a frequent value (no rain) is that value or a measurement.
+    repeats = not often[0] and not often[-1] and _are_repeated(counts, most_levels)
+    if len(values) == 2 or is_few or repeats:
         return Levels(values, counts.astype(np.float64))
     if not often.any() or len(values) - often.sum() < FEWEST_BESIDE_SPIKES:
         return Scored(NormalScores.of(observed))
@@ -65,24 +67,26 @@ def chosen(storage: Storage, numbers: Numbers, most_levels: int) -> ColumnModel:
     return Hurdle(spikes, which, Scored(NormalScores.of(rest)))
 
 
-def _are_repeated(counts: NDArray[np.int64], of_others: NDArray[np.int64], most: int) -> bool:
-    """Return whether most cells hold few of many values, and values beside spikes repeat too.
+def _are_repeated(counts: NDArray[np.int64], most: int) -> bool:
+    """Return whether few of many values are in most cells, and others repeat too.
 
     How many values there are is counted by how often two cells hold the same: the inverse of
     Simpson's index (Hill, "Diversity and evenness", 1973).
 
     Parameters
     ----------
-    counts, of_others : array of int
-        Of all values, and of those that are no spikes.
+    counts : array of int
+        Of each value.
     most : int
         Number of values that a column of categories may have.
     """
-    if most <= 2 or len(counts) > MOST_REPEATED * most or not len(of_others):
+    if most <= 2 or len(counts) > MOST_REPEATED * most:
         return False
-    values = counts.sum() ** 2 / (counts**2).sum()
-    company = (of_others**2).sum() / of_others.sum()
-    return bool(values <= min(most, len(counts) / UNEVEN) and company >= COMPANY)
+    cells = counts.sum()
+    values = cells**2 / (counts**2).sum()
+    of_most_cells = int((np.sort(counts)[::-1].cumsum() < 0.9 * cells).sum()) + 1
+    is_uneven = values <= min(most, of_most_cells / UNEVEN)
+    return bool(is_uneven and (counts == 1).sum() <= MOST_NEW * cells)
 
 
 def given(kind: Any, storage: Storage, numbers: Numbers) -> ColumnModel:

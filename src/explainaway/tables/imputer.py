@@ -97,9 +97,11 @@ class GeneratorImputer(
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
         Numbers are modelled by category if no more different ones occur, each five times or more
-        in the mean; and up to five times as many, if few of them are in most cells (two cells are
-        equal as often as those of ``most_levels`` equally frequent values, or of a third as many
-        as there are) and those in less than a tenth of the cells repeat too. 2: never.
+        in the mean. Up to five times as many may occur in a column of values that repeat, such as
+        tax rates of towns: two of its cells are equal as often as if no more than ``most_levels``
+        values were equally frequent, or half of those that have nine tenths of the cells if these
+        are fewer; few cells hold a value of their own; and none of its ends is in a tenth of the
+        cells. 2: never.
     keep_empty_features : bool, default False
         Keep columns without any observed cell, as they are. By default they are dropped, with a
         warning.
@@ -193,7 +195,7 @@ class GeneratorImputer(
         Warns
         -----
         ConvergenceWarning
-            If chains that draw parameters have not mixed: more ``epochs`` make them longer.
+            If chains that draw normal models have not mixed: more ``epochs`` make them longer.
 
         Raises
         ------

@@ -115,7 +115,7 @@ class JointNormal:
         Parameters
         ----------
         index : array, (n,)
-            Which rows.
+            Which rows; others are added up to :func:`most_rows`.
         """
         kept = list(_chain(table, rows, coordinates, epochs, seed, start_bent, progress, index))
         parameters, states = (list(each) for each in zip(*kept, strict=True))
@@ -335,11 +335,11 @@ def _chain(
     index: NDArray[np.int64] = _NO_ROWS,
 ) -> Iterator[tuple[Parameters, Tensor]]:
     """Yield draws of the parameters, each with the coordinates (n, p) of the rows in ``index``."""
-    used = np.flatnonzero(rows.say_something())
-    most = min(MOST_ROWS, MOST_PRODUCTS // coordinates.width**2)
-    if len(used) > most:
-        used = np.random.default_rng(seed).permutation(used)[:most]
-    used = np.union1d(used, index)
+    others = np.setdiff1d(np.flatnonzero(rows.say_something()), index)
+    room = max(most_rows(coordinates) - len(index), 0)
+    if len(others) > room:
+        others = np.random.default_rng(seed).permutation(others)[:room]
+    used = np.union1d(others, index)
     some = rows.some(used)
     maps = [len(column.maps) - 1 if start_bent else 0 for column in coordinates.numbers]
     sampler = _Sampler(NormalRows(coordinates, some, some.known(table.layout), maps), seed)
@@ -350,6 +350,11 @@ def _chain(
         sampler.sweep(with_maps=sweep > warmup // 2 and sweep % BETWEEN_MAPS == 0)
         if sweep > warmup and (sweep - warmup) % between == 0:
             yield sampler.parameters, sampler.rows.x[places]
+
+
+def most_rows(coordinates: Coordinates) -> int:
+    """Return from how many rows at most parameters are drawn."""
+    return min(MOST_ROWS, MOST_PRODUCTS // coordinates.width**2)
 
 
 def is_narrow(coordinates: Coordinates) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .coordinates import Coordinates
 from .fitted import FittedTable, RowDraws, RowModel
-from .joint_normal import JointNormal, is_narrow
+from .joint_normal import JointNormal, is_narrow, most_rows
 from .learning import Learning
 from .limits import Limits
 from .mixing import r_hats, warn_if_slow
@@ -43,6 +43,7 @@ class _Recipe(NamedTuple):
 
     model: Callable[[Rows], RowModel]
     draws: Callable[[Rows, NDArray[np.int64]], RowDraws]
+    most_rows: int = MOST_ROWS
 
 
 class _Learned(NamedTuple):
@@ -111,13 +112,15 @@ class Candidates:
         if len(recipes) > 1 and hidden.any():
             rows = table.rows(complete.numbers, np.isnan(complete.numbers), limits, hidden)
             index = np.flatnonzero(hidden.any(1))
-            if len(index) > MOST_ROWS:
-                index = np.sort(np.random.default_rng(self.seed).permutation(index)[:MOST_ROWS])
+            most = min(recipe.most_rows for recipe in recipes)
+            if len(index) > most:
+                index = np.sort(np.random.default_rng(self.seed).permutation(index)[:most])
             draws = [recipe.draws(rows, index).completed() for recipe in recipes]
             shares = best_shares(draws, complete.numbers[index], hidden[index], table)
+            drawn = rows.open & ~rows.open.all(0)
             largest: dict[Hashable, float] = {}
             for k in np.flatnonzero(shares[1:]) + 1:
-                for name, found in r_hats(draws[k], hidden[index], table).items():
+                for name, found in r_hats(draws[k], drawn[index], table).items():
                     largest[name] = max(found, largest.get(name, 0.0))
             warn_if_slow(largest, self.learning.epochs)
         kept = np.flatnonzero(shares)
@@ -145,6 +148,7 @@ class Candidates:
             return _Recipe(
                 partial(JointNormal.draw, table, **settings),
                 partial(JointNormal.draw_with_rows, table, **settings),
+                min(MOST_ROWS, most_rows(coordinates)),
             )
 
         recipes = [_Recipe(network, network_draws)]
