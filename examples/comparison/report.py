@@ -97,19 +97,30 @@ def _verdict(frame: pd.DataFrame) -> str:
 def _by_table(frame: pd.DataFrame, methods: Sequence[str], score: str) -> Iterator[str]:
     if score not in frame or frame[score].isna().all():
         return
-    means = frame.dropna(subset=score).pivot_table(index="table", columns="method", values=score)
-    means = means[[method for method in methods if method in means]]
+    values = frame.dropna(subset=score).pivot_table(
+        index=["table", "seed"], columns="method", values=score
+    )
+    values = values[[method for method in methods if method in values]]
+    means = values.groupby("table").mean()
+    of_all = _of_all_seeds(values)
+    best = of_all.idxmin(axis=1)
     tables = [table for table in frame["table"].unique() if table in means.index]
     looked_at = frame.groupby("table")["tuning"].first()
-    yield "| | " + " | ".join(means.columns) + " |"
-    yield "|---" * (len(means.columns) + 1) + "|"
+    yield "| | " + " | ".join(means.columns) + " | seeds |"
+    yield "|---" * (len(means.columns) + 2) + "|"
     for table in tables:
-        best = means.loc[table].min()
-        shown = [
-            "" if np.isnan(value) else f"**{value:.3f}**" if value == best else f"{value:.3f}"
-            for value in means.loc[table]
-        ]
+        shown = []
+        for method, value in means.loc[table].items():
+            mark = "**" if method == best[table] else ""
+            fewer = " °" if np.isnan(of_all.loc[table, method]) else ""
+            shown.append("" if np.isnan(value) else f"{mark}{value:.3f}{mark}{fewer}")
+        shown.append(str(len(values.loc[table])))
         yield f"| {table}{' †' if looked_at[table] else ''} | " + " | ".join(shown) + " |"
+
+
+def _of_all_seeds(values: pd.DataFrame) -> pd.DataFrame:
+    """Return means over seeds by table, NaN where a method lacks one."""
+    return values.groupby("table").agg(lambda column: column.mean(skipna=False))
 
 
 def _ratios(frame: pd.DataFrame, method: str, score: str) -> pd.Series:
@@ -125,13 +136,16 @@ def _ratios(frame: pd.DataFrame, method: str, score: str) -> pd.Series:
 
 
 def _over_best(frame: pd.DataFrame, method: str) -> pd.Series:
-    """Return a method's CRPS over the smallest of the others', ours left out, by table."""
+    """Return a method's CRPS over the smallest of the others', ours left out, by table.
+
+    Means over the seeds that the method has; others have to have all of them.
+    """
     if "crps" not in frame:
         return pd.Series(dtype=float)
     values = frame.pivot_table(index=["table", "seed"], columns="method", values="crps")
     if method not in values:
         return pd.Series(dtype=float)
-    means = values[values[method].notna()].groupby("table").mean()
+    means = _of_all_seeds(values[values[method].notna()])
     rivals = means[[name for name in means if name != method and not name.startswith(OURS)]]
     return (means[method] / rivals.min(axis=1)).dropna()
 
