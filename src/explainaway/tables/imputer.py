@@ -97,11 +97,8 @@ class GeneratorImputer(
         Posterior draws behind means, probabilities, intervals and the score.
     most_levels : int, default 20
         Numbers are modelled by category if no more different ones occur, each five times or more
-        in the mean. Up to five times as many may occur in a column of values that repeat, such as
-        tax rates of towns: two of its cells are equal as often as if no more than ``most_levels``
-        values were equally frequent, or half of those that have nine tenths of the cells if these
-        are fewer; few cells hold a value of their own; and none of its ends is in a tenth of the
-        cells. 2: never.
+        in the mean. Up to five times as many may occur where numbers repeat, as tax rates of
+        towns do (docs/tables.md). 2: never.
     keep_empty_features : bool, default False
         Keep columns without any observed cell, as they are. By default they are dropped, with a
         warning.
