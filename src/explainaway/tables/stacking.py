@@ -128,6 +128,7 @@ class Candidates:
 
     def _recipes(self, table: Table, complete: Rows) -> list[_Recipe]:
         """Return how each of the models is made."""
+        # What is learned while models are compared is where the network goes on.
         before: list[_Learned] = []
 
         def network_draws(rows: Rows, index: NDArray[np.int64]) -> RowDraws:
