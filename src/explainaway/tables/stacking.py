@@ -83,7 +83,7 @@ class Candidates:
         index = np.flatnonzero(rows.say_something())
         some, learning, latents = rows.some(index), self.learning, None
         model = table_model(table.layout, self.latent_dim, self.hidden, self.seed)
-        if start:
+        if start is not None:
             model.load_state_dict(start.network.model.state_dict())
             learning = replace(learning, epochs=math.ceil(learning.epochs * AGAIN))
             latents = start.latents[index]
