@@ -1,6 +1,7 @@
 """Normal models of tables: their noise, rows and parameters against closed forms."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,13 @@ from numpy.typing import NDArray
 
 from explainaway.models import Censored, Gaussian
 from explainaway.tables.coordinates import Coordinates
-from explainaway.tables.joint_normal import MOST_LEVELS, JointNormal, _Sampler, is_narrow
+from explainaway.tables.joint_normal import (
+    MOST_LEVELS,
+    JointNormal,
+    NormalRecipe,
+    _Sampler,
+    is_narrow,
+)
 from explainaway.tables.normal_noise import inverse_log_ndtr, inverse_wishart, truncated_normal
 from explainaway.tables.normal_rows import Missing, NormalRows, Parameters, category_energies
 from explainaway.tables.table import Rows, Table
@@ -28,6 +35,12 @@ def _gaussian(y: NDArray[np.float64]) -> tuple[Table, Rows]:
     """Return a table whose columns are normal as they are."""
     names = [f"x{k}" for k in range(y.shape[1])]
     return _table(pd.DataFrame(y, columns=names), **{name: Gaussian() for name in names})
+
+
+def _model(
+    table: Table, rows: Rows, coordinates: Coordinates, epochs: int, **settings: Any
+) -> JointNormal:
+    return NormalRecipe(table, coordinates, epochs, **settings).model(rows)
 
 
 def _given(mean: list[float], covariance: NDArray[np.float64], maps: int) -> Parameters:
@@ -101,7 +114,7 @@ def test_a_cell_below_its_limit_has_the_truncated_distribution() -> None:
     frame = pd.DataFrame(y, columns=["x", "lead"])
     table, rows = _table(frame, x=Gaussian(), lead=Censored(Gaussian(), lower=-0.5))
     some = rows.some(np.arange(50, 4050))
-    model = JointNormal.draw(table, rows.some(np.arange(50)), _plain(table, rows), 1, seed=0)
+    model = _model(table, rows.some(np.arange(50)), _plain(table, rows), 1, seed=0)
     parameters = _given([0.0, 0.0], np.array([[1.0, 0.8], [0.8, 1.0]]), 2)
     model = dataclasses.replace(model, parameters=[parameters])
     (drawn,) = model.drawn(some, np.arange(4000), 1, seed=0).completed()
@@ -169,7 +182,7 @@ def test_missing_categories_are_drawn_as_often_as_they_are() -> None:
     frame = pd.concat([frame, pd.DataFrame({"x": [np.nan] * 300})], ignore_index=True)
     table, rows = _table(frame, x=Gaussian())
     coordinates = Coordinates.of(table, rows, indicators=True)
-    model = JointNormal.draw(table, rows.some(np.arange(90)), coordinates, EPOCHS, seed=0)
+    model = _model(table, rows.some(np.arange(90)), coordinates, EPOCHS, seed=0)
     empty = rows.some(np.arange(90, 390))
     drawn = model.drawn(empty, np.arange(300), 20, seed=0)
     shares = drawn.probabilities(1).mean(0)
@@ -192,7 +205,7 @@ def test_a_slope_is_drawn_as_surely_as_a_regression_knows_it() -> None:
     y[:40, 1] = np.nan
     table, rows = _gaussian(y)
     coordinates = Coordinates.of(table, rows, indicators=False)
-    model = JointNormal.draw(table, rows, coordinates, EPOCHS, seed=0)
+    model = _model(table, rows, coordinates, EPOCHS, seed=0)
     slopes = np.array([float(p.covariance[0, 1] / p.covariance[0, 0]) for p in model.parameters])
     x, known = (c.maps[0].to(y[40:, k]) for k, c in enumerate(coordinates.numbers))
     slope, offset = np.polyfit(x, known, 1)
@@ -215,9 +228,7 @@ def test_columns_that_determine_each_other_are_filled_in_exactly() -> None:
     for k in range(3):
         given.iloc[hidden == k, k] = pd.NA
     table, rows = _table(given)
-    model = JointNormal.draw(
-        table, rows, Coordinates.of(table, rows, indicators=False), EPOCHS, seed=0
-    )
+    model = _model(table, rows, Coordinates.of(table, rows, indicators=False), EPOCHS, seed=0)
     (drawn,) = model.drawn(rows, np.arange(300), 1, seed=0).completed()
     truth = frame[["education", "experience", "age"]].to_numpy(float)
     assert (drawn[:, :3] == truth).mean() > 0.99
@@ -235,7 +246,7 @@ def test_a_value_that_a_third_of_the_cells_have_is_drawn_as_often() -> None:
     table, rows = _table(given)
     coordinates = Coordinates.of(table, rows, indicators=False)
     assert coordinates.numbers[1].spikes
-    model = JointNormal.draw(table, rows, coordinates, EPOCHS, seed=0)
+    model = _model(table, rows, coordinates, EPOCHS, seed=0)
     drawn = model.drawn(rows, np.arange(500), 20, seed=0).completed()[:, :, 1]
     hidden = given["rain"].isna().to_numpy()
     assert (drawn[:, hidden] == 0).mean() == pytest.approx(truth, abs=0.09)
@@ -251,9 +262,7 @@ def test_densities_are_those_of_a_distribution() -> None:
     frame = pd.DataFrame({"x": x, "rain": np.maximum(x + noise.normal(size=300), 0)})
     frame.loc[:9, "rain"] = np.nan
     table, rows = _table(frame)
-    model = JointNormal.draw(
-        table, rows, Coordinates.of(table, rows, indicators=False), EPOCHS, seed=0
-    )
+    model = _model(table, rows, Coordinates.of(table, rows, indicators=False), EPOCHS, seed=0)
     some = rows.some(np.arange(10))
     drawn = model.drawn(some, np.arange(10), 5, seed=0)
     grid = np.concatenate([[0.0], np.geomspace(1e-3, 30, 600)])
@@ -278,9 +287,7 @@ def test_draws_of_a_row_do_not_depend_on_the_other_rows_and_a_seed_gives_the_sam
     for indicators in (False, True):
         table, rows = _table(frame)
         coordinates = Coordinates.of(table, rows, indicators)
-        model, again = (
-            JointNormal.draw(table, rows, coordinates, epochs=20, seed=0) for _ in range(2)
-        )
+        model, again = (_model(table, rows, coordinates, epochs=20, seed=0) for _ in range(2))
         assert torch.equal(model.parameters[-1].mean, again.parameters[-1].mean)
         ids = np.arange(60)
         whole = model.drawn(rows, ids, 3, seed=0).completed()
@@ -296,7 +303,7 @@ def test_numbers_of_any_size_are_filled_in(size: float) -> None:
     frame.loc[:9, "x"] = np.nan
     table, rows = _table(frame)
     coordinates = Coordinates.of(table, rows, indicators=False)
-    model = JointNormal.draw(table, rows, coordinates, epochs=60, seed=0)
+    model = _model(table, rows, coordinates, epochs=60, seed=0)
     drawn = model.drawn(rows.some(np.arange(10)), np.arange(10), 20, seed=0).completed()
     assert np.abs(drawn[..., 0].mean(0) / size - x[:10]).max() < 0.5
 
@@ -331,9 +338,7 @@ def test_correlations_lie_in_their_intervals_with_half_of_the_cells_hidden() -> 
         y = noise.multivariate_normal(np.zeros(5), covariance, size=100)
         y[noise.random(y.shape) < 0.5] = np.nan
         table, rows = _gaussian(y)
-        model = JointNormal.draw(
-            table, rows, Coordinates.of(table, rows, indicators=False), EPOCHS, seed
-        )
+        model = _model(table, rows, Coordinates.of(table, rows, indicators=False), EPOCHS, seed)
         drawn = []
         for each in model.parameters:
             root = each.covariance.diagonal().sqrt()
@@ -355,8 +360,8 @@ def test_draws_of_the_chains_own_rows_are_those_of_the_model() -> None:
     table, rows = _gaussian(np.where(hidden, np.nan, y))
     coordinates = Coordinates.of(table, rows, indicators=False)
     index = np.flatnonzero(hidden.any(1))[::-1].copy()
-    own = JointNormal.draw_with_rows(table, rows, index, coordinates, EPOCHS, seed=0).completed()
-    model = JointNormal.draw(table, rows, coordinates, EPOCHS, seed=1)
+    own = NormalRecipe(table, coordinates, EPOCHS, seed=0).draws(rows, index).completed()
+    model = _model(table, rows, coordinates, EPOCHS, seed=1)
     drawn = model.drawn(rows.some(index), index, 40, seed=1).completed()
     known, asked = ~hidden[index], hidden[index]
     np.testing.assert_array_equal(own[:, known], np.tile(y[index][known], (40, 1)))
@@ -381,8 +386,8 @@ def test_rows_that_are_asked_for_are_among_those_that_fit_in(
         "explainaway.tables.joint_normal._Sampler",
         lambda rows, seed: used.append(len(rows.x)) or _Sampler(rows, seed),
     )
-    draws = JointNormal.draw_with_rows(table, rows, index, coordinates, 3, seed=0)
-    JointNormal.draw(table, rows, coordinates, 3, seed=0)
+    draws = NormalRecipe(table, coordinates, 3, seed=0).draws(rows, index)
+    _model(table, rows, coordinates, 3, seed=0)
     assert used == [30, 30]
     np.testing.assert_array_equal(draws.completed()[:, :, 0], np.tile(y[index, 0], (40, 1)))
 
@@ -395,7 +400,7 @@ def test_columns_that_are_normal_are_taken_as_they_are(start_bent: bool) -> None
     table, rows = _table(pd.DataFrame(y, columns=list("abcd")).mask(noise.random(y.shape) < 0.2))
     coordinates = Coordinates.of(table, rows, indicators=False)
     assert all(len(column.maps) == 2 for column in coordinates.numbers)
-    model = JointNormal.draw(table, rows, coordinates, 150, seed=0, start_bent=start_bent)
+    model = _model(table, rows, coordinates, 150, seed=0, start_bent=start_bent)
     assert np.mean([parameters.maps for parameters in model.parameters]) < 0.1
 
 
@@ -405,7 +410,7 @@ def test_shares_of_labels_are_drawn() -> None:
     frame = pd.DataFrame({"x": noise.normal(size=90), "kind": ["a"] * 60 + ["b"] * 20 + ["c"] * 10})
     table, rows = _table(frame, x=Gaussian())
     coordinates = Coordinates.of(table, rows, indicators=True)
-    model = JointNormal.draw(table, rows, coordinates, EPOCHS, seed=0)
+    model = _model(table, rows, coordinates, EPOCHS, seed=0)
     shares = np.stack([parameters.shares[0].numpy() for parameters in model.parameters])
     expected = np.array([60.5, 20.5, 10.5]) / 91.5
     deviations = np.sqrt(expected * (1 - expected) / 92.5)
@@ -421,7 +426,7 @@ def test_probabilities_of_levels_are_how_often_they_were_drawn() -> None:
     frame.loc[:9, "level"] = np.nan
     table, rows = _table(frame)
     coordinates = Coordinates.of(table, rows, indicators=False)
-    model = JointNormal.draw(table, rows, coordinates, EPOCHS, seed=0)
+    model = _model(table, rows, coordinates, EPOCHS, seed=0)
     drawn = model.drawn(rows.some(np.arange(10)), np.arange(10), 8, seed=0)
     shares = drawn.probabilities(1)
     np.testing.assert_array_equal(shares * 8, np.round(shares * 8))

@@ -51,6 +51,86 @@ _NO_ROWS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
+class NormalRecipe:
+    """How a normal model is drawn.
+
+    Cells that are not known, the mean and the covariance are drawn in turn. Whether a column of
+    numbers is normal as it is or by its scores is drawn with them, the numbers themselves left as
+    they are: the chances are those of the complete table with the mean and the covariance
+    integrated out.
+
+    Attributes
+    ----------
+    table : Table
+    coordinates : Coordinates
+        How columns become coordinates.
+    epochs : int
+        Two thirds as many sweeps before the first draw, and a thirtieth between two.
+    seed : int
+    start_bent : bool
+        Whether columns begin as scores: chains rarely change several columns at once.
+    progress : bool
+        Whether to show a progress bar.
+
+    References
+    ----------
+    Schafer, "Analysis of Incomplete Multivariate Data" (1997), for data augmentation; Huang &
+    Wand, "Simple marginally noninformative prior distributions for covariance matrices" (2013);
+    Hoff, "Extending the rank likelihood for semiparametric copula estimation" (2007).
+    """
+
+    table: Table
+    coordinates: Coordinates
+    epochs: int
+    seed: int
+    start_bent: bool = False
+    progress: bool = False
+
+    @property
+    def most_rows(self) -> int:
+        """From how many rows at most parameters are drawn."""
+        return min(MOST_ROWS, MOST_PRODUCTS // self.coordinates.width**2)
+
+    def model(self, rows: Rows) -> "JointNormal":
+        """Return the model of some rows."""
+        parameters = [each for each, _ in self._chain(rows, _NO_ROWS)]
+        return JointNormal(self.table, self.coordinates, parameters)
+
+    def draws(self, rows: Rows, index: NDArray[np.int64]) -> "NormalDraws":
+        """Return draws of some of the rows of which a model is made, those of its own chain.
+
+        Parameters
+        ----------
+        index : array, (n,)
+            Which rows; others are added up to ``most_rows``.
+        """
+        kept = list(self._chain(rows, index))
+        parameters, states = (list(each) for each in zip(*kept, strict=True))
+        model = JointNormal(self.table, self.coordinates, parameters)
+        return NormalDraws(model, rows.some(index), states, parameters)
+
+    def _chain(self, rows: Rows, index: NDArray[np.int64]) -> Iterator[tuple[Parameters, Tensor]]:
+        """Yield draws of the parameters, each with coordinates (n, p) of the rows in ``index``."""
+        coordinates = self.coordinates
+        others = np.setdiff1d(np.flatnonzero(rows.say_something()), index)
+        room = max(self.most_rows - len(index), 0)
+        if len(others) > room:
+            others = np.random.default_rng(self.seed).permutation(others)[:room]
+        used = np.union1d(others, index)
+        some = rows.some(used)
+        known = some.known(self.table.layout)
+        maps = [len(each.maps) - 1 if self.start_bent else 0 for each in coordinates.numbers]
+        sampler = _Sampler(NormalRows(coordinates, some, known, maps), self.seed)
+        places = torch.as_tensor(np.searchsorted(used, index))
+        warmup, between = math.ceil(WARMUP * self.epochs), math.ceil(BETWEEN * self.epochs)
+        sweeps = range(1, warmup + DRAWN * between + 1)
+        for sweep in tqdm(sweeps, desc="drawing parameters", disable=not self.progress):
+            sampler.sweep(with_maps=sweep > warmup // 2 and sweep % BETWEEN_MAPS == 0)
+            if sweep > warmup and (sweep - warmup) % between == 0:
+                yield sampler.parameters, sampler.rows.x[places]
+
+
+@dataclass(frozen=True)
 class JointNormal:
     """Draws of the parameters of a normal model, which fill in rows.
 
@@ -65,62 +145,6 @@ class JointNormal:
     table: Table
     coordinates: Coordinates
     parameters: list[Parameters]
-
-    @staticmethod
-    def draw(
-        table: Table,
-        rows: Rows,
-        coordinates: Coordinates,
-        epochs: int,
-        seed: int,
-        start_bent: bool = False,
-        progress: bool = False,
-    ) -> "JointNormal":
-        """Return the model of some rows.
-
-        Cells that are not known, the mean and the covariance are drawn in turn. Whether a column of
-        numbers is normal as it is or by its scores is drawn with them, the numbers themselves left
-        as they are: the chances are those of the complete table with the mean and the covariance
-        integrated out.
-
-        Parameters
-        ----------
-        epochs : int
-            Two thirds as many sweeps before the first draw, and a thirtieth between two.
-        start_bent : bool
-            Whether columns begin as scores: chains rarely change several columns at once.
-
-        References
-        ----------
-        Schafer, "Analysis of Incomplete Multivariate Data" (1997), for data augmentation; Huang &
-        Wand, "Simple marginally noninformative prior distributions for covariance matrices" (2013);
-        Hoff, "Extending the rank likelihood for semiparametric copula estimation" (2007).
-        """
-        kept = _chain(table, rows, coordinates, epochs, seed, start_bent, progress)
-        return JointNormal(table, coordinates, [parameters for parameters, _ in kept])
-
-    @staticmethod
-    def draw_with_rows(
-        table: Table,
-        rows: Rows,
-        index: NDArray[np.int64],
-        coordinates: Coordinates,
-        epochs: int,
-        seed: int,
-        start_bent: bool = False,
-        progress: bool = False,
-    ) -> "NormalDraws":
-        """Return draws of some of the rows of which a model is made, those of its own chain.
-
-        Parameters
-        ----------
-        index : array, (n,)
-            Which rows; others are added up to :func:`most_rows`.
-        """
-        kept = list(_chain(table, rows, coordinates, epochs, seed, start_bent, progress, index))
-        parameters, states = (list(each) for each in zip(*kept, strict=True))
-        model = JointNormal(table, coordinates, parameters)
-        return NormalDraws(model, rows.some(index), states, parameters)
 
     def drawn(self, rows: Rows, ids: NDArray[np.int64], num_draws: int, seed: int) -> "NormalDraws":
         """Return draws of rows, each under parameters of its own where there are enough.
@@ -322,39 +346,6 @@ class _Sampler:
         counts = self.rows.current(category).bincount(minlength=number) + 0.5
         drawn = torch._standard_gamma(counts.double(), generator=self.noise)
         return drawn / drawn.sum()
-
-
-def _chain(
-    table: Table,
-    rows: Rows,
-    coordinates: Coordinates,
-    epochs: int,
-    seed: int,
-    start_bent: bool,
-    progress: bool,
-    index: NDArray[np.int64] = _NO_ROWS,
-) -> Iterator[tuple[Parameters, Tensor]]:
-    """Yield draws of the parameters, each with the coordinates (n, p) of the rows in ``index``."""
-    others = np.setdiff1d(np.flatnonzero(rows.say_something()), index)
-    room = max(most_rows(coordinates) - len(index), 0)
-    if len(others) > room:
-        others = np.random.default_rng(seed).permutation(others)[:room]
-    used = np.union1d(others, index)
-    some = rows.some(used)
-    maps = [len(column.maps) - 1 if start_bent else 0 for column in coordinates.numbers]
-    sampler = _Sampler(NormalRows(coordinates, some, some.known(table.layout), maps), seed)
-    places = torch.as_tensor(np.searchsorted(used, index))
-    warmup, between = math.ceil(WARMUP * epochs), math.ceil(BETWEEN * epochs)
-    sweeps = range(1, warmup + DRAWN * between + 1)
-    for sweep in tqdm(sweeps, desc="drawing parameters", disable=not progress):
-        sampler.sweep(with_maps=sweep > warmup // 2 and sweep % BETWEEN_MAPS == 0)
-        if sweep > warmup and (sweep - warmup) % between == 0:
-            yield sampler.parameters, sampler.rows.x[places]
-
-
-def most_rows(coordinates: Coordinates) -> int:
-    """Return from how many rows at most parameters are drawn."""
-    return min(MOST_ROWS, MOST_PRODUCTS // coordinates.width**2)
 
 
 def is_narrow(coordinates: Coordinates) -> bool:

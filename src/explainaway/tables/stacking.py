@@ -1,11 +1,11 @@
 """Several models of a table side by side, in the shares that fill in hidden cells best."""
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .coordinates import Coordinates
 from .fitted import FittedTable, RowDraws, RowModel
-from .joint_normal import JointNormal, is_narrow, most_rows
+from .joint_normal import NormalRecipe, is_narrow
 from .learning import Learning
 from .limits import Limits
 from .mixing import r_hats, warn_if_slow
@@ -38,12 +38,18 @@ PARTS = 20
 """Shares are multiples of one over so many."""
 
 
-class _Recipe(NamedTuple):
-    """How a model is made of rows, and draws of some of those of which it is made."""
+class _Recipe(Protocol):
+    """How a model is made of rows."""
 
-    model: Callable[[Rows], RowModel]
-    draws: Callable[[Rows, NDArray[np.int64]], RowDraws]
-    most_rows: int = MOST_ROWS
+    @property
+    def most_rows(self) -> int:
+        """Of how many rows at most."""
+
+    def model(self, rows: Rows) -> RowModel:
+        """Return the model."""
+
+    def draws(self, rows: Rows, index: NDArray[np.int64]) -> RowDraws:
+        """Return draws of those of the rows of which a model is made that are in ``index``."""
 
 
 class _Learned(NamedTuple):
@@ -76,9 +82,9 @@ class Candidates:
 
     def network(self, table: Table, rows: Rows) -> Network:
         """Return the network as it is learned."""
-        return self._learned(table, rows, None).network
+        return self.learned(table, rows, None).network
 
-    def _learned(self, table: Table, rows: Rows, start: "_Learned | None") -> "_Learned":
+    def learned(self, table: Table, rows: Rows, start: "_Learned | None") -> "_Learned":
         """Return the network, learned for a shorter time if it was already of most cells."""
         index = np.flatnonzero(rows.say_something())
         some, learning, latents = rows.some(index), self.learning, None
@@ -128,41 +134,39 @@ class Candidates:
 
     def _recipes(self, table: Table, complete: Rows) -> list[_Recipe]:
         """Return how each of the models is made."""
-        # What is learned while models are compared is where the network goes on.
-        before: list[_Learned] = []
-
-        def network_draws(rows: Rows, index: NDArray[np.int64]) -> RowDraws:
-            before.append(self._learned(table, rows, None))
-            return before[0].network.drawn(rows.some(index), index, NUM_DRAWS, self.seed)
-
-        def network(rows: Rows) -> RowModel:
-            return self._learned(table, rows, before[0] if before else None).network
-
-        def normal(coordinates: Coordinates, start_bent: bool) -> _Recipe:
-            settings: dict[str, Any] = {
-                "coordinates": coordinates,
-                "epochs": self.learning.epochs,
-                "seed": self.seed,
-                "start_bent": start_bent,
-                "progress": self.learning.progress,
-            }
-            return _Recipe(
-                partial(JointNormal.draw, table, **settings),
-                partial(JointNormal.draw_with_rows, table, **settings),
-                min(MOST_ROWS, most_rows(coordinates)),
-            )
-
-        recipes = [_Recipe(network, network_draws)]
+        learning, seed = self.learning, self.seed
+        normal = partial(
+            NormalRecipe, table, epochs=learning.epochs, seed=seed, progress=learning.progress
+        )
+        recipes: list[_Recipe] = [_NetworkRecipe(self, table)]
         utilities = Coordinates.of(table, complete, indicators=False)
         if is_narrow(utilities):
-            recipes.append(normal(utilities, start_bent=False))
+            recipes.append(normal(utilities))
             if any(len(column.maps) > 1 for column in utilities.numbers):
                 recipes.append(normal(utilities, start_bent=True))
         indicators = Coordinates.of(table, complete, indicators=True)
         differ = any(category.form == "indicators" for category in indicators.categories)
         if differ and is_narrow(indicators) and indicators.numbers:
-            recipes.append(normal(indicators, start_bent=False))
+            recipes.append(normal(indicators))
         return recipes
+
+
+@dataclass
+class _NetworkRecipe:
+    """Learns the network; after it was learned for comparison, it goes on from there."""
+
+    candidates: Candidates
+    table: Table
+    before: _Learned | None = None
+    most_rows: int = MOST_ROWS
+
+    def model(self, rows: Rows) -> Network:
+        return self.candidates.learned(self.table, rows, self.before).network
+
+    def draws(self, rows: Rows, index: NDArray[np.int64]) -> RowDraws:
+        self.before = self.candidates.learned(self.table, rows, None)
+        seed = self.candidates.seed
+        return self.before.network.drawn(rows.some(index), index, NUM_DRAWS, seed)
 
 
 def best_shares(
