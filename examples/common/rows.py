@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -54,9 +55,10 @@ class Rows:
 
 def provenance() -> dict[str, Any]:
     """Return what a number depends on beside its settings: command, commit, versions, machine."""
+    command = " ".join(["python", f"examples/{Path(sys.argv[0]).name}", *sys.argv[1:]])
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     return {
-        "command": " ".join(["python", f"examples/{Path(sys.argv[0]).name}", *sys.argv[1:]]),
+        "command": re.sub(r" --output[ =]\S+", "", command),
         "commit": COMMIT,
         "versions": {
             "python": platform.python_version(),
