@@ -110,8 +110,9 @@ def main() -> None:
             if options.seed == 0:
                 made.pop("random crops")
                 strip(options.output / f"01_textures-{name}.png", {"exemplar": exemplar, **made})
-        print(table(over_seeds(rows.rows)), flush=True)
-    (options.output / "01_textures.md").write_text(table(over_seeds(rows.rows)) + "\n")
+        text = table(over_seeds(rows.rows))
+        print(text, flush=True)
+        (options.output / "01_textures.md").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -108,8 +108,9 @@ def main() -> None:
                 for method, one in made.items():
                     called = f"{name}-{method.replace(',', '').replace(' ', '_')}"
                     write_sound(options.output / f"02_sounds-{called}.wav", one)
-        print(table(over_seeds(rows.rows)), flush=True)
-    (options.output / "02_sounds.md").write_text(table(over_seeds(rows.rows)) + "\n")
+        text = table(over_seeds(rows.rows))
+        print(text, flush=True)
+        (options.output / "02_sounds.md").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -80,8 +80,9 @@ def main() -> None:
             rows.add(settings, {"methods": methods})
             shown = {name: means[name] for name in ("generator", "PCA", "VAE") if name in means}
             picture(options.output / f"07_evaluation-{setting.name}.png", faces.test, shown)
-        print(table(over_seeds(rows.rows)), flush=True)
-    (options.output / "07_evaluation.md").write_text(table(over_seeds(rows.rows)) + "\n")
+        text = table(over_seeds(rows.rows))
+        print(text, flush=True)
+        (options.output / "07_evaluation.md").write_text(text + "\n")
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def test_a_chain_that_moves_on_is_seen(column: int, name: str) -> None:
     assert found[name] > SLOW
     assert min(found.values()) < 1.26
     with pytest.warns(ConvergenceWarning, match=f"for column '{name}', where.*epochs=600 instead"):
-        warn_if_slow(found, 300)
+        warn_if_slow([{other: 1.0 for other in found}, found, {}], 300)
 
 
 def test_cells_that_are_not_asked_for_or_never_change_say_nothing() -> None:
@@ -57,7 +57,7 @@ def test_cells_that_are_not_asked_for_or_never_change_say_nothing() -> None:
     assert found["x"] < 1.26
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_if_slow(found, 300)
+        warn_if_slow([found], 300)
 
 
 def test_a_fit_warns_at_the_line_that_called_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """Whether the chains that draw a normal model have mixed, by the cells that they draw."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from itertools import chain
 
 import numpy as np
 import torch
@@ -48,8 +49,11 @@ def r_hats(draws: Numbers, asked: NDArray[np.bool_], table: Table) -> dict[Hasha
     return found
 
 
-def warn_if_slow(largest: Mapping[Hashable, float], epochs: int) -> None:
-    """Warn of columns whose chains have not mixed."""
+def warn_if_slow(found: Iterable[Mapping[Hashable, float]], epochs: int) -> None:
+    """Warn of columns of which some chain has not mixed."""
+    largest: dict[Hashable, float] = {}
+    for name, r_hat in chain.from_iterable(each.items() for each in found):
+        largest[name] = max(r_hat, largest.get(name, 0.0))
     slow = sorted((name for name in largest if largest[name] > SLOW), key=largest.__getitem__)
     if slow:
         others = f", and over {SLOW} for {slow[:-1]}" if slow[1:] else ""

@@ -1,7 +1,7 @@
 """Several models of a table side by side, in the shares that fill in hidden cells best."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
@@ -124,11 +124,9 @@ class Candidates:
             draws = [recipe.draws(rows, index).completed() for recipe in recipes]
             shares = best_shares(draws, complete.numbers[index], hidden[index], table)
             drawn = rows.open & ~rows.open.all(0)
-            largest: dict[Hashable, float] = {}
-            for k in np.flatnonzero(shares[1:]) + 1:
-                for name, found in r_hats(draws[k], drawn[index], table).items():
-                    largest[name] = max(found, largest.get(name, 0.0))
-            warn_if_slow(largest, self.learning.epochs)
+            chains = np.flatnonzero(shares[1:]) + 1
+            found = [r_hats(draws[k], drawn[index], table) for k in chains]
+            warn_if_slow(found, self.learning.epochs)
         kept = np.flatnonzero(shares)
         return FittedTable(table, [recipes[k].model(complete) for k in kept], shares[kept].tolist())
 
