@@ -440,3 +440,37 @@ def test_a_column_of_many_labels_has_no_normal_model(number: int, narrow: bool) 
     labels = [f"label {k % number}" for k in range(3 * number)]
     table, rows = _table(pd.DataFrame({"x": np.arange(3.0 * number), "kind": labels}))
     assert is_narrow(Coordinates.of(table, rows, indicators=True)) == narrow
+
+
+def test_single_draws_of_many_seeds_have_all_parameters() -> None:
+    """Each of the 40 by 1,000 seeds some 25 times; one of 40 and five of 200 draws."""
+    table, rows = _gaussian(np.random.default_rng(0).normal(size=(30, 2)))
+    model = _model(table, rows, _plain(table, rows), epochs=30, seed=0)
+    place = {id(each): number for number, each in enumerate(model.parameters)}
+
+    def used(num_draws: int, seed: int) -> list[int]:
+        drawn = model.drawn(rows.some(np.arange(2)), np.arange(2), num_draws, seed)
+        return [place[id(each)] for each in drawn.parameters]
+
+    single = np.concatenate([used(1, seed) for seed in range(1000)])
+    assert scipy.stats.chisquare(np.bincount(single, minlength=40)).pvalue > 0.001
+    assert used(40, 3) == list(range(40))
+    assert np.bincount(used(200, 4)).tolist() == [5] * 40
+
+
+@pytest.mark.parametrize("sort", ["dates", "durations", "numbers"])
+def test_a_line_ends_at_zero_only_where_the_column_has_one(sort: str) -> None:
+    """Dates begin nowhere, durations and numbers at zero, wherever the table begins to count."""
+    days = np.random.default_rng(0).integers(10, 40, 200)
+    cells = {
+        "dates": pd.Timestamp("2024-01-01") + pd.to_timedelta(days, "D"),
+        "durations": pd.to_timedelta(days, "D"),
+        "numbers": days,
+    }
+    table, rows = _table(pd.DataFrame({"x": cells[sort]}))
+    (column,) = Coordinates.of(table, rows, indicators=False).numbers
+    first, last = rows.numbers.min(), rows.numbers.max()
+    straight = column.maps[0]
+    assert straight.drawn(np.array([50.0])) == pytest.approx(last + (last - first) / 2)
+    lowest = first - (last - first) / 2 if sort == "dates" else first - 10
+    assert straight.drawn(np.array([-50.0])) == pytest.approx(lowest)

@@ -10,10 +10,13 @@ from explainaway.models import (
     Gaussian,
     Ordinal,
     Poisson,
+    Truncated,
     observations,
 )
 from explainaway.tables import GeneratorImputer
 from explainaway.tables.choice import chosen, given
+from explainaway.tables.joint_normal import JointNormal
+from explainaway.tables.limits import censored_by
 from explainaway.tables.storage import storage_of
 
 
@@ -75,12 +78,22 @@ def test_few_different_numbers_are_scores_if_asked_for() -> None:
     assert "normal scores" in _kind(np.repeat([1.0, 2.0, 3.0], [200, 8, 8]), most_levels=2)
 
 
+GRADES = pd.Categorical(["A", "B", "A"], ["A", "B", "C", "D"], ordered=True)
+
+
 @pytest.mark.parametrize(
     ("kind", "cells", "message"),
     [
         (Ordinal(3), [1.0, 2.0, 5.0, 7.0], r"kinds\['c'\] is Ordinal with 3 levels, but .* 4"),
         (Categorical(4), ["a", "b", "a"], r"kinds\['c'\] is Categorical with 4 levels"),
         (Gaussian(), ["a", "b", "a"], r"kinds\['c'\] must be Bernoulli\(\), Categorical"),
+        (
+            Ordinal(3),
+            ["low", "mid", "high", "low"],
+            "such as 'high' have no order: make the",
+        ),
+        (Ordinal(4), GRADES, r"with 4 levels, but the column holds the 2 labels \['A', 'B'\]"),
+        (Censored(Gaussian(), lower=1.0), [1.0, 1.0, 1.0], "but all observed cells are 1: how"),
     ],
 )
 def test_kinds_that_do_not_fit_are_refused_by_name(kind: Any, cells: Any, message: str) -> None:
@@ -224,3 +237,60 @@ def test_limits_give_the_mean_spread_and_correlation_of_what_was_not_seen() -> N
     assert logs[:, below].mean() == pytest.approx(true[below].mean(), abs=0.12)
     correlation = np.mean([np.corrcoef(some, truth["near"])[0, 1] for some in logs])
     assert correlation == pytest.approx(np.corrcoef(true, truth["near"])[0, 1], abs=0.04)
+
+
+def test_a_cell_of_single_precision_at_its_limit_is_censored() -> None:
+    """0.1 in float32 is read as 0.10000000149, which lies above 0.1."""
+    cells = pd.Series([0.1, 0.2, np.nan, 0.05], dtype="float32")
+    storage = storage_of("lead", cells)
+    lower, upper = censored_by(storage, (0.1, 0.2), storage.read(cells))
+    np.testing.assert_array_equal(lower, [0.1, np.nan, np.nan, 0.1])
+    np.testing.assert_array_equal(upper, [np.nan, 0.2, np.nan, np.nan])
+
+
+def test_a_missing_cell_lies_beyond_the_only_limit_of_its_own() -> None:
+    cells = pd.Series([np.nan, np.nan, np.nan, 5.0])
+    low, high = np.array([1.0, 1.0, np.nan, 1.0]), np.array([4.0, np.nan, 4.0, 4.0])
+    storage = storage_of("lead", cells)
+    lower, upper = censored_by(storage, (low, high), storage.read(cells))
+    np.testing.assert_array_equal(lower, [np.nan, 1, np.nan, np.nan])
+    np.testing.assert_array_equal(upper, [np.nan, np.nan, 4, 4])
+
+
+def test_draws_of_a_truncated_kind_keep_to_its_limits() -> None:
+    noise = np.random.default_rng(0)
+    z = noise.normal(size=80)
+    frame = pd.DataFrame({"x": np.abs(z), "near": np.abs(z) + 0.1 * noise.normal(size=80)})
+    hidden = frame["x"] < 0.3
+    table = frame.assign(x=frame["x"].mask(hidden))
+    imputer = GeneratorImputer(
+        {"x": Truncated(Gaussian(), 0.0)}, epochs=20, num_draws=20, random_state=0
+    ).fit(table)
+    assert imputer.columns_.loc["x", "kind"] == "Truncated(Gaussian)"
+    assert isinstance(imputer.fitted_.members[-1], JointNormal)
+    for drawn in imputer.sample(table, 40):
+        assert (drawn["x"] >= 0).all()
+
+
+def test_dates_of_few_values_are_named_as_dates() -> None:
+    """In the table of columns, in probabilities and in what is told of unseen ones."""
+    days = pd.Series(pd.to_datetime(["2024-01-01", "2024-02-01", "2024-03-01"] * 8))
+    frame = pd.DataFrame({1: days, 7: np.arange(24.0)})
+    frame.loc[0, 1] = pd.NaT
+    imputer = GeneratorImputer(epochs=2, num_draws=4, proper=False, random_state=0).fit(frame)
+    chances = imputer.predict_proba(frame)[1]
+    assert list(chances.columns) == list(pd.to_datetime(days.unique()))
+    with pytest.warns(UserWarning, match="such as 2024-01-11 00:00:00"):
+        imputer.transform(pd.DataFrame({1: days + pd.Timedelta("10D"), 7: np.arange(24.0)}))
+    spiked = days[0] + pd.to_timedelta(np.maximum(np.arange(24) - 12, 0), "D")
+    assert _kind(spiked) == "normal scores, often 2024-01-01 00:00:00"
+
+
+def test_columns_whose_names_meet_are_kept_apart() -> None:
+    """A measurement with a spike has a second column in the model, named by the first."""
+    noise = np.random.default_rng(0)
+    rain = np.maximum(noise.normal(size=60), 0)
+    frame = pd.DataFrame({"rain": rain, "rain (1)": noise.normal(size=60)})
+    frame.loc[:3, "rain"] = np.nan
+    filled = GeneratorImputer(epochs=2, num_draws=4, proper=False).fit_transform(frame)
+    assert filled.notna().all(axis=None)

@@ -8,6 +8,7 @@ from torch import Tensor
 from explainaway.models import GeneratorModel
 from explainaway.tables.frames import as_frame
 from explainaway.tables.limits import checked_limits
+from explainaway.tables.network import Network
 from explainaway.tables.row_chains import latent_draws
 from explainaway.tables.table import Table
 from explainaway.tables.table_model import table_model
@@ -71,3 +72,26 @@ def test_draws_of_a_row_do_not_depend_on_the_other_rows() -> None:
     part = latent_draws(model, scales**-2.0, scores[5:9], None, ids[5:9], 3, seed=0)
     # Products of matrices differ in the last bits by the size of the batch.
     torch.testing.assert_close(part, whole[:, 5:9], rtol=0, atol=1e-3)
+
+
+def test_noise_of_a_row_is_its_own_alone() -> None:
+    """Whatever rows are beside it; that of rows and of seeds side by side is independent.
+
+    Correlations of 4 x 400 numbers, |z| < 4.
+    """
+    noise = np.random.default_rng(0)
+    frame = as_frame(noise.normal(size=(150, 4)))
+    table = Table.of(frame, {}, {}, 2)
+    scales = torch.full((4,), 0.5)
+    model, _ = _linear_model(frame.to_numpy(), torch.zeros(4, DIM), scales)
+    empty = np.full((150, 4), np.nan)
+    rows = table.rows(empty, np.isnan(empty))
+    network, ids = Network(table, model, scales**-2.0), np.arange(150)
+    whole = network.drawn(rows, ids, 400, seed=0).cells
+    some = np.array([3, 64, 70, 149])
+    part = network.drawn(rows.some(some), some, 400, seed=0).cells
+    np.testing.assert_array_equal(part, whole[:, some])
+    other = network.drawn(rows.some(some), some, 400, seed=1).cells
+    pairs = [(whole[:, 3], whole[:, 4]), (whole[:, 3], whole[:, 67]), (part, other)]
+    for first, second in pairs:
+        assert abs(np.corrcoef(first.ravel(), second.ravel())[0, 1]) < 4 / np.sqrt(first.size)

@@ -1,10 +1,13 @@
 import datetime
+import decimal
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from explainaway.tables import GeneratorImputer
 from explainaway.tables.polars_frames import filled_as, to_pandas
+from explainaway.tables.storage import storage_of
 
 pl = pytest.importorskip("polars")
 
@@ -62,3 +65,46 @@ def test_cells_that_are_not_numbers_are_missing_too() -> None:
 def test_nested_columns_are_refused_by_name() -> None:
     with pytest.raises(TypeError, match="column 'a' must hold numbers"):
         to_pandas(pl.DataFrame({"a": [[1], [2, 3]]}))
+
+
+def test_observed_nanoseconds_come_back() -> None:
+    ticks = [1_600_000_000_000_000_123, None, 1_600_000_000_000_000_789]
+    table = pl.DataFrame(
+        {
+            "at": pl.Series(ticks, dtype=pl.Int64).cast(pl.Datetime("ns")),
+            "took": pl.Series(ticks, dtype=pl.Int64).cast(pl.Duration("ns")),
+        }
+    )
+    made = to_pandas(table)
+    made.loc[1] = made.loc[0]
+    filled = filled_as(table, made)
+    assert filled.schema == table.schema
+    assert filled.null_count().sum_horizontal().item() == 0
+    for name in table.columns:
+        assert filled[name].cast(pl.Int64).to_list()[::2] == ticks[::2]
+
+
+@pytest.mark.parametrize("dtype", [pl.UInt8, pl.Int8, pl.UInt64])
+def test_whole_numbers_keep_to_their_dtype(dtype: type) -> None:
+    table = pl.DataFrame({"n": pl.Series([1, None, 100, 7], dtype=dtype)})
+    frame = to_pandas(table)
+    storage = storage_of("n", frame["n"])
+    for number in (-1e30, 1e30):
+        made = storage.write(frame["n"], frame["n"].isna().to_numpy(), np.array([number]))
+        filled = filled_as(table, pd.DataFrame({"n": made}))
+        assert filled.schema == table.schema
+        assert filled["n"].to_list() == [1, made[1], 100, 7]
+
+
+def test_decimals_are_filled_as_such() -> None:
+    cells = [decimal.Decimal("1.25"), None, decimal.Decimal("-3.50")]
+    table = pl.DataFrame({"price": pl.Series(cells, dtype=pl.Decimal(10, 2))})
+    filled = filled_as(table, pd.DataFrame({"price": [1.25, 2.718, -3.5]}))
+    assert filled.schema == table.schema
+    assert filled["price"].to_list() == [cells[0], decimal.Decimal("2.72"), cells[2]]
+
+
+def test_an_enum_is_ordered_and_a_lazy_frame_refused() -> None:
+    assert to_pandas(_frame())["grade"].cat.ordered
+    with pytest.raises(TypeError, match=r"got a LazyFrame: X.collect\(\)"):
+        GeneratorImputer().fit(_frame().lazy())

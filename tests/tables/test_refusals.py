@@ -1,10 +1,12 @@
 """What an imputer cannot take is told by argument, with what was given and what was expected."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from explainaway.models import Censored, Gaussian
 from explainaway.tables import GeneratorImputer, pool
@@ -88,6 +90,8 @@ def test_a_table_without_cells_is_refused(frame: pd.DataFrame, rows: int, column
         ({"hidden": (64, 0)}, r"hidden\[1\] must be a positive integer, got 0"),
         ({"latent_dim": 0}, "latent_dim must be a positive integer, got 0"),
         ({"latent_dim": 1.5}, "latent_dim must be a positive integer, got 1.5"),
+        ({"decay": "1"}, "decay must be 0 or a positive number, got '1'"),
+        ({"proper": "no"}, "proper must be True or False, got 'no'"),
     ],
 )
 def test_settings_are_checked_by_name(
@@ -189,3 +193,62 @@ def test_labels_that_are_identifiers_are_told_by_name(dtype: Any) -> None:
     # Each in every second cell, and 20 in fewer than that: categories.
     assert len(storage_of("day", pd.Series(labels * 2, dtype=dtype)).labels) == 30
     assert len(storage_of("day", pd.Series(labels[:19] + ["x"] * 5, dtype=dtype)).labels) == 20
+
+
+def test_estimates_are_matched_by_name() -> None:
+    means = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    errors = pd.DataFrame({"b": [0.1, 0.1], "a": [9.0, 9.0]})
+    pooled = pool(means, errors)
+    assert pooled["within"].to_dict() == pytest.approx({"a": 81, "b": 0.01})
+    with pytest.raises(ValueError, match=r"standard_errors: of \['b'\], expected the quantities"):
+        pool(means, errors[["b"]])
+    with pytest.raises(TypeError, match="results: Series, expected a DataFrame"):
+        pool([means.loc[0], means.loc[1]], [errors.loc[0], errors.loc[1]])
+
+
+def test_a_seed_is_a_whole_number_of_any_kind(
+    imputer: GeneratorImputer, frame: pd.DataFrame
+) -> None:
+    (drawn,) = imputer.sample(frame, 1, seed=3)
+    (again,) = imputer.sample(frame, 1, seed=np.int64(3))  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(drawn, again)
+    with pytest.raises(TypeError, match=r"seed must be a whole number, got 1\.5"):
+        imputer.sample(frame, 1, seed=1.5)  # type: ignore[arg-type]
+
+
+def test_intervals_beyond_all_draws_are_told(
+    imputer: GeneratorImputer, frame: pd.DataFrame
+) -> None:
+    with pytest.warns(UserWarning, match=r"all of num_draws=8 draws, .* num_draws=19 or more"):
+        imputer.intervals(frame)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        imputer.intervals(frame, level=0.75)
+
+
+def test_what_is_filled_does_not_depend_on_the_default_dtype(
+    imputer: GeneratorImputer, frame: pd.DataFrame
+) -> None:
+    filled = imputer.transform(frame)
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = imputer.transform(frame)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    pd.testing.assert_frame_equal(filled, again)
+
+
+def test_a_very_wide_table_can_be_learned_from() -> None:
+    """The decay of the weights takes no more than half of them in a step."""
+    wide = np.random.default_rng(0).normal(size=(8, 60))
+    wide[0, :5] = np.nan
+    filled = _quick(epochs=60, proper=False).fit_transform(wide)
+    assert np.isfinite(filled).all()
+
+
+def test_gaps_in_lists_beside_strings_are_gaps() -> None:
+    rows = [[1.0, "a"], [np.nan, "b"], [2.0, "a"], [1.5, "b"], [np.nan, "a"]] * 4
+    imputer = _quick(proper=False).fit(rows)
+    assert list(imputer.columns_["missing"]) == [0.4, 0.0]
+    filled = imputer.transform(rows)
+    assert all(isinstance(cell, float) and np.isfinite(cell) for cell in filled[:, 0])

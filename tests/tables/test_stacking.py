@@ -72,9 +72,19 @@ def test_shares_are_all_that_there_are_and_draws_are_dealt_by_them() -> None:
     points = simplex(3, 4)
     assert len(points) == 15
     np.testing.assert_array_equal(points.sum(1), 1)
-    np.testing.assert_array_equal(apportioned([0.5, 0.3, 0.2], 20), [10, 6, 4])
-    np.testing.assert_array_equal(apportioned([0.55, 0.45], 1), [1, 0])
-    assert apportioned([1 / 3, 1 / 3, 1 / 3], 200).sum() == 200
+    np.testing.assert_array_equal(apportioned([0.5, 0.3, 0.2], 20, seed=0), [10, 6, 4])
+    np.testing.assert_array_equal(apportioned([0.0, 1.0, 0.0], 7, seed=1), [0, 7, 0])
+
+
+@pytest.mark.parametrize("number", [1, 7])
+def test_over_seeds_each_model_is_dealt_its_share(number: int) -> None:
+    """Of 2,000 seeds, |z| < 4; with one seed no more than one draw from it."""
+    shares = np.array([0.55, 0.3, 0.15])
+    dealt = np.stack([apportioned(shares, number, seed) for seed in range(2000)])
+    np.testing.assert_array_equal(dealt.sum(1), number)
+    assert np.abs(dealt - shares * number).max() < 1
+    error = dealt.std(0) / np.sqrt(len(dealt))
+    assert (np.abs(dealt.mean(0) - shares * number) < 4 * error).all()
 
 
 def test_the_network_goes_on_from_what_it_learned_of_most_cells(
@@ -107,3 +117,17 @@ def test_the_network_goes_on_from_what_it_learned_of_most_cells(
     # Some rows say nothing while cells of theirs are hidden, one says nothing at all.
     torch.testing.assert_close(start[start.any(1)], latents, rtol=0, atol=0)
     assert len(latents) < len(start) == 199
+
+
+def test_each_model_has_random_numbers_of_its_own() -> None:
+    """With the same ones the chains of two normal models of a table end in the same draws."""
+    noise = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": noise.normal(size=50), "kind": list("abcde") * 10})
+    table, _ = _of(frame)
+    rows = table.rows(*table.read(frame))
+    candidates = Candidates(2, (), Learning(3, 40.0), seed=5)
+    _, *normal = candidates._recipes(table, rows)
+    assert len(normal) == 3
+    assert len({recipe.seed for recipe in normal} | {5}) == 4
+    first, second = ([m.mean for m in recipe.model(rows).parameters] for recipe in normal[:2])
+    assert not any(torch.equal(a, b) for a, b in zip(first, second, strict=True))

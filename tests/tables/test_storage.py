@@ -1,4 +1,5 @@
 import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -80,11 +81,11 @@ def test_whole_numbers_and_times_are_written_as_such() -> None:
         ([{"a": 1}, {"b": 2}], TypeError, "column 'c' must hold numbers, truth values"),
         (["a", 1], TypeError, "column 'c' must hold numbers, truth values"),
         ([datetime.time(1), None], TypeError, "column 'c' must hold numbers"),
+        ([datetime.date(2024, 1, 1), None], TypeError, "a column of dates by pandas.to_datetime"),
+        (pd.arrays.SparseArray([0.0, 1.0]), TypeError, "column 'c' must be dense"),
     ],
 )
-def test_other_cells_are_refused_by_name(
-    cells: list[object], error: type[Exception], message: str
-) -> None:
+def test_other_cells_are_refused_by_name(cells: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         storage_of("c", pd.Series(cells, name="c"))
 
@@ -95,3 +96,78 @@ def test_labels_that_fit_has_not_seen_are_told_and_say_nothing() -> None:
     with pytest.warns(UserWarning, match=told):
         numbers = storage.read(pd.Series(["green", "red"]))
     np.testing.assert_array_equal(numbers, [np.nan, 1])
+
+
+@pytest.mark.parametrize("unit", ["s", "us"])
+def test_times_that_nanoseconds_cannot_say_are_refused_by_name(unit: str) -> None:
+    """They would come back from the other end: 9999 as 1816."""
+    ends = pd.Series(np.array(["2024-01-01", "9999-12-31", "2024-02-03"], f"datetime64[{unit}]"))
+    with pytest.raises(ValueError, match="column 'end' holds 9999-12-31 00:00:00"):
+        storage_of("end", ends)
+    storage = storage_of("end", ends.iloc[[0, 2]])
+    with pytest.raises(ValueError, match="column 'end' holds 9999-12-31"):
+        storage.read(ends)
+    far = storage.cells_of(np.array([-1e9, 1e9]), ends.dtype)
+    assert pd.Timestamp(far[0]).year == 1677
+    assert pd.Timestamp(far[1]).year == 2262
+
+
+def test_dates_of_another_zone_are_the_same_instants() -> None:
+    times = pd.Series(pd.date_range("2024-03-30T20:00", periods=12, freq="h", tz="Europe/Berlin"))
+    storage = storage_of("seen", times)
+    elsewhere = times.dt.tz_convert("Asia/Tokyo")
+    np.testing.assert_array_equal(storage.read(elsewhere), storage.read(times))
+    hidden = np.arange(12) < 3
+    written = storage.write(elsewhere.mask(hidden), hidden, storage.read(times)[:3])
+    pd.testing.assert_series_equal(written, elsewhere)
+    with pytest.raises(ValueError, match=r"column 'seen' held dates of dtype .*Europe/Berlin"):
+        storage.read(times.dt.tz_localize(None))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("date", COLUMNS["duration"]),
+        ("duration", COLUMNS["date"]),
+        ("float", COLUMNS["date"]),
+        ("integer", COLUMNS["duration"]),
+        ("date", COLUMNS["float"]),
+    ],
+)
+def test_times_are_no_other_times_and_no_numbers(before: str, now: pd.Series) -> None:
+    storage = storage_of("c", COLUMNS[before])
+    with pytest.raises(ValueError, match=r"column 'c' held .* in fit, and now dtype"):
+        storage.read(now)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "UInt8", "Int8", "int64", "uint64", "UInt64"])
+def test_whole_numbers_are_the_nearest_that_a_dtype_has(dtype: str) -> None:
+    series = pd.Series([0, 100, 50, 7], dtype=dtype)
+    ends = np.iinfo(dtype.lower())
+    written = storage_of("c", series).write(
+        series, np.array([True, True, False, False]), np.array([-1e30, 1e30])
+    )
+    assert written.dtype == series.dtype
+    assert written.iloc[0] == ends.min
+    assert written.iloc[1] == pytest.approx(ends.max)
+    assert list(written.iloc[2:]) == [50, 7]
+
+
+def test_truth_values_of_fit_are_written_as_numbers_where_those_are_given() -> None:
+    storage = storage_of("smokes", pd.Series([True, False, True]))
+    hidden = np.array([False, True, False])
+    written = storage.write(pd.Series([1, None, 0], dtype="Int64"), hidden, np.array([1.0]))
+    assert list(written) == [1, 1, 0]
+
+
+def test_a_dtype_that_cannot_hold_what_is_filled_in_is_told_by_name() -> None:
+    storage = storage_of("dose", pd.Series([0.5, 1.5, 2.5]))
+    given = pd.Series([0.5, None], dtype="category")
+    with pytest.raises(ValueError, match="column 'dose' has dtype category, which cannot hold"):
+        storage.write(given, np.array([False, True]), np.array([1.0]))
+
+
+@pytest.mark.parametrize("size", [1e-310, 1e305])
+def test_numbers_whose_products_are_none_are_refused_by_name(size: float) -> None:
+    with pytest.raises(ValueError, match="column 'c' must hold numbers of sizes from 1e-300"):
+        storage_of("c", pd.Series([1.0, 2.0, 3.0]) * size)

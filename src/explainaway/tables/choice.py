@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..models import Bernoulli, Categorical, Observation, Ordinal
+from ..models import Bernoulli, Categorical, Censored, Observation, Ordinal
 from ..models.observations.callables import as_observation
 from .column_models import (
     ColumnModel,
@@ -64,7 +64,9 @@ def chosen(storage: Storage, numbers: Numbers, most_levels: int) -> ColumnModel:
     rest = observed[~np.isin(observed, spikes)]
     shares = np.array([len(rest), *counts[often]], dtype=np.float64)
     which = Levels(np.arange(len(spikes) + 1.0), shares)
-    return Hurdle(spikes, which, Scored(NormalScores.of(rest)))
+    return Hurdle(
+        spikes, which, Scored(NormalScores.of(rest)), tuple(map(storage.shown, spikes.tolist()))
+    )
 
 
 def _are_repeated(counts: NDArray[np.int64], most: int) -> bool:
@@ -103,6 +105,12 @@ def given(kind: Any, storage: Storage, numbers: Numbers) -> ColumnModel:
     except TypeError as error:
         raise TypeError(f"kinds[{name!r}]: {error}") from error
     observed = numbers[~np.isnan(numbers)]
+    if isinstance(observation, Ordinal) and storage.sort == "labels" and not storage.ordered:
+        raise ValueError(
+            f"kinds[{name!r}] is Ordinal, but labels such as {storage.labels[0]!r} have no order: "
+            "make the column an ordered category, as by Series.astype(pandas.CategoricalDtype("
+            "[...], ordered=True))"
+        )
     if isinstance(observation, Bernoulli | Categorical | Ordinal):
         return Given(observation, _levels(name, observation, storage, observed))
     if storage.sort == "labels":
@@ -113,9 +121,15 @@ def given(kind: Any, storage: Storage, numbers: Numbers) -> ColumnModel:
     if not is_measurement(observation):
         return Given(observation)
     scale = float(observed.std())
-    if scale == 0:
-        return Constant(float(observed[0]))
-    return Measured(observation, float(observed.mean()), scale)
+    if scale > 0:
+        return Measured(observation, float(observed.mean()), scale)
+    if isinstance(observation, Censored):
+        raise ValueError(
+            f"kinds[{name!r}] is Censored, but all observed cells are "
+            f"{storage.shown(observed[0])}: how far beyond the limit others lie is to be learned "
+            "from cells that differ"
+        )
+    return Constant(float(observed[0]))
 
 
 def _levels(name: Any, observation: Observation, storage: Storage, observed: Numbers) -> Numbers:
@@ -128,9 +142,10 @@ def _levels(name: Any, observation: Observation, storage: Storage, observed: Num
         counted = np.arange(first, first + number, dtype=np.float64)
         if storage.sort != "labels" and np.isin(values, counted).all():
             return counted
+    what = f"kinds[{name!r}] is {type(observation).__name__} with {number} levels, but the column "
+    if storage.sort == "labels":
+        raise ValueError(f"{what}holds the {len(values)} labels {list(storage.labels)}")
     raise ValueError(
-        f"kinds[{name!r}] is {type(observation).__name__} with {number} levels, but the column "
-        f"holds {len(values)} different ones, from {values[0]:g} to {values[-1]:g}; where some do "
-        f"not occur, levels must be the numbers 0 to {number - 1} or 1 to {number}, or the "
-        "categories of an ordered column"
+        f"{what}holds {len(values)} different ones, from {values[0]:g} to {values[-1]:g}; where "
+        f"some do not occur, levels must be the numbers 0 to {number - 1} or 1 to {number}"
     )

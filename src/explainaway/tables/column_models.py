@@ -164,11 +164,13 @@ class Hurdle(ColumnModel):
     spikes: Numbers
     which: Levels
     rest: Scored
+    often: tuple[str, ...]
+    """The values as they are written."""
 
     @property
     def summary(self) -> str:  # type: ignore[override]
         """The kind."""
-        return f"{self.rest.summary}, often {', '.join(f'{value:g}' for value in self.spikes)}"
+        return f"{self.rest.summary}, often {', '.join(self.often)}"
 
     @property
     def parts(self) -> tuple[Part, ...]:
@@ -240,7 +242,7 @@ class Measured(ColumnModel):
             # Its limits are those of single cells.
             return (Part(Censored(base), (0.0,)),)
         if isinstance(self.observation, Truncated):
-            limits: list[Any] = [self.observation.lower, self.observation.upper]
+            limits: list[Any] = [self.observation.low, self.observation.high]
             low, high = (None if v is None else (v - self.loc) / self.scale for v in limits)
             return (Part(Truncated(base, low, high), (0.0,)),)
         return (Part(base, (0.0,)),)
@@ -262,6 +264,11 @@ class Measured(ColumnModel):
     def limits(self) -> tuple[float | None, float | None]:  # type: ignore[override]
         """Those of the observation."""
         return _limits_of(self.observation)
+
+    @property
+    def is_truncated(self) -> bool:
+        """Whether there are numbers that no cell can hold."""
+        return isinstance(self.observation, Truncated)
 
     def log_slope(self, numbers: Numbers) -> Numbers:
         """Return minus the log of the scale."""

@@ -57,10 +57,14 @@ class Straight:
         return 2
 
     @staticmethod
-    def of(observed: Numbers) -> "Straight":
+    def of(observed: Numbers, zero: float | None) -> "Straight":
         """Return the map of a column's cells; draws go beyond them by half of their range.
 
-        Where all are positive, or none is, draws are so too.
+        Parameters
+        ----------
+        observed : array
+        zero : float, optional
+            Where all are above it, or none is, draws are so too.
         """
         low, high = float(observed.min()), float(observed.max())
         # Squares of very large or small numbers are beyond what a number holds.
@@ -70,8 +74,8 @@ class Straight:
         return Straight(
             unit * float(within.mean()),
             unit * float(within.std()),
-            lowest if low < 0 else max(lowest, 0.0),
-            highest if high > 0 else min(highest, 0.0),
+            lowest if zero is None or low < zero else max(lowest, zero),
+            highest if zero is None or high > zero else min(highest, zero),
         )
 
     def to(self, numbers: Numbers) -> Numbers:
@@ -274,12 +278,14 @@ class Coordinates:
                 categories.append(CategoryColumn(column, width, levels, form, cuts))
                 width += categories[-1].width
                 continue
-            numbers.append(_number_column(column, width, model, cells))
+            numbers.append(_number_column(column, width, model, storage.zero, cells))
             width += 1
         return Coordinates(numbers, categories, width)
 
 
-def _number_column(column: int, place: int, model: ColumnModel, cells: Numbers) -> NumberColumn:
+def _number_column(
+    column: int, place: int, model: ColumnModel, zero: float | None, cells: Numbers
+) -> NumberColumn:
     if isinstance(model, Hurdle) and _are_ends(model.spikes, cells):
         scores, intervals = spiked_scores(cells, model.spikes)
         spikes = [
@@ -290,7 +296,7 @@ def _number_column(column: int, place: int, model: ColumnModel, cells: Numbers) 
     limited = model.is_limited
     if isinstance(model, Scored) and limited:
         return NumberColumn(column, place, (Bent(model.scores),), is_limited=True)
-    if isinstance(model, Measured):
+    if isinstance(model, Measured) and not model.is_truncated:
         maps = (Straight(model.loc, model.scale),)
         return NumberColumn(column, place, maps, is_limited=limited)
     values = np.unique(cells)
@@ -298,9 +304,12 @@ def _number_column(column: int, place: int, model: ColumnModel, cells: Numbers) 
         loc, scale = (cells.mean(), cells.std() or 1.0) if len(cells) else (0.0, 1.0)
         maps = (Straight(float(loc), float(scale)),)
         return NumberColumn(column, place, maps, is_limited=limited)
-    scores = model.scores if isinstance(model, Scored) else NormalScores.of(cells)
+    bent = Bent(model.scores if isinstance(model, Scored) else NormalScores.of(cells))
     grid = values if 2 * len(values) < len(cells) else None
-    return NumberColumn(column, place, (Straight.of(cells), Bent(scores)), grid)
+    if isinstance(model, Given | Measured):
+        # A straight line would go on to where the given observation may have no numbers.
+        return NumberColumn(column, place, (bent,), grid)
+    return NumberColumn(column, place, (Straight.of(cells, zero), bent), grid)
 
 
 def _are_ends(spikes: Numbers, cells: Numbers) -> bool:

@@ -1,5 +1,6 @@
 """A table with the models of its rows, each with its share of the draws."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,8 +10,10 @@ from numpy.typing import NDArray
 
 from .column_models import Constant
 from .draws import log_mean_exp
+from .seeds import seed_of
 from .storage import Numbers
 from .table import Rows, Table
+from .warned import warn
 
 CELLS_AT_ONCE = 20_000_000
 """Draws times rows times columns that are held at once."""
@@ -108,7 +111,7 @@ class FittedTable:
             return
         index = np.flatnonzero(rows.open.any(1))
         at_once = max(FEWEST_ROWS, CELLS_AT_ONCE // (num_draws * max(self.table.layout.width, 1)))
-        counts = apportioned(self.shares, num_draws)
+        counts = apportioned(self.shares, num_draws, seed)
         order = np.argsort(
             np.concatenate([(np.arange(count) + 0.5) / count for count in counts if count]),
             kind="stable",
@@ -118,7 +121,7 @@ class FittedTable:
             places = index[start : start + at_once]
             some = rows.some(places)
             parts = [
-                member.drawn(some, places, count, seed + number)
+                member.drawn(some, places, count, seed_of(number, seed))
                 for number, (member, count) in enumerate(
                     zip(self.members, counts.tolist(), strict=True)
                 )
@@ -194,10 +197,20 @@ class FittedTable:
         return filled
 
 
-def apportioned(shares: Sequence[float], number: int) -> NDArray[np.int64]:
-    """Return how many of a number each share gets, by largest remainders."""
-    exact = np.asarray(shares, dtype=np.float64) * number
-    counts = np.floor(exact).astype(np.int64)
-    most = np.argsort(counts - exact, kind="stable")[: number - int(counts.sum())]
-    counts[most] += 1
+def warn_of_few_draws(level: float, num_draws: int) -> None:
+    """Warn where intervals of a probability end beyond all draws."""
+    fewest = math.ceil(round(2 / (1 - level), 6)) - 1
+    if num_draws < fewest:
+        warn(
+            f"intervals of level={level} end beyond all of num_draws={num_draws} draws, and are "
+            f"too narrow: it takes num_draws={fewest} or more",
+        )
+
+
+def apportioned(shares: Sequence[float], number: int, seed: int) -> NDArray[np.int64]:
+    """Return how many of a number each share gets: of many seeds just its share, in the mean."""
+    ends = np.cumsum(shares) / np.sum(shares) * number
+    ends[-1] = number
+    taken = np.floor(ends + np.random.default_rng(seed % 2**64).random()).astype(np.int64)
+    counts: NDArray[np.int64] = np.diff(taken, prepend=0)
     return counts

@@ -17,6 +17,12 @@ def as_frame(X: Any, names: Sequence[Hashable] | None = None) -> pd.DataFrame:  
     return frame.infer_objects() if X.dtype == object else frame
 
 
+def holds_strings(X: Any) -> bool:  # noqa: N803
+    """Return whether these are lists of rows of which one has a string."""
+    rows = [row for row in X if isinstance(row, list | tuple)] if isinstance(X, list) else []
+    return any(isinstance(cell, str) for row in rows for cell in row)
+
+
 def check_columns(X: pd.DataFrame) -> None:  # noqa: N803
     """Raise ValueError unless a frame has rows, and columns with different plain names."""
     if 0 in X.shape:

@@ -12,11 +12,19 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..inference.arguments import check_positive, plain_number
-from .fitted import FittedTable
-from .frames import as_frame, check_columns, check_same_columns, described, written
+from .fitted import FittedTable, warn_of_few_draws
+from .frames import (
+    as_frame,
+    check_columns,
+    check_same_columns,
+    described,
+    holds_strings,
+    written,
+)
 from .learning import Learning
 from .limits import Limits, checked_limits
 from .polars_frames import filled_as, is_polars, to_pandas
+from .seeds import checked_seed
 from .stacking import Candidates
 from .storage import Numbers
 from .table import Rows, Table
@@ -30,7 +38,7 @@ HIDDEN_SHARE = 0.1
 
 def _has_named_columns(imputer: Any) -> bool:
     """Return whether a frame was given to fit, so that columns can be asked for by name."""
-    return hasattr(imputer, "feature_names_in_")
+    return getattr(imputer, "_is_of_frame", False)
 
 
 class Intervals(NamedTuple):
@@ -213,9 +221,12 @@ class GeneratorImputer(
             )
         for place, width in enumerate(self.hidden):
             check_positive(f"hidden[{place}]", width)
-        if not 0 <= self.decay < np.inf:
+        if not isinstance(plain_number(self.decay), int | float) or not 0 <= self.decay < np.inf:
             raise ValueError(f"decay must be 0 or a positive number, got {self.decay!r}")
+        if not isinstance(self.proper, bool | np.bool_):
+            raise TypeError(f"proper must be True or False, got {self.proper!r}")
         frame = self._frame(X, reset=True)
+        self._is_of_frame = isinstance(X, pd.DataFrame) or is_polars(X)
         bounds = checked_limits(limits, list(frame), frame.index)
         table = Table.of(frame, self._checked_kinds(frame), bounds, self.most_levels)
         rows = table.rows(*table.read(frame), bounds)
@@ -293,8 +304,9 @@ class GeneratorImputer(
             whole where those are.
         """
         check_positive("num_draws", num_draws)
+        seed = self.seed_ if seed is None else checked_seed(seed)
         frame, rows = self._rows(X, limits)
-        draws = self.fitted_.completions(rows, num_draws, self.seed_ if seed is None else seed)
+        draws = self.fitted_.completions(rows, num_draws, seed)
         return [self._as_given(X, self._filled(frame, rows, numbers)) for numbers in draws]
 
     def intervals(self, X: Any, level: float = 0.9, limits: Any = None) -> Intervals:  # noqa: N803
@@ -318,6 +330,7 @@ class GeneratorImputer(
         level = plain_number(level)
         if not isinstance(level, float) or not 0 < level < 1:
             raise ValueError(f"level must be a number between 0 and 1, got {level!r}")
+        warn_of_few_draws(level, self.num_draws)
         frame, rows = self._rows(X, limits)
         shares = [(1 - level) / 2, (1 + level) / 2]
         ends = self.fitted_.quantiles(rows, shares, self.num_draws, self.seed_)
@@ -420,12 +433,14 @@ class GeneratorImputer(
                 check_same_columns(frame, list(self.columns_.index))
             validate_data(self, X, reset=reset, skip_check_array=True)
             return frame
-        cells = validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan")
+        # NumPy would make strings of the numbers and gaps beside strings.
+        dtype = object if holds_strings(X) else None
+        cells = validate_data(self, X, reset=reset, dtype=dtype, ensure_all_finite="allow-nan")
         return as_frame(cells, None if reset else list(self.columns_.index))
 
     def _names_are_compared(self, frame: pd.DataFrame) -> bool:
         """Return whether scikit-learn compares names of columns: where all are strings."""
-        return _has_named_columns(self) and all(isinstance(name, str) for name in frame)
+        return hasattr(self, "feature_names_in_") and all(isinstance(name, str) for name in frame)
 
     def _checked_kinds(self, frame: pd.DataFrame) -> Mapping[Hashable, Any]:
         kinds = {} if self.kinds is None else self.kinds

@@ -155,7 +155,10 @@ class JointNormal:
             Numbers of the rows, by which they have random numbers of their own.
         """
         source = KeyedSource.of_chains(seed, torch.as_tensor(ids), 1)
-        chosen = np.linspace(0, len(self.parameters) - 1, num_draws).round().astype(int)
+        # At equal distances, from anywhere on: with each seed they are others.
+        start = np.random.default_rng(seed % 2**64).random()
+        share = (np.arange(num_draws) + start) / num_draws
+        chosen = (share * len(self.parameters)).astype(int)
         state = NormalRows(
             self.coordinates,
             rows,

@@ -20,6 +20,9 @@ RATE = 1e-2
 """Of AdamW. As it falls to zero, a logarithm moves by half of it an epoch in the mean: within the
 epochs the scales of the noise cannot collapse."""
 
+STRONGEST = 0.5 / RATE
+"""Decay of weights by half in a step: in very wide tables it would be by more than they are."""
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -61,7 +64,7 @@ class Learning:
         Tensor, (n, d)
             A draw of the rows' latents.
         """
-        decay = self.decay * num_columns / len(y)
+        decay = min(self.decay * num_columns / len(y), STRONGEST)
         assert isinstance(model.network, LinearPlusMLP)
         curved = {id(p) for p in model.network.curved.parameters() if p.dim() > 1}
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from .column_models import ColumnModel
 from .storage import Numbers, Storage
@@ -66,18 +67,19 @@ def censored_by(
     """Return the limits below which, and above which, cells lie, (n,) each, NaN where by none.
 
     A number holds for all cells: those at or beyond it are censored. Of limits given one by one, a
-    missing cell with a limit lies beyond it too.
+    missing cell with a limit lies beyond it too; with two it is but missing.
     """
-    found = []
-    for side, limit in zip(("lower", "upper"), pair, strict=True):
-        name = f"limits[{storage.name!r}], the {side} one,"
-        values = _limit(name, storage, limit, len(numbers))
-        with np.errstate(invalid="ignore"):
-            beyond = numbers <= values if side == "lower" else numbers >= values
-        if limit is not None and not np.isscalar(limit) and np.ndim(limit) > 0:
-            beyond |= np.isnan(numbers)
-        found.append(np.where(beyond, values, np.nan))
-    lower, upper = found
+    low, high = (
+        _limit(f"limits[{storage.name!r}], the {side} one,", storage, limit, len(numbers))
+        for side, limit in zip(("lower", "upper"), pair, strict=True)
+    )
+    missing = np.isnan(numbers)
+    has_own = [
+        ~np.isnan(end) & (np.ndim(given) > 0) for end, given in zip((low, high), pair, strict=True)
+    ]
+    below = (numbers <= low) | _are_nearest(numbers, low) | (missing & has_own[0] & ~has_own[1])
+    above = (numbers >= high) | _are_nearest(numbers, high) | (missing & has_own[1] & ~has_own[0])
+    lower, upper = np.where(below, low, np.nan), np.where(above, high, np.nan)
     wrong = lower >= upper
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
@@ -86,6 +88,13 @@ def censored_by(
             f"{lower[row]:g} and {upper[row]:g} in row {row}"
         )
     return lower, upper
+
+
+def _are_nearest(numbers: Numbers, limit: Numbers) -> NDArray[np.bool_]:
+    """Return which numbers are all that single precision can hold of a limit."""
+    with np.errstate(over="ignore"):
+        found: NDArray[np.bool_] = numbers == limit.astype(np.float32)
+    return found
 
 
 def _limit(name: str, storage: Storage, limit: Any, num_rows: int) -> Numbers:

@@ -11,10 +11,14 @@ from ..models import Gaussian, GeneratorModel
 from .densities import cells_seen, column_log_densities, columns_of
 from .draws import cell_densities, level_probabilities, log_mean_exp
 from .row_chains import latent_draws
+from .seeds import seed_of
 from .storage import Numbers
 from .table import Rows, Table
 
 LEAST_INFORMATION = 0.02
+
+TOGETHER = 64
+"""Rows whose noise is drawn at once."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,26 @@ class Network:
         latents = latent_draws(
             self.model, self.information, rows.y, rows.context, ids, num_draws, seed
         )
-        cells = self.model.impute(rows.y, latents, seed=seed, context=rows.context)
-        return NetworkDraws(self, rows, latents, cells.numpy())
+        return NetworkDraws(self, rows, latents, self._cells(rows, ids, latents, seed))
+
+    def _cells(self, rows: Rows, ids: NDArray[np.int64], latents: Tensor, seed: int) -> Numbers:
+        """Return draws of the model's cells given latents, (draws, n, columns).
+
+        A row's noise depends on its number alone: rows are drawn in blocks that always have as
+        many places, taken by a row or not.
+        """
+        blocks, places = np.divmod(ids, TOGETHER)
+        found = np.empty((len(latents), *rows.y.shape), dtype=rows.y.numpy().dtype)
+        for block in np.unique(blocks):
+            here = np.flatnonzero(blocks == block)
+            taken = np.full(TOGETHER, here[0])
+            taken[places[here]] = here
+            some = rows.some(taken)
+            cells = self.model.impute(
+                some.y, latents[:, taken], seed=seed_of(int(block), seed), context=some.context
+            )
+            found[:, here] = cells[:, places[here]].numpy()
+        return found
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """polars' data frames: as pandas' for the work, and filled as they came."""
 
 import datetime
+import decimal
 import sys
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 def is_polars(X: Any) -> bool:  # noqa: N803
     """Return whether this is a polars data frame; polars is not imported for it."""
     polars = sys.modules.get("polars")
+    if polars is not None and isinstance(X, polars.LazyFrame):
+        raise TypeError("X must be a table in memory, got a LazyFrame: X.collect()")
     return polars is not None and isinstance(X, polars.DataFrame)
 
 
@@ -29,14 +32,15 @@ def _as_series(name: str, column: Any) -> pd.Series:
 
     dtype, cells = column.dtype, column.to_list()
     if dtype.is_integer():
-        return pd.Series(cells, dtype="Int64")
+        # pandas has all of them but those of 128 bits.
+        return pd.Series(cells, dtype=str(dtype).replace("128", "64"))
     if dtype.is_numeric():
         return pd.Series(cells, dtype="float32" if dtype == pl.Float32 else "float64")
     if dtype == pl.Boolean:
         return pd.Series(cells, dtype="boolean")
     if dtype in (pl.Categorical, pl.Enum):
         levels = dtype.categories.to_list() if dtype == pl.Enum else None
-        return pd.Series(pd.Categorical(cells, categories=levels))
+        return pd.Series(pd.Categorical(cells, levels, ordered=dtype == pl.Enum))
     if dtype == pl.String:
         return pd.Series(cells, dtype=object)
     if dtype == pl.Duration:
@@ -66,7 +70,11 @@ def filled_as(X: Any, filled: pd.DataFrame) -> Any:  # noqa: N803
             _as_cell(new, dtype) if changed else old
             for old, new, changed in zip(X[name].to_list(), made, differs, strict=True)
         ]
-        columns.append(pl.Series(name, cells, dtype=dtype))
+        made_column = pl.Series(name, cells, dtype=dtype)
+        if dtype is not None and dtype.is_temporal():
+            # As Python's they have no nanoseconds.
+            made_column = made_column.zip_with(pl.Series(differs), X[name])
+        columns.append(made_column)
     return pl.DataFrame(columns)
 
 
@@ -89,6 +97,8 @@ def _as_cell(cell: Any, dtype: Any) -> Any:
         return moment.date() if dtype == pl.Date else moment
     if isinstance(cell, pd.Timedelta):
         return cell.to_pytimedelta()
+    if isinstance(dtype, pl.Decimal):
+        return decimal.Decimal(f"{cell:.{dtype.scale}f}")
     if dtype is not None and dtype.is_numeric():
         return int(cell) if dtype.is_integer() else float(cell)
     return bool(cell) if dtype == pl.Boolean else cell

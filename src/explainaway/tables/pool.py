@@ -131,6 +131,18 @@ def _read(results: Any, standard_errors: Any) -> tuple[Any, Any, Any, float]:
         names = indices[0] if indices and indices[0] else None
     elif isinstance(results, pd.DataFrame):
         names = results.columns
+        if isinstance(standard_errors, pd.DataFrame):
+            if sorted(map(str, names)) != sorted(map(str, standard_errors.columns)):
+                raise ValueError(
+                    f"standard_errors: of {list(standard_errors.columns)}, expected the quantities "
+                    f"of the estimates, {list(names)}"
+                )
+            standard_errors = standard_errors[names]
+    elif any(isinstance(one, pd.Series) for each in (results, standard_errors) for one in each):
+        raise TypeError(
+            "results: Series, expected a DataFrame with a row for each table, as by "
+            "pandas.DataFrame(results), and one of the standard errors"
+        )
     estimates = _as_array("results", results)
     errors = _as_array("standard_errors", standard_errors)
     if estimates.shape != errors.shape:

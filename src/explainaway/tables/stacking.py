@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import product
 from typing import NamedTuple, Protocol
 
@@ -19,6 +18,7 @@ from .learning import Learning
 from .limits import Limits
 from .mixing import r_hats, warn_if_slow
 from .network import Network
+from .seeds import seed_of
 from .storage import Numbers
 from .table import Rows, Table
 from .table_model import table_model
@@ -132,11 +132,15 @@ class Candidates:
 
     def _recipes(self, table: Table, complete: Rows) -> list[_Recipe]:
         """Return how each of the models is made."""
-        learning, seed = self.learning, self.seed
-        normal = partial(
-            NormalRecipe, table, epochs=learning.epochs, seed=seed, progress=learning.progress
-        )
+        learning = self.learning
         recipes: list[_Recipe] = [_NetworkRecipe(self, table)]
+
+        def normal(coordinates: Coordinates, start_bent: bool = False) -> NormalRecipe:
+            seed = seed_of(len(recipes), self.seed)
+            return NormalRecipe(
+                table, coordinates, learning.epochs, seed, start_bent, learning.progress
+            )
+
         utilities = Coordinates.of(table, complete, indicators=False)
         if is_narrow(utilities):
             recipes.append(normal(utilities))

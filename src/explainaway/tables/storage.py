@@ -16,6 +16,9 @@ Sort = Literal["numbers", "whole numbers", "dates", "durations", "labels", "empt
 FEWEST_DIFFERENT = 3
 """Labels that are all different are refused from so many on: two may be yes and no."""
 
+SMALLEST, LARGEST = 1e-300, 1e300
+"""Of the largest number of a column: products of others are beyond what a number holds."""
+
 MANY_LABELS = 20
 """With more, and a new one in more than every second cell, a column looks like an identifier."""
 
@@ -52,12 +55,22 @@ class Storage:
     @property
     def is_number(self) -> bool:
         """Whether cells lie on a line, so that there is a mean of them."""
-        return self.sort in ("numbers", "whole numbers", "dates", "durations")
+        return self.sort not in ("labels", "empty")
+
+    @property
+    def is_time(self) -> bool:
+        """Whether cells are dates or durations."""
+        return self.sort in ("dates", "durations")
+
+    @property
+    def zero(self) -> float | None:
+        """The number below which there is another sign; dates have none."""
+        return None if self.sort == "dates" else -self.origin / self.unit
 
     @property
     def is_whole(self) -> bool:
         """Whether numbers that do not stand in the table are rounded to whole ones."""
-        return self.sort in ("whole numbers", "dates", "durations")
+        return self.sort == "whole numbers" or self.is_time
 
     def read(self, series: pd.Series) -> Numbers:
         """Return the cells as numbers, NaN where missing or a label that fit has not seen."""
@@ -74,10 +87,29 @@ class Storage:
                     "other cells",
                 )
             return np.where(codes < 0, np.nan, codes).astype(np.float64)
-        if self.sort in ("dates", "durations"):
-            ticks, missing = _nanoseconds(series, self.name)
+        if self.is_time:
+            ticks, missing = _nanoseconds(self._as_in_fit(series), self.name)
             return np.where(missing, np.nan, (ticks - self.origin) / self.unit)
         return _as_float(series, self.name)
+
+    def _as_in_fit(self, series: pd.Series) -> pd.Series:
+        """Return dates by the clock of fit, or durations."""
+        is_date = pd.api.types.is_datetime64_any_dtype(series.dtype)
+        if not is_date and not pd.api.types.is_timedelta64_dtype(series.dtype):
+            raise ValueError(
+                f"column {self.name!r} held {self.sort} in fit, and now dtype {series.dtype}: "
+                "parse them first (pandas.to_datetime, pandas.to_timedelta)"
+            )
+        if is_date != (self.sort == "dates"):
+            raise ValueError(
+                f"column {self.name!r} held {self.sort} in fit, and now dtype {series.dtype}"
+            )
+        if (_zone(self.dtype) is None) != (_zone(series.dtype) is None):
+            raise ValueError(
+                f"column {self.name!r} held dates of dtype {self.dtype} in fit, and now of "
+                f"{series.dtype}: give them a time zone, or take it away (Series.dt.tz_localize)"
+            )
+        return series if _zone(self.dtype) is None else series.dt.tz_convert(_zone(self.dtype))
 
     def write(self, series: pd.Series, cells: NDArray[np.bool_], numbers: Numbers) -> pd.Series:
         """Return a copy in which some cells hold numbers, the others what they held, to the bit."""
@@ -88,7 +120,13 @@ class Storage:
             return made.astype(self.dtype)
         made = self._with_room(series)
         values = made.array.copy()
-        values[cells] = self.cells_of(numbers, made.dtype)
+        try:
+            values[cells] = self.cells_of(numbers, made.dtype)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"column {self.name!r} has dtype {made.dtype}, which cannot hold what is filled in "
+                f"({error}): in fit it had {self.dtype}"
+            ) from error
         return pd.Series(values, index=series.index, name=series.name, dtype=made.dtype)
 
     def _with_room(self, series: pd.Series) -> pd.Series:
@@ -109,15 +147,42 @@ class Storage:
             labels = np.empty(len(self.labels), dtype=object)
             labels[:] = self.labels
             found = labels[numbers.astype(np.int64)]
-            return found.astype(np.float64) if pd.api.types.is_float_dtype(dtype) else found
-        if self.sort in ("dates", "durations"):
-            ticks = self.origin + np.rint(numbers).astype(np.int64) * self.unit
-            return _as_times(ticks, dtype)
+            if pd.api.types.is_float_dtype(dtype):
+                return found.astype(np.float64)
+            return found.astype(np.int64) if pd.api.types.is_integer_dtype(dtype) else found
+        if self.is_time:
+            return self._times(numbers, dtype)
         if pd.api.types.is_integer_dtype(dtype):
-            return np.rint(numbers).astype(np.int64)
+            return _whole(numbers, getattr(dtype, "numpy_dtype", dtype))
         if pd.api.types.is_float_dtype(dtype) and isinstance(dtype, np.dtype):
             return numbers.astype(dtype)
         return numbers
+
+    def _times(self, numbers: Numbers, dtype: Any) -> Any:
+        """Return dates or durations, dates by the clock of fit."""
+        # Not beyond what nanoseconds in 64 bits can say, of which the least means missing.
+        most = 2**63 - 1
+        low, high = -((most + self.origin) // self.unit), (most - self.origin) // self.unit
+        whole = _whole(numbers, np.dtype(np.int64)).clip(max(low, -most), min(high, most))
+        ticks = self.origin + whole * self.unit
+        if self.sort == "durations":
+            return pd.Series(ticks.astype("timedelta64[ns]")).astype(dtype).array
+        times = pd.Series(ticks.astype("datetime64[ns]"))
+        if _zone(self.dtype) is not None:
+            # A clock that is turned back shows an hour twice: its first time is taken.
+            first = np.ones(len(times), dtype=bool)
+            times = times.dt.tz_localize(
+                _zone(self.dtype), ambiguous=first, nonexistent="shift_forward"
+            )
+        return times.astype(dtype).array
+
+    def shown(self, number: float) -> str:
+        """Return how a cell with this number is written in a text."""
+        if self.sort == "labels":
+            return repr(self.labels[int(number)])
+        return (
+            str(self._times(np.array([number]), self.dtype)[0]) if self.is_time else f"{number:g}"
+        )
 
 
 def storage_of(name: Hashable, series: pd.Series) -> Storage:
@@ -138,6 +203,10 @@ def _storage_of(name: Hashable, series: pd.Series) -> Storage:
     seen = series.dropna()
     if len(seen) == 0:
         return Storage(name, "empty")
+    if isinstance(dtype, pd.SparseDtype):
+        raise TypeError(
+            f"column {name!r} must be dense, got dtype {dtype} (Series.sparse.to_dense)"
+        )
     if isinstance(dtype, pd.CategoricalDtype):
         present = set(seen)
         labels = tuple(label for label in dtype.categories if label in present)
@@ -157,9 +226,10 @@ def _storage_of(name: Hashable, series: pd.Series) -> Storage:
         labels = tuple(sorted(set(seen)))
         _check_repeated(name, labels, len(seen))
         return Storage(name, "labels", labels)
+    objects = "date" in held and "; make them a column of dates by pandas.to_datetime"
     raise TypeError(
         f"column {name!r} must hold numbers, truth values, dates, strings or categories, got "
-        f"{_mixture(seen) or f'dtype {dtype} with cells such as {seen.iloc[0]!r}'}"
+        f"{_mixture(seen) or f'dtype {dtype} with cells such as {seen.iloc[0]!r}'}{objects or ''}"
     )
 
 
@@ -169,7 +239,8 @@ def _check_repeated(name: Hashable, labels: tuple[Any, ...], num_observed: int) 
         raise ValueError(
             f"column {name!r} holds {num_observed} labels, all of them different, such as "
             f"{labels[0]!r}: an identifier says nothing about other rows. Drop the column, or make "
-            "it the index; if it holds dates, parse them first (pandas.to_datetime)"
+            "it the index; if it holds dates or numbers, parse them first (pandas.to_datetime, "
+            "pandas.to_numeric)"
         )
     if len(labels) > max(MANY_LABELS, num_observed / 2):
         warn(
@@ -210,6 +281,8 @@ def _as_float(series: pd.Series, name: Hashable) -> Numbers:
     missing = series.isna().to_numpy()
     numbers = np.full(len(series), np.nan)
     strings: list[str] = []
+    if series.dtype.kind in "mM":
+        raise ValueError(f"column {name!r} held numbers in fit, and now dtype {series.dtype}")
     if not pd.api.types.is_numeric_dtype(series.dtype):
         strings = [cell for cell in series[~missing] if isinstance(cell, str)]
     if strings:
@@ -231,19 +304,43 @@ def _as_float(series: pd.Series, name: Hashable) -> Numbers:
             f"column {name!r} must hold finite numbers or missing cells, got infinity in row {row} "
             "(NaN means missing)"
         )
+    largest = np.nanmax(np.abs(numbers))
+    if largest > LARGEST or 0 < largest < SMALLEST:
+        raise ValueError(
+            f"column {name!r} must hold numbers of sizes from {SMALLEST:g} to {LARGEST:g}, got "
+            f"{largest:g} as the largest: choose another unit"
+        )
     return numbers
 
 
 def _nanoseconds(series: pd.Series, name: Hashable) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Return times as whole nanoseconds, of dates by their clock, and which are missing."""
     missing = series.isna().to_numpy()
-    if getattr(series.dtype, "tz", None) is not None:
+    if _zone(series.dtype) is not None:
         series = series.dt.tz_localize(None)
-    is_date = pd.api.types.is_datetime64_any_dtype(series.dtype)
-    if not is_date and not pd.api.types.is_timedelta64_dtype(series.dtype):
-        raise ValueError(f"column {name!r} held times in fit, and now dtype {series.dtype}")
-    values = series.to_numpy(dtype="datetime64[ns]" if is_date else "timedelta64[ns]")
-    return values.astype(np.int64), missing
+    try:
+        return series.dt.as_unit("ns").to_numpy().astype(np.int64), missing
+    except (pd.errors.OutOfBoundsDatetime, pd.errors.OutOfBoundsTimedelta) as error:
+        sizes = np.abs(series[~missing].to_numpy().astype(np.int64))
+        far = series[~missing].iloc[int(sizes.argmax())]
+        raise ValueError(
+            f"column {name!r} holds {far}, and times must be within 292 years (of 1970, if they "
+            "are dates): make it missing if it stands for never, else give numbers of years"
+        ) from error
+
+
+def _zone(dtype: Any) -> Any:
+    return getattr(dtype, "tz", None)
+
+
+def _whole(numbers: Numbers, dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return whole numbers of a dtype, the nearest that it has."""
+    ends = np.iinfo(dtype)
+    # As floating-point numbers both ends may lie beyond what the dtype has.
+    low, high = float(ends.min), float(ends.max)
+    if int(high) > ends.max:
+        high = np.nextafter(high, 0.0)
+    return np.rint(np.clip(numbers, low, high)).astype(dtype)
 
 
 def _storage_of_times(name: Hashable, seen: pd.Series) -> Storage:
@@ -254,15 +351,3 @@ def _storage_of_times(name: Hashable, seen: pd.Series) -> Storage:
     unit = next(unit for unit in units if ((ticks - origin) % unit == 0).all())
     sort: Sort = "dates" if pd.api.types.is_datetime64_any_dtype(seen.dtype) else "durations"
     return Storage(name, sort, origin=origin, unit=unit)
-
-
-def _as_times(ticks: NDArray[np.int64], dtype: Any) -> Any:
-    if pd.api.types.is_timedelta64_dtype(dtype):
-        return pd.Series(ticks.astype("timedelta64[ns]")).astype(dtype).array
-    times = pd.Series(ticks.astype("datetime64[ns]"))
-    zone = getattr(dtype, "tz", None)
-    if zone is not None:
-        # A clock that is turned back shows an hour twice: its first time is taken.
-        first = np.ones(len(times), dtype=bool)
-        times = times.dt.tz_localize(zone, ambiguous=first, nonexistent="shift_forward")
-    return times.astype(dtype).array

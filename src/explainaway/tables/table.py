@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,6 +126,7 @@ class Table:
         if hidden is None:
             hidden = np.zeros_like(missing)
         bounds = limits or {}
+        tensor = partial(torch.as_tensor, dtype=self.layout.bias.dtype)
         shape = len(numbers), self.layout.width
         below, above = np.full_like(numbers, np.nan), np.full_like(numbers, np.nan)
         y, low, high = np.full(shape, np.nan), np.full(shape, np.nan), np.full(shape, np.nan)
@@ -150,9 +152,9 @@ class Table:
         limited = ~np.isnan(below) | ~np.isnan(above)
         context = None
         if any(model.is_limited for model in self.models):
-            context = {"lower": _tensor(low), "upper": _tensor(high)}
+            context = {"lower": tensor(low), "upper": tensor(high)}
         numbers = np.where(hidden, np.nan, numbers)
-        return Rows(numbers, missing | limited | hidden, below, above, _tensor(y), context)
+        return Rows(numbers, missing | limited | hidden, below, above, tensor(y), context)
 
     def some_known(self, rows: Rows, share: float, seed: int, fewest: int = 0) -> NDArray[np.bool_]:
         """Return a share of the cells that the model was given a value of, (n, columns)."""
@@ -166,9 +168,10 @@ class Table:
         """Return a column's levels as its cells hold them."""
         storage, levels = self.storages[column], self.models[column].levels
         assert levels is not None
+        if storage.is_time:
+            return pd.Index(storage.cells_of(levels, storage.dtype))
         if storage.is_number:
-            whole = storage.sort == "whole numbers"
-            return pd.Index(levels.astype(np.int64) if whole else levels)
+            return pd.Index(levels.astype(np.int64) if storage.is_whole else levels)
         return pd.Index([storage.labels[int(level)] for level in levels], dtype=object)
 
     def decode(self, column: int, cells: Numbers, rows: Rows) -> Numbers:
@@ -197,7 +200,7 @@ def _model(
         if storage.name in limits and not found.is_limited:
             raise ValueError(
                 f"limits[{storage.name!r}] need a censored kind, got kinds[{storage.name!r}] = "
-                f"{kinds[storage.name]!r}: write Censored({found.summary}), or leave the kind out"
+                f"{kinds[storage.name]!r}: write Censored({found.summary}()), or leave the kind out"
             )
         return found
     if storage.name not in limits:
@@ -225,10 +228,6 @@ def _warn_of_unseen(storage: Storage, cells: Numbers, encoded: Numbers) -> None:
     if unseen.any():
         warn(
             f"column {storage.name!r} is modelled by the few values that fit has seen, and holds "
-            f"others in {unseen.sum()} of its cells, such as {cells[unseen][0]:g}: they stay as "
-            "they are and say nothing about other cells",
+            f"others in {unseen.sum()} of its cells, such as {storage.shown(cells[unseen][0])}: "
+            "they stay as they are and say nothing about other cells",
         )
-
-
-def _tensor(values: Numbers) -> Tensor:
-    return torch.as_tensor(values, dtype=torch.get_default_dtype())

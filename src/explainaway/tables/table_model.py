@@ -116,20 +116,25 @@ class Layout:
         columns: dict[str | tuple[str, ...], Kind] = {}
         biases: list[float] = []
         bends: list[bool] = []
-        counter = 0
+        counter, taken = 0, set[str]()
         for members in groups.values():
             labels = []
             for column, place, part in members:
                 self.places[column][place] = counter
                 counter += 1
-                labels.append(f"{names[column]}" + ("" if place == 0 else f" ({place})"))
+                label = f"{names[column]}" + ("" if place == 0 else f" ({place})")
+                while label in taken:
+                    label += "'"
+                taken.add(label)
+                labels.append(label)
                 biases += part.bias
                 # Beyond a limit nothing but the likelihood of lying there holds a curve: it would
                 # run away, and take the cells with it. A linear part goes on as it is seen.
                 bends += [not models[column].is_limited] * len(part.bias)
             columns[tuple(labels)] = _together([part for _, _, part in members])
         self.observation = Columns(columns) if columns else None
-        self.bias, self.bends = torch.tensor(biases), torch.tensor(bends)
+        self.bias = torch.tensor(biases, dtype=torch.get_default_dtype())
+        self.bends = torch.tensor(bends)
 
 
 def _together(parts: list[Part]) -> Observation:
