@@ -28,7 +28,7 @@ def table() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def imputer(table: pd.DataFrame) -> GeneratorImputer:
-    return GeneratorImputer(epochs=5, num_draws=16, random_state=0).fit(table)
+    return GeneratorImputer(epochs=5, num_draws=20, random_state=0).fit(table)
 
 
 @pytest.mark.parametrize("nothing", [np.nan, None], ids=["NaN", "None"])

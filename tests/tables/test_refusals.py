@@ -14,7 +14,7 @@ from explainaway.tables.storage import storage_of
 
 
 def _quick(**settings: Any) -> GeneratorImputer:
-    return GeneratorImputer(**{"epochs": 1, "num_draws": 8, "random_state": 0, **settings})
+    return GeneratorImputer(**{"epochs": 1, "num_draws": 20, "random_state": 0, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +219,8 @@ def test_a_seed_is_a_whole_number_of_any_kind(
 def test_intervals_beyond_all_draws_are_told(
     imputer: GeneratorImputer, frame: pd.DataFrame
 ) -> None:
-    with pytest.warns(UserWarning, match=r"all of num_draws=8 draws, .* num_draws=19 or more"):
-        imputer.intervals(frame)
+    with pytest.warns(UserWarning, match=r"all of num_draws=20 draws, .* num_draws=39 or more"):
+        imputer.intervals(frame, level=0.95)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         imputer.intervals(frame, level=0.75)

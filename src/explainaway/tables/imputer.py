@@ -71,7 +71,7 @@ class GeneratorImputer(
     truth values, or of two different values    ``Bernoulli()``
     strings, categories                         ``Categorical(k)``
     ordered categories                          ``Ordinal(k)``
-    numbers, at most ``most_levels`` different  ``Categorical(k)``
+    numbers, dates: ``most_levels`` at most     ``Categorical(k)``
     numbers that repeat: see ``most_levels``    ``Categorical(k)``
     other numbers, dates, durations             normal scores with Gaussian noise; a value that
                                                 stands in a tenth of the cells (ten at least), by
@@ -190,8 +190,9 @@ class GeneratorImputer(
         limits : mapping, optional
             From a column to its lower and its upper limit: ``{"lead": (0.5, None)}``. Each is
             None, a number, or one for each row. A cell at or beyond its limit is known only to
-            lie there, and so is a missing cell whose row has a limit of its own. Such cells are
-            filled beyond their limits. A Series is aligned by the table's index.
+            lie there, and so is a missing cell whose row has a limit of its own (one: with two it
+            is but missing). Such cells are filled beyond their limits. A Series is aligned by the
+            table's index.
 
         Returns
         -------
@@ -317,7 +318,8 @@ class GeneratorImputer(
         X : DataFrame or array, (n, columns)
             Rows, those of fit or others.
         level : float, default 0.9
-            Probability, each cell by itself; as much lies below as above.
+            Probability, each cell by itself; as much lies below as above. Draws have to lie
+            beyond: 0.99 takes ``num_draws=199``, else there is a warning.
         limits : mapping, optional
             As in :meth:`fit`, of these rows.
 
