@@ -114,6 +114,8 @@ def test_estimates_that_are_no_table_of_numbers_are_refused() -> None:
         pool([[1, 2], [1]], [[1, 2], [1, 2]])
     with pytest.raises(ValueError, match=r"standard_errors: rows of \[2, 1\] numbers"):
         pool([[1, 2], [1, 2]], [[1, 2], [1]])
+    with pytest.raises(ValueError, match=r"standard_errors: of shape \(\), expected that of the"):
+        pool([1.0, 2.0], 0.5)
     with pytest.raises(TypeError, match=r"results: \['a', 'b'\], expected numbers"):
         pool(["a", "b"], [1, 2])
     with pytest.raises(ValueError, match="level: 'x'"):

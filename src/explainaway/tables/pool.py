@@ -138,7 +138,7 @@ def _read(results: Any, standard_errors: Any) -> tuple[Any, Any, Any, float]:
                     f"of the estimates, {list(names)}"
                 )
             standard_errors = standard_errors[names]
-    elif any(isinstance(one, pd.Series) for each in (results, standard_errors) for one in each):
+    elif _holds_series(results) or _holds_series(standard_errors):
         raise TypeError(
             "results: Series, expected a DataFrame with a row for each table, as by "
             "pandas.DataFrame(results), and one of the standard errors"
@@ -162,6 +162,10 @@ def _read(results: Any, standard_errors: Any) -> tuple[Any, Any, Any, float]:
     if estimates.ndim == 1:
         estimates, errors = estimates[:, None], errors[:, None]
     return estimates, errors, names, dof
+
+
+def _holds_series(numbers: Any) -> bool:
+    return isinstance(numbers, list | tuple) and any(isinstance(row, pd.Series) for row in numbers)
 
 
 def _as_array(name: str, numbers: Any) -> Any:
