@@ -107,10 +107,12 @@ def drive(
                 bar.set_postfix(work.numbers(), refresh=False)
                 shown_at = now
             due = now - saved_at >= checkpoint_seconds
-            if checkpoint is not None and (due or interrupt.requested or work.is_over):
+            # Asked for once: Ctrl-C after this is for the next iteration, and is saved with it.
+            stopped = interrupt.requested
+            if checkpoint is not None and (due or stopped or work.is_over):
                 _save(work, checkpoint)
                 saved_at = now
-            if interrupt.requested and not work.is_over and not ending:
+            if stopped and not work.is_over and not ending:
                 ending = checkpoint is None and work.cut_short()
                 if not ending:
                     raise KeyboardInterrupt(work.how_to_go_on(checkpoint))

@@ -220,6 +220,16 @@ def test_a_table_of_constants_needs_no_model() -> None:
     np.testing.assert_array_equal(filled, [[1, 2], [1, 2], [1, 2]])
 
 
+def test_a_constant_label_has_its_probability() -> None:
+    frame = pd.DataFrame({"kind": ["ok", None, "ok", "ok"] * 5, "length": np.arange(20.0)})
+    frame["group"] = ["a", "b"] * 10
+    imputer = _quick(epochs=2).fit(frame)
+    with pytest.warns(UserWarning, match="labels that fit has not seen in 1 of its cells"):
+        shares = imputer.predict_proba(frame.assign(kind=["new", *frame["kind"][1:]]))
+    assert list(shares) == ["kind", "group"]
+    np.testing.assert_array_equal(shares["kind"]["ok"], [np.nan] + [1] * 19)
+
+
 def test_arrays_come_back_as_arrays_of_their_dtype() -> None:
     y = np.random.default_rng(0).normal(size=(30, 3)).astype("float32")
     y[:5, 0] = np.nan

@@ -108,3 +108,48 @@ def test_an_enum_is_ordered_and_a_lazy_frame_refused() -> None:
     assert to_pandas(_frame())["grade"].cat.ordered
     with pytest.raises(TypeError, match=r"got a LazyFrame: X.collect\(\)"):
         GeneratorImputer().fit(_frame().lazy())
+
+
+def test_set_output_of_the_other_library_keeps_dtypes() -> None:
+    frame = to_pandas(_frame())
+    frame["day"] = frame["day"].dt.as_unit("ns").dt.tz_localize("Europe/Paris")
+    frame["took"] = pd.to_timedelta(frame["length"].round(2), unit="s").dt.as_unit("s")
+    frame["part"] = frame["length"].astype("float32")
+    frame["code"] = pd.Categorical(frame["count"] > 40, ordered=True)
+    frame["few"] = pd.array(frame["count"].clip(0, 100), dtype="UInt8")
+    settings = {"epochs": 2, "num_draws": 4, "random_state": 0, "proper": False}
+    imputer = GeneratorImputer(**settings)
+    filled = imputer.fit_transform(frame)
+    made = imputer.set_output(transform="polars").transform(frame)
+    grades = pl.Enum(["low", "high"])
+    paris = pl.Datetime("ns", "Europe/Paris")
+    assert dict(made.schema) == {
+        "length": pl.Float64,
+        "count": pl.Int64,
+        "alive": pl.Boolean,
+        "colour": pl.String,
+        "grade": grades,
+        "day": paris,
+        "took": pl.Duration("ms"),
+        "part": pl.Float32,
+        "code": pl.Boolean,
+        "few": pl.UInt8,
+    }
+    for name in made.columns:
+        if name == "day":
+            assert made[name].cast(pl.Int64).to_list() == filled[name].astype("int64").tolist()
+        else:
+            assert made[name].to_list() == filled[name].tolist()
+    of_polars = GeneratorImputer(**settings).set_output(transform="pandas").fit_transform(_frame())
+    assert (of_polars.dtypes == to_pandas(_frame()).dtypes).all()
+    assert not of_polars.isna().any(axis=None)
+
+
+def test_an_array_becomes_a_polars_frame() -> None:
+    y = np.array([[0.5, 1.0], [np.nan, 2.0], [1.5, np.nan]] * 5)
+    imputer = GeneratorImputer(epochs=2, num_draws=4, random_state=0, proper=False)
+    made = imputer.set_output(transform="polars").fit_transform(y)
+    assert made.columns == ["x0", "x1"]
+    np.testing.assert_array_equal(
+        made.to_numpy(), imputer.set_output(transform="default").transform(y)
+    )

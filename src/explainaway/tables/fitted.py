@@ -177,7 +177,13 @@ class FittedTable:
                 hidden = drawn.rows.open[:, column]
                 if hidden.any():
                     shares[drawn.index[hidden]] = drawn.probabilities(column)[hidden]
-        return found
+        for column, (storage, model) in enumerate(
+            zip(self.table.storages, self.table.models, strict=True)
+        ):
+            if isinstance(model, Constant) and not storage.is_number:
+                holds = rows.open[:, column] | (rows.numbers[:, column] == model.value)
+                found[column] = np.where(holds, 1.0, np.nan)[:, None]
+        return dict(sorted(found.items()))
 
     def score(
         self, rows: Rows, complete: Rows, asked: NDArray[np.bool_], num_draws: int, seed: int

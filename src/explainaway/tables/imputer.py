@@ -12,6 +12,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..inference.arguments import check_positive, plain_number
+from .containers import as_asked, as_given
 from .fitted import FittedTable, warn_of_few_draws
 from .frames import (
     as_frame,
@@ -23,7 +24,7 @@ from .frames import (
 )
 from .learning import Learning
 from .limits import Limits, checked_limits
-from .polars_frames import filled_as, is_polars, to_pandas
+from .polars_frames import is_polars, to_pandas
 from .seeds import checked_seed
 from .stacking import Candidates
 from .storage import Numbers
@@ -268,11 +269,12 @@ class GeneratorImputer(
         Returns
         -------
         DataFrame or array
-            As was given. A mean is rounded where the dtype holds whole numbers only.
+            As was given, or as ``set_output`` asks for. A mean is rounded where the dtype holds
+            whole numbers only.
         """
         frame, rows = self._rows(X, limits)
         filled = self.fitted_.estimates(rows, self.num_draws, self.seed_)
-        return self._as_given(X, self._filled(frame, rows, filled))
+        return as_asked(self, X, self._filled(frame, rows, filled))
 
     def fit_transform(self, X: Any, y: Any = None, limits: Any = None) -> Any:  # noqa: N803
         """Learn from a table and return it filled: :meth:`fit`, then :meth:`transform`."""
@@ -308,7 +310,7 @@ class GeneratorImputer(
         seed = self.seed_ if seed is None else checked_seed(seed)
         frame, rows = self._rows(X, limits)
         draws = self.fitted_.completions(rows, num_draws, seed)
-        return [self._as_given(X, self._filled(frame, rows, numbers)) for numbers in draws]
+        return [as_given(X, self._filled(frame, rows, numbers)) for numbers in draws]
 
     def intervals(self, X: Any, level: float = 0.9, limits: Any = None) -> Intervals:  # noqa: N803
         """Return between which values missing cells lie with probability ``level``.
@@ -356,7 +358,8 @@ class GeneratorImputer(
         -------
         dict of DataFrame
             By column, (n, levels): of an observed cell 1 and 0; NaN where it holds a label that
-            fit has not seen. Numbers that are modelled by category are among them.
+            fit has not seen. Numbers that are modelled by category are among them, and columns
+            in which fit has seen one label only.
         """
         frame, rows = self._rows(X, limits)
         table = self.fitted_.table
@@ -470,9 +473,3 @@ class GeneratorImputer(
 
     def _filled(self, frame: pd.DataFrame, rows: Rows, numbers: Numbers) -> pd.DataFrame:
         return written(self.fitted_.table, frame, rows.open, numbers).loc[:, self._kept]
-
-    def _as_given(self, X: Any, frame: pd.DataFrame) -> Any:  # noqa: N803
-        """Return a frame as one of polars or an array where such was given."""
-        if is_polars(X):
-            return filled_as(X, frame)
-        return frame if isinstance(X, pd.DataFrame) else frame.to_numpy()

@@ -55,6 +55,40 @@ def _as_series(name: str, column: Any) -> pd.Series:
     )
 
 
+def from_pandas(frame: pd.DataFrame) -> Any:
+    """Return a pandas frame as one of polars, without Arrow between them."""
+    import polars as pl
+
+    return pl.DataFrame([_as_column(str(name), frame[name]) for name in frame])
+
+
+def _as_column(name: str, cells: pd.Series) -> Any:
+    import polars as pl
+
+    held: Any = cells.dtype
+    if pd.api.types.is_datetime64_any_dtype(held) or pd.api.types.is_timedelta64_dtype(held):
+        times = cells.dt.as_unit("ms") if cells.dt.unit == "s" else cells
+        zone, unit = getattr(held, "tz", None), times.dt.unit
+        is_date = pd.api.types.is_datetime64_any_dtype(held)
+        dtype = pl.Datetime(unit, zone and str(zone)) if is_date else pl.Duration(unit)
+        counts = times.astype("int64").where(times.notna(), None).tolist()
+        return pl.Series(name, counts, dtype=pl.Int64).cast(dtype)
+    values = [None if pd.isna(cell) else cell for cell in cells.tolist()]
+    if isinstance(held, pd.CategoricalDtype):
+        if held.categories.inferred_type != "string":
+            return pl.Series(name, values)
+        levels = held.categories.tolist()
+        return pl.Series(name, values, dtype=pl.Enum(levels) if held.ordered else pl.Categorical)
+    if pd.api.types.is_bool_dtype(held):
+        return pl.Series(name, values, dtype=pl.Boolean)
+    if pd.api.types.is_integer_dtype(held):
+        sign = "Int" if held.kind == "i" else "UInt"
+        return pl.Series(name, values, dtype=getattr(pl, f"{sign}{8 * held.itemsize}"))
+    if pd.api.types.is_float_dtype(held):
+        return pl.Series(name, values, dtype=pl.Float64 if held.itemsize > 4 else pl.Float32)
+    return pl.Series(name, values)
+
+
 def filled_as(X: Any, filled: pd.DataFrame) -> Any:  # noqa: N803
     """Return a polars frame with the cells of a filled pandas frame; others stay what they were."""
     import polars as pl

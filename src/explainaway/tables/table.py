@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .choice import chosen, given
-from .column_models import ColumnModel, Scored
+from .column_models import ColumnModel, Constant, Scored
 from .limited_scores import limited_scores
 from .limits import Limits, censored_by, with_kind
 from .storage import Numbers, Storage, storage_of
@@ -166,7 +166,8 @@ class Table:
 
     def labels_of(self, column: int) -> pd.Index:
         """Return a column's levels as its cells hold them."""
-        storage, levels = self.storages[column], self.models[column].levels
+        storage, model = self.storages[column], self.models[column]
+        levels = np.array([model.value]) if isinstance(model, Constant) else model.levels
         assert levels is not None
         if storage.is_time:
             return pd.Index(storage.cells_of(levels, storage.dtype))

@@ -108,6 +108,22 @@ def test_ctrl_c_waits_for_the_iteration_and_for_the_checkpoint() -> None:
     assert work.saved == [3, 5]
 
 
+def test_ctrl_c_while_it_is_decided_whether_to_save_is_saved_with_the_next_iteration() -> None:
+    class Interrupted(_Counting):
+        @property
+        def is_over(self) -> bool:
+            if self.concluded == 3 and not asked:
+                asked.append(True)
+                signal.raise_signal(signal.SIGINT)
+            return super().is_over
+
+    asked: list[bool] = []
+    work = Interrupted()
+    with pytest.raises(KeyboardInterrupt, match="stopped at 4, kept in somewhere"):
+        drive(work, Path("somewhere"), 60.0, show_progress=False)
+    assert work.saved == [4]
+
+
 def test_ctrl_c_in_the_last_iteration_stops_nothing() -> None:
     work = _Counting(at=_interrupt_at(5))
     drive(work, None, 60.0, show_progress=False)
