@@ -4,7 +4,8 @@ import pytest
 
 from examples.comparison.gaps import SHARE, hide
 from examples.comparison.report import report
-from examples.comparison.rivals import decoded, encoded, shares_of
+from examples.comparison.rivals import METHODS, Settings, decoded, encoded, shares_of
+from examples.comparison.rscript import NotInstalledError
 from examples.comparison.scores import Imputed, by_column, crps, interval, scores
 from examples.comparison.tables import TABLES, made_up
 
@@ -56,6 +57,24 @@ def test_scores_do_not_depend_on_units() -> None:
     once = scores(frame, hidden, Imputed(draws))
     again = scores(frame.assign(a=frame["a"] * 1000), hidden, Imputed(scaled))
     assert once == pytest.approx(again)
+
+
+@pytest.mark.parametrize("name", ["KNN", "IterativeImputer", "mice pmm", "mice cart"])
+def test_rivals_do_not_depend_on_units(name: str) -> None:
+    """mice takes a column of a variance under 1e-4 for constant, unless told not to."""
+    method = METHODS[name]
+    try:
+        method.check()
+    except NotInstalledError as error:
+        pytest.skip(str(error))
+    frame = made_up(60).select_dtypes("number")
+    given, _ = hide("made up", frame, "random", 0)
+    unit = 2.0**-13
+    settings = Settings(draws=2)
+    once, _ = method.timed(given, settings)
+    again, _ = method.timed(given.assign(a=given["a"] * unit), settings)
+    for one, other in zip(once.draws, again.draws, strict=True):
+        np.testing.assert_allclose(other["a"] / unit, one["a"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("gaps", ["random", "dependent"])
