@@ -66,6 +66,12 @@ class Observation(nn.Module, ABC):
         """
         return tuple(shape)
 
+    def learn_by_column(self, number: int) -> None:
+        """Learn for each of so many columns side by side what would be learned for all as one.
+
+        ``Columns`` asks for it. By default nothing is learned.
+        """
+
     def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal that is observed: the output through the inverse link.
 

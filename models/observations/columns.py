@@ -19,6 +19,11 @@ class Columns(Observation):
     """The rows of a table, each column an observation of its own kind: real, yes/no, a count.
 
     Given the network's output the columns are independent; what they have in common is the latent.
+    What an observation learns with the network (the scale of noise, the dispersion of counts, the
+    cut points of grades) is learned for each of its columns, also where it starts from one number.
+    One observation given to several columns by their own names is learned for them together:
+    ``noise = Gaussian(0.3, learn_scale=True); Columns({"height": noise, "weight": noise})``.
+
     The network's outputs lie side by side, those of the first column first: make it of
     ``output_shape((columns,))``. :meth:`signal` is laid out in the same way.
 
@@ -37,7 +42,8 @@ class Columns(Observation):
     TypeError
         If ``columns`` is not a mapping, a name is not a string, or a column not an observation.
     ValueError
-        If there is no column, a name appears twice, or a column is ``Masked``.
+        If there is no column, a name appears twice, a column is ``Masked``, or one observation that
+        learns is given to different numbers of columns.
 
     Examples
     --------
@@ -74,6 +80,7 @@ class Columns(Observation):
         keys = [key if isinstance(key, tuple) else (key,) for key in columns]
         self.names = checked_names(keys)
         kinds = [as_kind(names, kind) for names, kind in zip(keys, columns.values(), strict=True)]
+        _let_columns_learn(keys, kinds)
         self.kinds = nn.ModuleList(kinds)
         self.groups = laid_out(keys, kinds)
         self.estimates_mean = all(kind.estimates_mean for kind in kinds)
@@ -252,3 +259,19 @@ class Columns(Observation):
                     f"outside the support of the observation {type(kind).__name__}, which is "
                     f"{support}"
                 )
+
+
+def _let_columns_learn(keys: Sequence[tuple[str, ...]], kinds: Sequence[Observation]) -> None:
+    """Let each column of a group learn for itself."""
+    groups: dict[int, tuple[str, ...]] = {}
+    for names, kind in zip(keys, kinds, strict=True):
+        first = groups.setdefault(id(kind), names)
+        learns = kind.has_closed_form or any(True for _ in kind.parameters())
+        if learns and len(first) != len(names):
+            raise ValueError(
+                f"columns {list(first)} and {list(names)} share one {type(kind).__name__}, which "
+                "learns for each of its columns, and they are not as many: give each an "
+                "observation of its own"
+            )
+        if len(names) > 1:
+            kind.learn_by_column(len(names))

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from ..arguments import checked_positive
 from .around_signal import AroundSignal
+from .noise_settings import by_column
 
 
 class LocationScale(AroundSignal):
@@ -44,6 +45,11 @@ class LocationScale(AroundSignal):
             self.log_scale = nn.Parameter(value.log())
         else:
             self.register_buffer("log_scale", value.log())
+
+    def learn_by_column(self, number: int) -> None:
+        """Learn a scale for each column, if one is learned at all and it is one number."""
+        if isinstance(self.log_scale, nn.Parameter) or self.has_closed_form:
+            by_column(self, "log_scale", number)
 
     @property
     def scale(self) -> Tensor:

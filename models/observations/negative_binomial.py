@@ -8,6 +8,7 @@ from ..arguments import checked_positive
 from ..distributions.counts import NegativeBinomialCounts
 from ..pieces import Entry
 from .counts import Counts
+from .noise_settings import by_column
 
 
 class NegativeBinomial(Counts):
@@ -52,6 +53,11 @@ class NegativeBinomial(Counts):
             self.log_dispersion = nn.Parameter(value.log())
         else:
             self.register_buffer("log_dispersion", value.log())
+
+    def learn_by_column(self, number: int) -> None:
+        """Learn a dispersion for each column, if one is learned at all and it is one number."""
+        if isinstance(self.log_dispersion, nn.Parameter):
+            by_column(self, "log_dispersion", number)
 
     @property
     def dispersion(self) -> Tensor:

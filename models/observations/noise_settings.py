@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..arguments import as_sizes, first_place, is_integer
 
@@ -53,3 +53,26 @@ def check_learning(name: str, value: Learning) -> None:
     """Raise ValueError if a way of learning is none of the three."""
     if value not in (True, False, "closed form"):
         raise ValueError(f'{name} must be True, False or "closed form", got {value!r}')
+
+
+def by_column(module: nn.Module, name: str, number: int, own_dims: int = 0) -> None:
+    """Give a parameter or a buffer that is the same in all cells a first dimension of columns.
+
+    Parameters
+    ----------
+    module : nn.Module
+        That has it.
+    name : str
+        Its attribute.
+    number : int
+        Of columns.
+    own_dims : int
+        Its dimensions where it is the same in all cells.
+    """
+    value = getattr(module, name)
+    if value.dim() > own_dims:
+        return
+    repeated = value.detach().expand(number, *value.shape).clone()
+    is_parameter = isinstance(value, nn.Parameter)
+    made = nn.Parameter(repeated, requires_grad=value.requires_grad) if is_parameter else repeated
+    setattr(module, name, made)

@@ -11,6 +11,7 @@ from ..distributions.levels import Grades
 from ..pieces import Entry
 from .base import Context, Observation
 from .level_checks import check_num_levels
+from .noise_settings import by_column
 
 
 class Ordinal(Observation):
@@ -75,6 +76,12 @@ class Ordinal(Observation):
             self.log_gaps = nn.Parameter(log_gaps)
         else:
             self.register_buffer("log_gaps", log_gaps)
+
+    def learn_by_column(self, number: int) -> None:
+        """Learn cut points for each column, if they are the same for all cells."""
+        if self.num_grades > 2:
+            by_column(self, "log_gaps", number, own_dims=1)
+            by_column(self, "first_cut_point", number, own_dims=1)
 
     @property
     def cut_points(self) -> Tensor:

@@ -51,6 +51,10 @@ class Wrapper(Observation):
         """Return what the base needs."""
         return self.base.output_shape(self.shape_of_base(shape))
 
+    def learn_by_column(self, number: int) -> None:
+        """Let the base learn so."""
+        self.base.learn_by_column(number)
+
     def signal(self, output: Tensor, context: Context | None = None) -> Tensor:
         """Return the signal of the base."""
         return self.base.signal(output, context)

@@ -89,7 +89,7 @@ class Scored(ColumnModel):
     @property
     def parts(self) -> tuple[Part, ...]:
         """A score."""
-        gaussian = Gaussian(torch.tensor([FIRST_SCALE]), learn_scale=True)
+        gaussian = Gaussian(FIRST_SCALE, learn_scale=True)
         if self.is_limited:
             return (Part(Censored(gaussian), (0.0,)),)
         return (Part(gaussian, (0.0,), ("scored",)),)

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..models import Columns, Gaussian, GeneratorModel, Masked, Normal, Observation, linear, mlp
+from ..models import Columns, GeneratorModel, Masked, Normal, linear, mlp
 from ..models.observations.table_layout import Kind
-from .column_models import FIRST_SCALE, ColumnModel, Part
+from .column_models import ColumnModel, Part
 
 CURVATURE = 0.1
 """Share of its usual size with which the non-linear part of the network begins."""
@@ -131,19 +131,10 @@ class Layout:
                 # Beyond a limit nothing but the likelihood of lying there holds a curve: it would
                 # run away, and take the cells with it. A linear part goes on as it is seen.
                 bends += [not models[column].is_limited] * len(part.bias)
-            columns[tuple(labels)] = _together([part for _, _, part in members])
+            columns[tuple(labels)] = members[0][2].observation
         self.observation = Columns(columns) if columns else None
         self.bias = torch.tensor(biases, dtype=torch.get_default_dtype())
         self.bends = torch.tensor(bends)
-
-
-def _together(parts: list[Part]) -> Observation:
-    """Return the observation of parts of one kind side by side."""
-    first = parts[0].observation
-    if len(parts) > 1 and isinstance(first, Gaussian):
-        # A scale for each: one for all would be that of the noisiest.
-        return Gaussian(torch.full((len(parts),), FIRST_SCALE), learn_scale=True)
-    return first
 
 
 def table_model(

@@ -1,6 +1,7 @@
 """Tables whose columns are of different kinds."""
 
 import math
+from collections.abc import Callable
 
 import pyro.distributions as dist
 import pytest
@@ -11,16 +12,20 @@ from explainaway.inference import AlternatingBackProp, bind
 from explainaway.models import (
     Bernoulli,
     Categorical,
+    Censored,
     Columns,
     Gaussian,
     GeneratorModel,
     Masked,
     NegativeBinomial,
     Normal,
+    Observation,
     Ordinal,
     Poisson,
+    Truncated,
     mlp,
 )
+from explainaway.models.observations import DiscretizedLogistic, Laplace, StudentT
 
 KINDS = {
     ("height", "weight"): Gaussian(0.5),
@@ -183,3 +188,53 @@ def test_it_moves_with_its_model() -> None:
     assert observed is not None
     assert not bool(observed.any())
     table.float()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda: Gaussian(0.3, learn_scale=True),
+        lambda: Laplace(0.3, learn_scale=True),
+        lambda: StudentT(4.0, scale=0.3, learn_scale=True),
+        lambda: DiscretizedLogistic(4, scale=0.3, learn_scale=True),
+        lambda: Censored(Gaussian(0.3, learn_scale=True), lower=0.0),
+        lambda: Truncated(Gaussian(0.3, learn_scale=True), low=-1.0),
+        lambda: NegativeBinomial(0.5, learn_dispersion=True),
+        lambda: Ordinal(4),
+    ],
+)
+def test_what_is_learned_is_learned_for_each_column(kind: Callable[[], Observation]) -> None:
+    group, single = Columns({("a", "b", "c"): kind()}), Columns({n: kind() for n in "abc"})
+    output, y = torch.randn(20, 3), torch.randint(0, 4, (20, 3)).float()
+    densities = [each.distribution(output).log_prob(y) for each in (group, single)]
+    torch.testing.assert_close(*densities)
+    for density in densities:
+        density.sum().backward()
+    of_group = [p.grad for p in group.parameters()]
+    of_single = [torch.stack([p.grad for p in single.parameters() if p.grad is not None])]
+    assert len(of_group) == 1
+    torch.testing.assert_close(of_group, of_single)
+
+
+def test_columns_learn_scales_of_their_own_in_closed_form() -> None:
+    noise = Gaussian(0.3, learn_scale="closed form")
+    table = Masked(Columns({("a", "b"): noise, "c": Poisson()}))
+    residual = torch.randn(500, 2) * torch.tensor([0.1, 10.0])
+    output = torch.randn(500, 3)
+    y = torch.cat([output[:, :2] + residual, torch.ones(500, 1)], 1)
+    y[:100, 0] = torch.nan
+    table.closed_form_step(output, *table.prepare(y, None))
+    expected = torch.stack([residual[100:, 0].square().mean(), residual[:, 1].square().mean()])
+    torch.testing.assert_close(noise.scale, expected.sqrt())
+
+
+def test_one_observation_is_learned_for_columns_that_share_it() -> None:
+    noise = Gaussian(0.3, learn_scale=True)
+    table = Columns({"a": noise, "b": noise})
+    assert [p.shape for p in table.parameters()] == [()]
+    with pytest.raises(ValueError, match=r"columns \['a', 'b'\] and \['c'\] share one Gaussian"):
+        Columns({("a", "b"): noise, "c": noise})
+    # Nothing is learned of this one.
+    still = Gaussian(0.3)
+    Columns({("a", "b"): still, "c": still})
+    assert still.scale.shape == ()
