@@ -35,6 +35,7 @@ from .runs.last_draws import last_draws
 from .runs.learner import OptimizerLike, SchedulerLike
 from .runs.running_means import KeepMeans
 from .runs.visit import visit
+from .runs.weight_prior import Deviations, checked_deviations
 from .speed import Compile, Precision, check_compile, check_precision, evaluator_for
 
 Batch = Tensor | tuple[Any, ...] | Mapping[str, Any] | ExampleData
@@ -67,6 +68,9 @@ class AlternatingBackProp:
     scheduler : callable, optional
         From the optimizer to a torch scheduler, which is stepped once an epoch; one that asks for
         a metric (``ReduceLROnPlateau``) gets the held-out energy, or else the epoch's loss.
+    weight_prior : mapping, optional
+        Standard deviations of normal priors over parameters, by patterns of names, the first that
+        fits: ``{"network.*.weight": 1.0}``. θ goes to its posterior's mode; losses are without it.
     batch_size : int, optional
         Examples in a minibatch; by default a tenth of them, at least 10 and at most 100. A last one
         joins the batch before where batch normalisation in training mode cannot learn from it.
@@ -134,6 +138,7 @@ class AlternatingBackProp:
         inference_steps: int = 10,
         optimizer: OptimizerLike | None = None,
         scheduler: SchedulerLike | None = None,
+        weight_prior: Deviations | None = None,
         batch_size: int | None = None,
         num_chains: int = 1,
         init_strategy: InitStrategy | None = None,
@@ -153,6 +158,7 @@ class AlternatingBackProp:
             average_from = checked_integer("average_from, an epoch,", average_from, 0)
         kernel = MALA() if kernel is None else kernel
         check_learning_kernel(kernel)
+        self.weight_prior = checked_deviations(weight_prior)
         self.model = model
         self.kernel: Kernel[Any] = kernel
         self.inference_steps = check_positive("inference_steps", inference_steps)
@@ -201,8 +207,7 @@ class AlternatingBackProp:
     ) -> None:
         """Check the model and the data and place a fresh chain for each example.
 
-        :meth:`fit` does this by itself; whoever writes their own loop calls it before
-        :meth:`step`.
+        :meth:`fit` does this by itself; a loop of one's own calls it before :meth:`step`.
 
         Parameters
         ----------
@@ -217,8 +222,7 @@ class AlternatingBackProp:
             As :meth:`fit`.
         """
         seed = checked_seed(seed)
-        named = keywords("start", self.model, mask, context, more)
-        examples = self._checked((data, named))
+        examples = self._checked((data, keywords("start", self.model, mask, context, more)))
         self._run = self._begun(examples, seed, ids=ids)
 
     def _examples(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> ExampleData:
@@ -239,6 +243,7 @@ class AlternatingBackProp:
         """Return what a checkpoint's loop must agree with."""
         return {
             "kernel": repr(self.kernel),
+            "weight prior": self.weight_prior,
             "inference steps": self.inference_steps,
             "batch size": self.batch_size,
             "number of chains": self.num_chains,
@@ -461,10 +466,10 @@ class AlternatingBackProp:
         finally:
             run.stretches.close()
         warn_of_divergences(run.progress.history)
+        learner, average = run.learner, run.learner.average
         if not run.progress.horizon.is_of_held_out:
-            learner, epoch = run.learner, run.progress.epoch
-            warn_of_way_to_go(learner.travel.gain(), learner.score_test.last, epoch)
-        average = run.learner.average
+            gain, slope = learner.travel.gain(), learner.score_test.last
+            warn_of_way_to_go(gain, slope, run.progress.epoch)
         return Fit(
             last_draws(run.chains, run.potential, examples, run.batch_size),
             run.progress.history,

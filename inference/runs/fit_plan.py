@@ -28,6 +28,7 @@ from .learner import Learner, OptimizerLike, SchedulerLike
 from .probes import settings_of
 from .running_means import KeepMeans
 from .stretches import Stretches
+from .weight_prior import Deviations
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class FitPlan:
     ----------
     model, kernel, optimizer, scheduler, batch_size, num_chains, init_strategy, chains_file
         What learns, and how.
+    weight_prior : dict
+        Standard deviations by patterns of the parameters' names.
     example_plate, compile, precision, capture
         How the model is read and evaluated.
     """
@@ -46,6 +49,7 @@ class FitPlan:
     kernel: Kernel[Any]
     optimizer: OptimizerLike | None
     scheduler: SchedulerLike | None
+    weight_prior: Deviations
     batch_size: int | None
     num_chains: int
     init_strategy: InitStrategy | None
@@ -101,7 +105,15 @@ class FitPlan:
         with evaluation_mode(self.model):
             chosen = Chosen.made(self.compile, self.precision, potential, position)
         potential = chosen.applied(potential)
-        learner = Learner.made(potential, position, n, parameters, self.optimizer, self.scheduler)
+        learner = Learner.made(
+            potential,
+            position,
+            n,
+            parameters,
+            self.optimizer,
+            self.scheduler,
+            self.weight_prior,
+        )
         watched = None
         if held_out is not None:
             watched = HeldOut(held_out, self._placed(potential, held_out, seed + 1, None))

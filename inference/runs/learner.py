@@ -16,6 +16,7 @@ from ..relative_adam import RelativeAdam
 from .averaging import ParameterAverage
 from .score_test import ScoreTest
 from .travel import Travel
+from .weight_prior import Deviations, precisions, with_prior
 
 OptimizerLike = torch.optim.Optimizer | Callable[[list[Tensor]], torch.optim.Optimizer]
 SchedulerLike = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
@@ -35,6 +36,10 @@ class Learner:
         Of θ.
     score_test : ScoreTest
         Whether the loss has a slope.
+    num_examples : int
+        All that are learned from.
+    deviations : mapping
+        Standard deviations of normal priors, by patterns of the parameters' names.
     average : ParameterAverage
         Of the iterates.
     averages : bool
@@ -50,13 +55,17 @@ class Learner:
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
     score_test: ScoreTest
+    num_examples: int
+    deviations: Deviations
     average: ParameterAverage = field(default_factory=ParameterAverage)
     averages: bool = False
     travel: Travel = field(default_factory=Travel)
     rates: list[Any] = field(init=False)
+    precision: dict[int, float] = field(init=False)
 
     def __post_init__(self) -> None:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.precision = precisions(self.deviations, self.parameters, self.num_examples)
 
     @staticmethod
     def made(
@@ -66,6 +75,7 @@ class Learner:
         parameters: Mapping[str, Tensor],
         optimizer: OptimizerLike | None,
         scheduler: SchedulerLike | None,
+        deviations: Deviations,
     ) -> "Learner":
         """Return the learner of these parameters, from what the user gave.
 
@@ -74,7 +84,8 @@ class Learner:
         Raises
         ------
         ValueError
-            If the optimizer does not hold what the loss at ``position`` depends on.
+            If the optimizer does not hold what the loss at ``position`` depends on, or a prior is
+            of no parameter.
         """
         with evaluation_mode(potential.model):
             loss = potential.loss(position)
@@ -85,7 +96,8 @@ class Learner:
         check_optimizer(loss, parameters, like)
         made = None if scheduler is None else scheduler(like)
         score_test = ScoreTest(num_examples)
-        return Learner(parameters, leaves_of(loss), like, made, score_test)
+        leaves = leaves_of(loss)
+        return Learner(parameters, leaves, like, made, score_test, num_examples, deviations)
 
     def look(self, potential: Potential, position: Float[Tensor, "n d"]) -> None:
         """See which parameters a callback has set free: they are learned from now on.
@@ -103,6 +115,7 @@ class Learner:
         if all(id(p) in known for p in free.values()):
             return
         self.parameters = {**self.parameters, **free}
+        self.precision = precisions(self.deviations, self.parameters, self.num_examples)
         with evaluation_mode(model):
             loss = potential.loss(position)
         check_optimizer(loss, self.parameters, self.optimizer)
@@ -148,6 +161,7 @@ class Learner:
         with seeded(seed):
             loss, gradients = potential.loss_and_gradients(position, leaves)
         gradients = _with_normaliser(potential.model, leaves, gradients, num_examples, seed)
+        gradients = with_prior(gradients, leaves, self.precision)
         self.travel.add(gradients, num_examples)
         self.score_test.add(gradients, num_examples)
         for leaf, gradient in zip(leaves, gradients, strict=True):
