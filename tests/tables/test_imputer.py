@@ -220,6 +220,19 @@ def test_a_table_of_constants_needs_no_model() -> None:
     np.testing.assert_array_equal(filled, [[1, 2], [1, 2], [1, 2]])
 
 
+@pytest.mark.parametrize("unit", [2.0**-30, 2.0**30])
+def test_units_do_not_matter(unit: float) -> None:
+    _, holes = _mixed()
+    holes = holes[["length", "alive", "rain"]]
+    small = holes.assign(length=holes["length"] * unit, rain=holes["rain"] * unit)
+    (one,), (other,) = (
+        _quick(epochs=3, proper=True).fit(frame).sample(frame, 1) for frame in (holes, small)
+    )
+    for name in ("length", "rain"):
+        np.testing.assert_allclose(other[name] / unit, one[name], rtol=1e-6)
+    assert (other["alive"] == one["alive"]).all()
+
+
 def test_a_constant_label_has_its_probability() -> None:
     frame = pd.DataFrame({"kind": ["ok", None, "ok", "ok"] * 5, "length": np.arange(20.0)})
     frame["group"] = ["a", "b"] * 10
