@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from examples.common import headlines
 from examples.common.folders import ROOT
 from examples.common.headlines import BEGIN, END, PAGES, table
 from examples.common.seeds import over_seeds
@@ -47,4 +48,16 @@ def test_rows_of_a_setting_are_averaged_over_seeds() -> None:
     assert over_seeds(rows) == [
         {"settings": {"d": 2, "seed": 0}, "seeds": 2, "methods": {"a": {"mae": 2.0}}},
         {"settings": {"d": 3, "seed": 0}, "seeds": 1, "methods": {"a": {"mae": 7.0}}},
+    ]
+
+
+def test_methods_of_fewer_seeds_are_not_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    def row(method: str, seeds: int) -> dict[str, object]:
+        settings = {"table": "iris", "gaps": "random", "method": method}
+        return {"settings": settings, "seeds": seeds, "scores": {"crps": 1.0}}
+
+    rows = [row("generator", 3), row("mice pmm", 3), row("mice rf", 1)]
+    monkeypatch.setattr(headlines, "_rows", lambda name: rows)
+    assert headlines._by_table("random") == [
+        {"methods": {"generator": {"crps": 1.0}, "mice pmm": {"crps": 1.0}}}
     ]
