@@ -338,7 +338,8 @@ def test_correlations_lie_in_their_intervals_with_half_of_the_cells_hidden() -> 
         y = noise.multivariate_normal(np.zeros(5), covariance, size=100)
         y[noise.random(y.shape) < 0.5] = np.nan
         table, rows = _gaussian(y)
-        model = _model(table, rows, Coordinates.of(table, rows, indicators=False), EPOCHS, seed)
+        coordinates = Coordinates.of(table, rows, indicators=False)
+        model = _model(table, rows, coordinates, EPOCHS, seed=seed)
         drawn = []
         for each in model.parameters:
             root = each.covariance.diagonal().sqrt()
