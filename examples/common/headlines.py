@@ -183,22 +183,22 @@ def _first_of_each(rows: Sequence[Row], name: str) -> list[Row]:
 
 def _by_table(gaps: str) -> list[Row]:
     """Return a row for each table that the generator filled, with methods of as many seeds."""
-    found: dict[str, dict[str, Row]] = {}
-    for row in _rows("tables"):
-        settings = row["settings"]
-        if settings["gaps"] == gaps and "crps" in row.get("scores", {}):
-            found.setdefault(settings["table"], {})[settings["method"]] = row
-    return [
-        {
-            "methods": {
-                name: row["scores"]
-                for name, row in rows.items()
-                if row["seeds"] == rows["generator"]["seeds"]
-            }
-        }
-        for rows in found.values()
-        if "generator" in rows
+    rows = [
+        row
+        for row in _rows("tables")
+        if row["settings"]["gaps"] == gaps and "crps" in row.get("scores", {})
     ]
+    seeds = {
+        row["settings"]["table"]: row["seeds"]
+        for row in rows
+        if row["settings"]["method"] == "generator"
+    }
+    found: dict[str, Row] = {}
+    for row in rows:
+        settings = row["settings"]
+        if row["seeds"] == seeds.get(settings["table"]):
+            found.setdefault(settings["table"], {})[settings["method"]] = row["scores"]
+    return [{"methods": methods} for methods in found.values()]
 
 
 def main() -> None:

@@ -36,8 +36,6 @@ class Learner:
         Of θ.
     score_test : ScoreTest
         Whether the loss has a slope.
-    num_examples : int
-        All that are learned from.
     deviations : mapping
         Standard deviations of normal priors, by patterns of the parameters' names.
     average : ParameterAverage
@@ -55,7 +53,6 @@ class Learner:
     optimizer: torch.optim.Optimizer
     scheduler: torch.optim.lr_scheduler.LRScheduler | None
     score_test: ScoreTest
-    num_examples: int
     deviations: Deviations
     average: ParameterAverage = field(default_factory=ParameterAverage)
     averages: bool = False
@@ -65,7 +62,7 @@ class Learner:
 
     def __post_init__(self) -> None:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
-        self.precision = precisions(self.deviations, self.parameters, self.num_examples)
+        self._set_precision()
 
     @staticmethod
     def made(
@@ -96,8 +93,7 @@ class Learner:
         check_optimizer(loss, parameters, like)
         made = None if scheduler is None else scheduler(like)
         score_test = ScoreTest(num_examples)
-        leaves = leaves_of(loss)
-        return Learner(parameters, leaves, like, made, score_test, num_examples, deviations)
+        return Learner(parameters, leaves_of(loss), like, made, score_test, deviations)
 
     def look(self, potential: Potential, position: Float[Tensor, "n d"]) -> None:
         """See which parameters a callback has set free: they are learned from now on.
@@ -115,12 +111,16 @@ class Learner:
         if all(id(p) in known for p in free.values()):
             return
         self.parameters = {**self.parameters, **free}
-        self.precision = precisions(self.deviations, self.parameters, self.num_examples)
+        self._set_precision()
         with evaluation_mode(model):
             loss = potential.loss(position)
         check_optimizer(loss, self.parameters, self.optimizer)
         found = {id(leaf): leaf for leaf in (*self.leaves, *leaves_of(loss))}
         self.leaves = list(found.values())
+
+    def _set_precision(self) -> None:
+        num_examples = self.score_test.num_examples
+        self.precision = precisions(self.deviations, self.parameters, num_examples)
 
     def set_rate(self, share: float) -> None:
         """Let the optimizer learn at this share of the rates that it was given."""

@@ -266,7 +266,7 @@ def _let_columns_learn(keys: Sequence[tuple[str, ...]], kinds: Sequence[Observat
     groups: dict[int, tuple[str, ...]] = {}
     for names, kind in zip(keys, kinds, strict=True):
         first = groups.setdefault(id(kind), names)
-        learns = kind.has_closed_form or any(True for _ in kind.parameters())
+        learns = kind.has_closed_form or bool(list(kind.parameters()))
         if learns and len(first) != len(names):
             raise ValueError(
                 f"columns {list(first)} and {list(names)} share one {type(kind).__name__}, which "

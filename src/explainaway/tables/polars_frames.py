@@ -66,10 +66,10 @@ def _as_column(name: str, cells: pd.Series) -> Any:
     import polars as pl
 
     held: Any = cells.dtype
-    if pd.api.types.is_datetime64_any_dtype(held) or pd.api.types.is_timedelta64_dtype(held):
+    is_date = pd.api.types.is_datetime64_any_dtype(held)
+    if is_date or pd.api.types.is_timedelta64_dtype(held):
         times = cells.dt.as_unit("ms") if cells.dt.unit == "s" else cells
         zone, unit = getattr(held, "tz", None), times.dt.unit
-        is_date = pd.api.types.is_datetime64_any_dtype(held)
         dtype = pl.Datetime(unit, zone and str(zone)) if is_date else pl.Duration(unit)
         counts = times.astype("int64").where(times.notna(), None).tolist()
         return pl.Series(name, counts, dtype=pl.Int64).cast(dtype)

@@ -135,10 +135,10 @@ def test_a_pattern_that_fits_nothing_is_refused() -> None:
 
 def test_a_checkpoint_is_of_its_prior(tmp_path: Path) -> None:
     y, path = torch.randn(10, 3), tmp_path / "run.pt"
-    for deviation in (0.5, 0.6):
-        loop = AlternatingBackProp(_factors(y), weight_prior={"network.*": deviation})
-        if deviation == 0.5:
-            loop.fit(y, epochs=1, checkpoint=path, progress=False)
-        else:
-            with pytest.raises(ValueError, match="weight prior"):
-                loop.fit(y, epochs=2, checkpoint=path, progress=False)
+    one, other = (
+        AlternatingBackProp(_factors(y), weight_prior={"network.*": deviation})
+        for deviation in (0.5, 0.6)
+    )
+    one.fit(y, epochs=1, checkpoint=path, progress=False)
+    with pytest.raises(ValueError, match="weight prior"):
+        other.fit(y, epochs=2, checkpoint=path, progress=False)
